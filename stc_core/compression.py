@@ -1,0 +1,262 @@
+"""``compress(model, method)``: a method, a stock model and a trace joined for one ``with``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from weakref import WeakSet
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .stopwatch import Stopwatch
+from .errors import InputError
+from .families import Family, contribution_module, family_of, to_grid
+from .grid import TokenGrid
+from .methods import Decision, Method
+from .seams import Door, Seam, attention_received, probe
+from .trace import Stage, Trace
+
+_BUSY: WeakSet = WeakSet()  # models that are inside a ``with compress`` now
+
+
+class LiveTrace(Trace):
+    """The trace of the last prefill inside a ``with compress``; empty until there was one."""
+
+    def __init__(self) -> None:
+        pass  # no fields yet: they come with the first prompt that holds a video
+
+    def become(self, trace: Trace) -> None:
+        """Take over every field of ``trace``."""
+        self.__dict__.update(trace.__dict__)
+
+    def __getattr__(self, name: str):
+        if name in Trace.__dataclass_fields__:
+            raise RuntimeError(
+                "no video has passed through the model yet; call model.generate(**inputs) "
+                "inside the `with compress(...)` first"
+            )
+        raise AttributeError(name)
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self.__dict__ else "LiveTrace(empty)"
+
+
+@contextmanager
+def compress(
+    model: nn.Module,
+    method: Method,
+    *,
+    watch: Stopwatch | None = None,
+    seconds: np.ndarray | None = None,
+    size: tuple[int, int] | None = None,
+    frames: np.ndarray | None = None,
+    question: str = "",
+) -> Iterator[LiveTrace]:
+    """Compress the video tokens of every prompt that ``model`` sees inside the ``with``.
+
+    ::
+
+        with compress(model, STC(retention=0.02)) as trace:
+            model.generate(**inputs)
+
+    The stock model is hooked, not changed: afterwards, and after an exception, no hook, config or
+    tensor is left. One prompt with one video at a time; rows that generation itself repeats
+    (beams, several samples) are fine. One thread at a time per model.
+
+    Parameters
+    ----------
+    model
+        A stock Video-LLM of a family in ``stc_core.families``, in evaluation mode.
+    method
+        What decides; ``METHODS`` lists them.
+    watch
+        Adds up wall time under "compression".
+    seconds, size, frames, question
+        For the trace: (T,) times of the frames in seconds, (height, width) of the source in pixels,
+        (T, h, w, 3) uint8 pictures, the question.
+
+    Yields
+    ------
+    LiveTrace
+        A ``Trace`` that fills during prefill; each prompt with a video overwrites it.
+
+    Raises
+    ------
+    InputError
+        Unknown family, settings that do not fit the model, a static cache, several videos in one
+        call, a wrong continuation of a compressed cache, ``compress`` within ``compress``.
+    """
+    if not isinstance(method, Method):
+        raise InputError(f"a compression method is needed, such as STC(), not {method!r}")
+    family = family_of(model.config)
+    if model in _BUSY:
+        raise InputError("this model is being compressed already; leave the outer `with` first")
+    run = _Run(model, family, method, watch or Stopwatch())
+    run.about = {"seconds": seconds, "frames": frames, "question": question}
+    run.size = size
+    seam = Seam(model, run.at_door, run.layer, run.after_layer, method.positions == "compact")
+    with ExitStack() as stack:
+        _BUSY.add(model)
+        stack.callback(_BUSY.discard, model)
+        vision = contribution_module(model, family, method.contribution_layer)
+        stack.enter_context(probe(vision, run.look))
+        stack.enter_context(seam.open())
+        try:
+            yield run.trace
+        finally:
+            run.forget()
+
+
+class _Run:
+    """What happens between a prompt's vision tower and its last compressed layer."""
+
+    def __init__(self, model: nn.Module, family: Family, method: Method, watch: Stopwatch) -> None:
+        self.model, self.family, self.method, self.watch = model, family, method, watch
+        self.layer = method.inside_layer(len(model.get_decoder().layers))
+        self.trace = LiveTrace()
+        self.about: dict = {}
+        self.size: tuple[int, int] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of every tensor."""
+        self.scores: Tensor | None = None  # (T, patches) of the prompt under way
+        self.visual: Tensor | None = None  # places of video tokens in the shortened sequence
+        self.text: Tensor | None = None  # places of the text after the video, likewise
+        self.outside: Decision | None = None
+        self.grid: TokenGrid | None = None
+        self.contribution: Tensor | None = None
+
+    @torch.no_grad()
+    def look(self, query: Tensor, key: Tensor, scaling: float) -> None:
+        """In the vision tower: keep what each patch receives."""
+        with self.watch("compression"):
+            self.scores = attention_received(query, key, scaling)
+
+    @torch.no_grad()
+    def at_door(self, door: Door) -> tuple[Tensor, Tensor] | None:
+        """Before the LLM: decide, and shorten the prompt."""
+        places = (door.ids == self.family.placeholder(self.model.config)).nonzero().flatten()
+        if not len(places):
+            return None
+        with self.watch("compression"):
+            self.grid = self._grid(len(places), door)
+            n = self.grid.size
+            scores = to_grid(self.model, self.family, self.scores[: self.grid.frames])
+            self.contribution = scores.flatten().to(door.embeds.device)
+            tokens = door.embeds[0, places[:n]]
+            decision = self.method.outside(tokens, self.contribution, self.grid)
+            going = torch.ones(door.embeds.shape[1], dtype=torch.bool, device=places.device)
+            going[places[:n]] = False
+            going[places[decision.survivors]] = True
+            kept = going.nonzero().flatten()
+            embeds = door.embeds
+            if decision.changes:
+                embeds = embeds[:, kept]
+                self.visual = torch.searchsorted(kept, places[decision.survivors])
+                embeds[:, self.visual] = decision.apply(tokens)
+            else:
+                self.visual = places[:n]
+            last = torch.searchsorted(kept, places[-1])
+            self.text = torch.arange(int(last) + 1, len(kept), device=kept.device)
+            self.outside = decision
+        if self.layer is None:
+            self._write(None)
+        return kept, embeds
+
+    @torch.no_grad()
+    def after_layer(self, hidden: Tensor, attention) -> tuple[Tensor, Tensor]:
+        """After layer K: decide by the question, and shorten once more."""
+        with self.watch("compression"):
+            visual = hidden[0, self.visual]
+            decision = self.method.inside(
+                visual, hidden[0, self.text], attention(self.text, self.visual)
+            )
+            going = torch.ones(hidden.shape[1], dtype=torch.bool, device=hidden.device)
+            going[self.visual] = False
+            going[self.visual[decision.survivors]] = True
+            kept = going.nonzero().flatten()
+            if decision.changes:
+                merged = torch.stack([decision.apply(row[self.visual]) for row in hidden])
+                hidden = hidden.clone()
+                hidden[:, self.visual[decision.survivors]] = merged
+            self._write(decision)
+        return kept, hidden[:, kept]
+
+    def _grid(self, placeholders: int, door: Door) -> TokenGrid:
+        """The token grid of the one video in this prompt; refuses anything else."""
+        if len(door.embeds) > 1 and not (door.embeds == door.embeds[:1]).all():
+            raise InputError(
+                "this call holds several prompts; compress one prompt with one video at a time"
+            )
+        rows, cols = self.family.cell_shape(self.model.config)
+        frames, rest = divmod(placeholders - self.family.extra, rows * cols)
+        if self.scores is None or rest or not frames or len(self.scores) % frames:
+            raise InputError(
+                f"{placeholders} video placeholders do not make whole frames of {rows} x {cols} "
+                f"tokens from one video; compress one prompt with one video at a time"
+            )
+        height, width = self.size or (0, 0)
+        return TokenGrid(frames, rows, cols, height, width)
+
+    def _write(self, inside: Decision | None) -> None:
+        """Put this prompt into the trace."""
+        n = self.grid.size
+        stages = [Stage("outside", None, _numpy(self.outside.target), _numpy(self.outside.fate))]
+        notes = {
+            name: _numpy(values).astype(np.float32)
+            for name, values in self.outside.notes.items()
+        }
+        if inside is not None:
+            stage, found = _inside_stage(self.outside, inside, self.layer, n)
+            stages.append(stage)
+            notes |= found
+        about = dict(self.about)
+        if about["seconds"] is not None and len(about["seconds"]) != self.grid.frames:
+            raise InputError(
+                f"{len(about['seconds'])} frame times were given for {self.grid.frames} frames"
+            )
+        self.trace.become(
+            Trace.from_stages(
+                self.grid,
+                tuple(stages),
+                contribution=_numpy(self.contribution),
+                method=repr(self.method),
+                model=_name(self.model),
+                positions=self.method.positions,
+                **notes,
+                **about,
+            )
+        )
+        self.scores = None
+
+
+def _inside_stage(
+    outside: Decision, inside: Decision, layer: int, n: int
+) -> tuple[Stage, dict[str, np.ndarray]]:
+    """The inside decision, taken on the outside's survivors, in indices of the N tokens."""
+    alive = _numpy(outside.survivors)
+    target = np.full(n, -1, np.int64)
+    carrier = _numpy(inside.target)
+    target[alive] = np.where(carrier >= 0, alive[carrier], -1)
+    fate = _numpy(outside.fate).copy()
+    ended = np.setdiff1d(np.arange(len(alive)), _numpy(inside.survivors))
+    fate[alive[ended]] = _numpy(inside.fate)[ended]
+    notes = {}
+    for name, values in inside.notes.items():
+        notes[name] = np.full(n, np.nan, np.float32)
+        notes[name][alive] = _numpy(values)
+    return Stage("inside", layer, target, fate), notes
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
+
+
+def _name(model: nn.Module) -> str:
+    """Hub id of the model, or the folder's name: never a path of this machine."""
+    name = getattr(model, "name_or_path", "") or type(model).__name__
+    return Path(name).name if Path(name).is_dir() else name

@@ -1,0 +1,362 @@
+"""Where this package touches transformers: attention probes and hooks, and no other file does.
+
+Nothing is patched and nothing outlives its ``with``: hooks are added to one model, removed in
+``finally``, and an attention module under a probe carries a copy of its config meanwhile. What is
+relied on is checked where it is used, so that a library that moved fails in one clear sentence.
+Measured on transformers 5.10.1 and 5.23.0.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from .errors import InputError
+from .stopwatch import Stopwatch
+
+TESTED = "5.10.1 and 5.23.0"
+
+
+def _moved(what: str) -> RuntimeError:
+    return RuntimeError(
+        f"transformers {transformers.__version__} differs from what this program relies on "
+        f"({what}); it was tested with {TESTED}"
+    )
+
+
+# --- attention probes ---------------------------------------------------------------------------
+
+
+def _kernel_of(module: nn.Module) -> Callable:
+    """The attention function the module would call by itself."""
+    name = module.config._attn_implementation
+    if name in ALL_ATTENTION_FUNCTIONS:
+        return ALL_ATTENTION_FUNCTIONS[name]
+    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    if eager is None:
+        raise _moved(f"{type(module).__name__} has no attention function named {name!r}")
+    return eager
+
+
+@contextmanager
+def probe(module: nn.Module, look: Callable[[Tensor, Tensor, float], None]) -> Iterator[None]:
+    """Call ``look(query, key, scaling)`` whenever this attention module runs; change nothing.
+
+    query (batch, heads, q, head_dim) and key (batch, kv_heads, keys, head_dim) arrive after norms
+    and rotary embedding, whatever the family. The module goes on with its own kernel: its config is
+    swapped for a copy that names a pass-through, registered in the library's table under a name of
+    its own for the time of the context. The mask is untouched, because it is made by the decoder,
+    whose config still names the stock kernel.
+    """
+    stock, kernel = module.config, _kernel_of(module)
+
+    def pass_through(inner, query, key, value, attention_mask, **kwargs):
+        scaling = kwargs.get("scaling")
+        look(query, key, query.shape[-1] ** -0.5 if scaling is None else scaling)
+        return kernel(inner, query, key, value, attention_mask, **kwargs)
+
+    name = f"stc_probe_{id(pass_through):x}"
+    routed = copy.copy(stock)
+    routed._attn_implementation_internal = name
+    if routed._attn_implementation != name:
+        raise _moved("a config names its attention kernel elsewhere")
+    ALL_ATTENTION_FUNCTIONS[name] = pass_through
+    try:
+        module.config = routed
+        yield
+    finally:
+        module.config = stock
+        del ALL_ATTENTION_FUNCTIONS[name]
+
+
+def attention_received(query: Tensor, key: Tensor, scaling: float) -> Tensor:
+    """(F, heads, P, head_dim) of a vision layer -> (F, P): attention each patch receives.
+
+    The mean over heads and over all queries of softmax(q k^T * scaling), in float32, one frame at a
+    time: 729 patches and 16 heads take 34 MB a frame, where a whole clip would take 1.1 GB.
+    """
+    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+    frames = [
+        torch.softmax((q.float() @ k.float().transpose(-1, -2)) * scaling, dim=-1).mean(dim=(0, 1))
+        for q, k in zip(query, key, strict=True)
+    ]
+    return torch.stack(frames)
+
+
+def attention_paid(
+    query: Tensor, key: Tensor, scaling: float, rows: Tensor, cols: Tensor, pad: Tensor | None
+) -> Tensor:
+    """Attention from some tokens to some earlier ones in a causal layer, at prefill.
+
+    query (1, heads, L, head_dim), key (1, kv_heads, L, head_dim); rows (q,) and cols (n,) are
+    places in the sequence; pad (L,) bool is True at padding. Returns (q, n) float32, the mean over
+    heads of the softmax over all that a row may see.
+    """
+    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)[0].float()
+    logits = (query[0][:, rows].float() @ key.transpose(-1, -2)) * scaling
+    hidden = torch.arange(logits.shape[-1], device=logits.device) > rows[:, None]
+    if pad is not None:
+        hidden = hidden | pad
+    return logits.masked_fill(hidden, -torch.inf).softmax(dim=-1)[..., cols].mean(dim=0)
+
+
+# --- shortening the sequence ---------------------------------------------------------------------
+
+
+@dataclass
+class Sequence:
+    """What one prefill left behind, so that the decode steps after it can be matched to it."""
+
+    length: int  # L, places of the prompt before compression
+    short: int  # L', places that entered the LLM
+    door: Tensor | None = None  # places that went on at the LLM's door, None: all
+    inner: Tensor | None = None  # places (among those) that went on after layer K, None: all
+    next_position: int = 0  # position id of the next token as the caller counts
+    shift: int = 0  # what compact numbering takes off later position ids
+
+
+@dataclass
+class Door:
+    """The prompt as it stands before the LLM's first layer.
+
+    embeds (rows, L, d) with the video scattered in; ids (L,) its tokens; pad (L,) bool or None.
+    """
+
+    embeds: Tensor
+    ids: Tensor
+    pad: Tensor | None
+
+
+@dataclass
+class Seam:
+    """Hooks on one stock model that let a caller shorten its sequence at two places.
+
+    Parameters
+    ----------
+    model : a stock ``...ForConditionalGeneration``
+    at_door : Door -> (places (L',) int64 ascending, embeddings (rows, L', d)) or None
+        Called once a prefill; None leaves the prompt as it is.
+    layer : int or None
+        K; None for no inner step.
+    after_layer : (hidden (rows, L', d), attention) -> (places (L",), hidden (rows, L", d)) or None
+        Called with the hidden states that leave layer K and a function
+        ``attention(rows, cols) -> (q, n)`` that reads the weights within it.
+    compact : bool
+        Number the survivors 0, 1, 2 ... instead of keeping their position ids.
+    """
+
+    model: nn.Module
+    at_door: Callable[[Door], tuple[Tensor, Tensor] | None]
+    layer: int | None
+    after_layer: Callable[[Tensor, Callable], tuple[Tensor, Tensor] | None]
+    compact: bool = False
+    _ids: Tensor | None = field(default=None, init=False)
+    _sequence: Sequence | None = field(default=None, init=False)
+    _prefill: bool = field(default=False, init=False)
+    _pad: Tensor | None = field(default=None, init=False)
+    _seen: tuple | None = field(default=None, init=False)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Register every hook; remove every one, and let go of every tensor, on the way out."""
+        decoder = self.model.get_decoder()
+        with ExitStack() as stack:
+            stack.callback(self._forget)
+
+            def hook(module: nn.Module, function: Callable) -> None:
+                handle = module.register_forward_pre_hook(function, with_kwargs=True)
+                stack.callback(handle.remove)
+
+            hook(self.model.base_model, self._note_ids)
+            hook(decoder, self._enter_decoder)
+            for index, layer in enumerate(decoder.layers):
+                hook(layer, lambda _, args, kwargs, i=index: self._enter_layer(i, args, kwargs))
+            if self.layer is not None:
+                stack.enter_context(probe(decoder.layers[self.layer].self_attn, self._look))
+            yield
+
+    def _forget(self) -> None:
+        self._ids = self._sequence = self._pad = self._seen = None
+
+    def _look(self, query: Tensor, key: Tensor, scaling: float) -> None:
+        if self._prefill and self._sequence is not None:
+            self._seen = (query[:1], key[:1], scaling)
+
+    def _note_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self._ids = args[0] if args else kwargs.get("input_ids")
+
+    # the decoder's door
+
+    def _enter_decoder(self, module: nn.Module, args: tuple, kwargs: dict):
+        if args or kwargs.get("inputs_embeds") is None:
+            raise _moved("the decoder is no longer called with inputs_embeds= by keyword")
+        cache = kwargs.get("past_key_values")
+        refuse_static_cache(cache, kwargs.get("attention_mask"))
+        past = 0 if cache is None else cache.get_seq_length()
+        self._prefill = past == 0
+        kwargs = dict(kwargs)
+        if not self._prefill:
+            self._continue(kwargs, past)
+            return args, kwargs
+        self._sequence = self._seen = self._pad = None
+        embeds = kwargs["inputs_embeds"]
+        mask = kwargs.get("attention_mask")
+        if self._ids is None or self._ids.shape[1] != embeds.shape[1]:
+            raise InputError(
+                "compression finds the video by its placeholders; pass input_ids, "
+                "not inputs_embeds alone"
+            )
+        pad = None if mask is None or bool(mask.all()) else mask[0] == 0
+        shortened = self.at_door(Door(embeds, self._ids[0], pad))
+        if shortened is None:  # no video in this prompt: nothing of it is ours
+            return args, kwargs
+        positions = _positions(kwargs, embeds)
+        places, kept = shortened
+        sequence = Sequence(embeds.shape[1], len(places), next_position=int(positions.max()) + 1)
+        if len(places) < embeds.shape[1]:
+            sequence.door = places
+            positions = positions[..., places]
+            if self.compact:
+                real = torch.ones_like(places) if pad is None else (~pad[places]).long()
+                positions = (real.cumsum(0) - 1).clamp(min=0).expand_as(positions)
+                sequence.shift = sequence.next_position - int(positions.max()) - 1
+            kwargs |= {"inputs_embeds": kept, "position_ids": positions}
+            if mask is not None:
+                kwargs["attention_mask"] = mask[:, places]
+            elif cache is None:
+                # gaps in the position ids, no cache and no mask would be read as packed sequences
+                kwargs["attention_mask"] = embeds.new_ones(kept.shape[:2], dtype=torch.long)
+            pad = None if pad is None else pad[places]
+        self._sequence, self._pad = sequence, pad
+        return args, kwargs
+
+    def _continue(self, kwargs: dict, past: int) -> None:
+        """Tokens after the prompt: give them the mask and the positions that fit the cache."""
+        sequence = self._sequence
+        if sequence is None:
+            return
+        new = kwargs["inputs_embeds"].shape[1]
+        positions = kwargs.get("position_ids")
+        if new > 1 and (positions is None or int(positions.min()) < sequence.next_position):
+            raise InputError(
+                "this cache holds a compressed prompt: continue it with the new tokens only, "
+                "attention_mask=ones(cache length + new) and position_ids from "
+                f"{sequence.next_position} on"
+            )
+        if positions is not None:
+            sequence.next_position = max(sequence.next_position, int(positions.max()) + 1)
+            kwargs["position_ids"] = positions - sequence.shift
+        mask = kwargs.get("attention_mask")
+        if mask is not None and sequence.door is not None and mask.shape[1] > past + new:
+            kwargs["attention_mask"] = torch.cat(
+                [mask[:, sequence.door], mask[:, sequence.length :]], dim=1
+            )
+
+    # the decoder's layers
+
+    def _enter_layer(self, index: int, args: tuple, kwargs: dict):
+        sequence = self._sequence
+        if sequence is None:
+            return None
+        hidden = args[0] if args else kwargs.get("hidden_states")
+        if hidden is None or "position_embeddings" not in kwargs:
+            raise _moved("decoder layers are called with other arguments")
+        kwargs = dict(kwargs)
+        inside = self.layer is not None and index > self.layer
+        if self._prefill and inside and index == self.layer + 1:
+            shortened = self.after_layer(hidden, self._read_attention)
+            self._seen = None
+            if shortened is not None and len(shortened[0]) < hidden.shape[1]:
+                sequence.inner, hidden = shortened
+        if inside and sequence.inner is not None:
+            _select(kwargs, sequence, self._prefill)
+        if sequence.door is not None or sequence.inner is not None:
+            # rotary embeddings are made; FlashAttention would take gaps for packed sequences
+            kwargs["position_ids"] = None
+        if args:
+            return (hidden, *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": hidden}
+
+    def _read_attention(self, rows: Tensor, cols: Tensor) -> Tensor:
+        if self._seen is None:
+            raise _moved("layer K ran without its attention function")
+        query, key, scaling = self._seen
+        return attention_paid(query, key, scaling, rows, cols, self._pad)
+
+
+def _positions(kwargs: dict, embeds: Tensor) -> Tensor:
+    """Position ids (..., L) of a prefill; 0, 1, 2 ... where the caller left them to the model."""
+    positions = kwargs.get("position_ids")
+    if positions is None:
+        positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
+    return positions
+
+
+def _select(kwargs: dict, sequence: Sequence, prefill: bool) -> None:
+    """Fit the arguments of a layer after K to a sequence of which only ``inner`` went on."""
+    places, mask = sequence.inner, kwargs.get("attention_mask")
+    if prefill:
+        kwargs["position_embeddings"] = tuple(
+            part[..., places, :] for part in kwargs["position_embeddings"]
+        )
+    if mask is None:
+        return
+    if not isinstance(mask, Tensor) or mask.ndim not in (2, 4):
+        raise InputError(
+            "this attention kernel's masks cannot be shortened; load the model with "
+            "attn_implementation 'sdpa', 'eager' or 'flash_attention_2'"
+        )
+    if prefill and mask.ndim == 4:
+        mask = mask[:, :, places]
+    # columns: the prompt's survivors and, on later steps, all that came after the prompt
+    kwargs["attention_mask"] = torch.cat([mask[..., places], mask[..., sequence.short :]], dim=-1)
+
+
+def refuse_static_cache(cache, mask) -> None:
+    """Raise ``InputError`` where memory for the whole prompt is laid out in advance."""
+    static = getattr(cache, "is_compileable", False) or isinstance(mask, dict)
+    if static or (isinstance(mask, Tensor) and mask.ndim == 4):
+        raise InputError(
+            "static caches cannot be shortened; call generate() without "
+            "cache_implementation='static' and without a prepared 4-D mask"
+        )
+
+
+# --- wall time -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def timed(model: nn.Module, watch: Stopwatch) -> Iterator[None]:
+    """Add up "vision", "prefill" and "decoding" while ``model`` runs; enter before ``compress``."""
+    tower, decoder = model.get_encoder(modality="image"), model.get_decoder()
+    running: list[str] = []
+
+    def begin(stage: str) -> None:
+        running.append(stage)
+        watch.start(stage)
+
+    def enter_decoder(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        cache = kwargs.get("past_key_values")
+        first = cache is None or cache.get_seq_length() == 0
+        begin("prefill" if first else "decoding")
+
+    def end(*_) -> None:
+        watch.stop(running.pop())
+
+    with ExitStack() as stack:
+        for handle in (
+            tower.register_forward_pre_hook(lambda *_: begin("vision")),
+            decoder.register_forward_pre_hook(enter_decoder, with_kwargs=True),
+            tower.register_forward_hook(end),
+            decoder.register_forward_hook(end),
+        ):
+            stack.callback(handle.remove)
+        yield

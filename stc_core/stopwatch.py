@@ -1,0 +1,117 @@
+"""Wall time per named stage, per generated token, and the peak of GPU memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["Stopwatch"]
+
+
+class Stopwatch:
+    """Adds up seconds per stage; stages may nest, and every moment counts once.
+
+    A moment belongs to the innermost stage that runs: compression that happens in a hook inside
+    the prefill counts as compression, and the rest as prefill. So the stages' sum is the time in
+    which any stage ran. A stage that is entered again adds to its former time.
+
+    ```
+    watch = Stopwatch("cuda")
+    with watch("prefill"):
+        ...  # a hook in here: watch.start("vision"), later watch.stop("vision")
+    watch.seconds  # {"prefill": 0.03, "vision": 0.21}
+    ```
+
+    Parameters
+    ----------
+    device : where the work runs ("cpu", "cuda:0", "mps", a torch.device). GPUs work behind the
+        caller's back, so the clock is read only after they have finished. None or "cpu" needs no
+        torch.
+    clock : seconds from any origin, never running backwards.
+
+    Attributes
+    ----------
+    seconds : dict, stage -> seconds so far, in the order of first start.
+    first_token : float or None, seconds from the making of the watch to the first `token()`.
+    per_token : list of float, seconds between one `token()` and the next.
+    """
+
+    def __init__(self, device: Any = None, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.device = str(device) if device is not None else "cpu"
+        self._clock = clock
+        self._running: list[str] = []
+        self.seconds: dict[str, float] = {}
+        self.first_token: float | None = None
+        self.per_token: list[float] = []
+        if self.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self._origin = self._last = self._last_token = self._now()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time a block. Stages that an exception left running inside it are ended with it."""
+        depth = len(self._running)
+        self.start(stage)
+        try:
+            yield
+        finally:
+            self._account()
+            del self._running[depth:]
+
+    def start(self, stage: str) -> None:
+        """Begin a stage inside whatever is running."""
+        self._account()
+        self._running.append(stage)
+        self.seconds.setdefault(stage, 0.0)
+
+    def stop(self, stage: str) -> None:
+        """End the innermost stage, which must be this one."""
+        if not self._running or self._running[-1] != stage:
+            inner = repr(self._running[-1]) if self._running else "nothing"
+            raise ValueError(
+                f"cannot stop {stage!r}: {inner} is running; stop what was started last"
+            )
+        self._account()
+        self._running.pop()
+
+    def token(self) -> None:
+        """A token has been generated."""
+        now = self._now()
+        if self.first_token is None:
+            self.first_token = now - self._origin
+        else:
+            self.per_token.append(now - self._last_token)
+        self._last_token = now
+
+    def peak_memory_bytes(self) -> int | None:
+        """Most memory that torch held on the CUDA device since the watch was made; else None.
+
+        The counter belongs to the device: two watches on one GPU share it.
+        """
+        if not self.device.startswith("cuda"):
+            return None
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(self.device))
+
+    def _account(self) -> None:
+        """Give the time since the last event to the innermost stage."""
+        now = self._now()
+        if self._running:
+            self.seconds[self._running[-1]] += now - self._last
+        self._last = now
+
+    def _now(self) -> float:
+        if self.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.synchronize(self.device)
+        elif self.device.startswith("mps"):
+            import torch
+
+            torch.mps.synchronize()
+        return self._clock()

@@ -1,0 +1,359 @@
+"""The trace: the fate of every video token, from the projector to the LLM's last layer.
+
+One object is written by the model's side and read by everything else: pictures, the page, files.
+It holds numbers about tokens and knows neither models nor tensors: numpy is all it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+from .grid import TokenGrid
+
+FORMAT = 1  # of the file; a reader refuses what is newer than itself
+MAX_UNPACKED = 1 << 30  # bytes; a trace of 128 frames of 729 tokens with its frames needs 30 MB
+MAX_TOKENS = 1 << 22  # of one clip, when a file is read
+
+
+class Fate(IntEnum):
+    """What became of a video token. Exactly one of these is true of each."""
+
+    KEPT = 0  # in the retention pool: reaches the LLM as itself, and its end
+    CENTER = 1  # a cluster's place: the mean of the cluster reaches the LLM, and its end
+    MERGED = 2  # outside the LLM, averaged into a center
+    DROPPED = 3  # outside the LLM, thrown away
+    MERGED_INSIDE = 4  # reached the LLM, averaged into another token after layer K
+    DROPPED_INSIDE = 5  # reached the LLM, thrown away after layer K
+
+
+SURVIVORS = (Fate.KEPT, Fate.CENTER)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One compression step, in indices of the original N tokens.
+
+    Attributes
+    ----------
+    name : str
+        "outside" (before the LLM) or "inside".
+    layer : int or None
+        Index of the decoder layer after which an inside step acts.
+    target : (N,) int64
+        The token that carries token i after this step, itself where it goes on; -1 where i is
+        thrown away by this step or did not reach it.
+    fate : (N,) uint8
+        ``Fate`` of token i as of this step: what a picture of this step shows.
+    """
+
+    name: str
+    layer: int | None
+    target: np.ndarray
+    fate: np.ndarray
+
+    @property
+    def survivors(self) -> np.ndarray:
+        """(B,) int64, ascending: the tokens that go on."""
+        return np.flatnonzero(np.isin(self.fate, SURVIVORS))
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The fate of every video token of one clip under one method.
+
+    Attributes
+    ----------
+    grid : TokenGrid
+        T, rows, cols; N = ``grid.size``.
+    fate : (N,) uint8
+        ``Fate`` of each token at the end.
+    target : (N,) int64
+        The token that carries this one into the LLM's last layers; -1 if none does.
+    weight : (N,) float32
+        Share of this token in its target; the weights into one survivor sum to 1.
+    contribution : (N,) float32
+        Attention received in the vision tower, on the token grid.
+    similarity : (N,) float32
+        Highest cosine to the retention pool when the token was considered; nan where never.
+    relevance : (N,) float32
+        Text relevance at layer K; nan for tokens that were not there.
+    seconds : (T,) float64
+        Time of each grid frame from the start of the file, in seconds.
+    stages : tuple of Stage
+    method, model, question, answer : str
+        ``repr`` of the method; name of the model; what was asked and answered.
+    positions : str
+        "original" or "compact": position ids of the survivors in the LLM.
+    costs : dict
+        What ``stc_core.costs.Costs.to_json`` gives, for this run.
+    baseline : dict
+        ``{"answer": str, "costs": dict}`` of the uncompressed run; empty where none was made.
+    frames : (T, h, w, 3) uint8 or None
+        Small pictures of the frames, for drawing.
+    notes : tuple of str
+        Sentences for the reader: what was unusual about this run.
+    """
+
+    grid: TokenGrid
+    fate: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    contribution: np.ndarray
+    similarity: np.ndarray
+    relevance: np.ndarray
+    seconds: np.ndarray
+    stages: tuple[Stage, ...]
+    method: str = ""
+    model: str = ""
+    question: str = ""
+    answer: str = ""
+    positions: str = "original"
+    costs: dict = field(default_factory=dict)
+    baseline: dict = field(default_factory=dict)
+    frames: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    @property
+    def survivors(self) -> np.ndarray:
+        """(B,) int64, ascending: the tokens in the LLM's last layers."""
+        return np.flatnonzero(np.isin(self.fate, SURVIVORS))
+
+    def stage(self, name: str) -> Stage | None:
+        """The step of that name, None where this run had none."""
+        return next((stage for stage in self.stages if stage.name == name), None)
+
+    def members(self, token: int) -> np.ndarray:
+        """(m,) int64: the tokens that survivor ``token`` carries, itself included."""
+        return np.flatnonzero(self.target == token)
+
+    def counts(self) -> dict[str, int]:
+        """How many tokens met each fate, by lower-case name."""
+        found = np.bincount(self.fate, minlength=len(Fate))
+        return {fate.name.lower(): int(found[fate]) for fate in Fate}
+
+    def alive(self) -> list[int]:
+        """Tokens before the first step and after each: N, entering the LLM, leaving layer K."""
+        return [self.grid.size, *(len(stage.survivors) for stage in self.stages)]
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless every invariant of a trace holds."""
+        n = self.grid.size
+        for name, kind in (
+            ("fate", np.uint8),
+            ("target", np.int64),
+            ("weight", np.float32),
+            ("contribution", np.float32),
+            ("similarity", np.float32),
+            ("relevance", np.float32),
+        ):
+            array = getattr(self, name)
+            if not (isinstance(array, np.ndarray) and array.shape == (n,) and array.dtype == kind):
+                raise ValueError(f"a trace's {name} must be {n} numbers of type {kind.__name__}")
+        if self.seconds.shape != (self.grid.frames,) or not np.isfinite(self.seconds).all():
+            raise ValueError(f"a trace needs one time for each of its {self.grid.frames} frames")
+        if self.frames is not None and not (
+            self.frames.ndim == 4
+            and self.frames.shape[0] == self.grid.frames
+            and self.frames.shape[3] == 3
+            and self.frames.dtype == np.uint8
+        ):
+            raise ValueError("a trace's frames must be (T, height, width, 3) uint8")
+        if self.positions not in ("original", "compact"):
+            raise ValueError(f"positions must be 'original' or 'compact', not {self.positions!r}")
+        if not self.stages:
+            raise ValueError("a trace needs at least one stage")
+        fate, target = replay(self.stages, n)
+        if not (np.array_equal(fate, self.fate) and np.array_equal(target, self.target)):
+            raise ValueError("a trace's fates and targets must be what its stages lead to")
+        carried = self.target >= 0
+        if not (self.weight[~carried] == 0).all() or not (self.weight[carried] > 0).all():
+            raise ValueError("in a trace just the carried tokens have a weight above zero")
+        sums = np.bincount(self.target[carried], self.weight[carried].astype(np.float64), n)
+        if not np.allclose(sums[self.survivors], 1, atol=1e-4):
+            raise ValueError("in a trace the weights into one survivor must sum to 1")
+
+    @classmethod
+    def from_stages(cls, grid: TokenGrid, stages: tuple[Stage, ...], **fields) -> Trace:
+        """Build a trace from its steps: fates, targets and weights follow from them.
+
+        ``contribution``, ``similarity``, ``relevance`` default to nan, ``seconds`` to 0, 1, 2 ...
+        """
+        n = grid.size
+        fate, target = replay(stages, n)
+        for name in ("contribution", "similarity", "relevance"):
+            given = fields.get(name)
+            fields[name] = (
+                np.full(n, np.nan, np.float32) if given is None else np.asarray(given, np.float32)
+            )
+        if fields.get("seconds") is None:
+            fields["seconds"] = np.arange(grid.frames, dtype=np.float64)
+        return cls(
+            grid=grid, fate=fate, target=target, weight=weights(stages, n), stages=stages, **fields
+        )
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write one ``.npz`` with a JSON header; the file appears whole or not at all."""
+        path = Path(path)
+        header = {
+            "format": FORMAT,
+            "grid": self.grid.to_json(),
+            "stages": [{"name": stage.name, "layer": stage.layer} for stage in self.stages],
+            **{name: getattr(self, name) for name in _TEXT},
+            "notes": list(self.notes),
+            "costs": self.costs,
+            "baseline": self.baseline,
+        }
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        for number, stage in enumerate(self.stages):
+            arrays[f"stage{number}_target"] = stage.target
+            arrays[f"stage{number}_fate"] = stage.fate
+        if self.frames is not None:
+            arrays["frames"] = self.frames
+        raw = json.dumps(header, ensure_ascii=False, allow_nan=False).encode()
+        if not path.parent.is_dir():
+            raise InputError(f"the folder {path.parent} for the trace does not exist; create it")
+        try:
+            handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez_compressed(file, header=np.frombuffer(raw, np.uint8), **arrays)
+            os.chmod(partial, 0o644)  # mkstemp's 0600 would hide the file from other users
+            os.replace(partial, path)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        finally:
+            Path(partial).unlink(missing_ok=True)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Trace:
+        """Read a trace file; needs numpy only. ``InputError`` for anything that is not one."""
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"there is no trace file {path}; check the path")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(item.file_size for item in archive.infolist())
+            if unpacked > MAX_UNPACKED:
+                raise InputError(
+                    f"{path.name} would unpack to {unpacked >> 20} MiB; "
+                    f"a trace has at most {MAX_UNPACKED >> 20} MiB"
+                )
+            with np.load(path, allow_pickle=False) as file:
+                header = json.loads(bytes(file["header"]))
+                version = header["format"]
+                if version > FORMAT:
+                    raise InputError(
+                        f"{path.name} is a trace of format {version}, newer than the {FORMAT} "
+                        f"this program reads; update the program"
+                    )
+                return cls._read(header, file)
+        except InputError:
+            raise
+        except Exception as error:  # a damaged file can fail anywhere in zip, json or numpy
+            raise InputError(
+                f"{path.name} is not a trace file or is damaged ({type(error).__name__}); "
+                f"save it again"
+            ) from error
+
+    @classmethod
+    def _read(cls, header: dict, file) -> Trace:
+        grid = TokenGrid.from_json(header["grid"])
+        if grid.size > MAX_TOKENS:
+            raise ValueError("too many tokens")
+        stages = tuple(
+            Stage(
+                str(item["name"]),
+                None if item["layer"] is None else int(item["layer"]),
+                file[f"stage{number}_target"],
+                file[f"stage{number}_fate"],
+            )
+            for number, item in enumerate(header["stages"])
+        )
+        return cls(
+            grid=grid,
+            stages=stages,
+            frames=file["frames"] if "frames" in file.files else None,
+            notes=tuple(str(note) for note in header["notes"]),
+            costs=dict(header["costs"]),
+            baseline=dict(header["baseline"]),
+            **{name: str(header[name]) for name in _TEXT},
+            **{name: file[name] for name in _ARRAYS},
+        )
+
+
+_TEXT = ("method", "model", "question", "answer", "positions")
+_ARRAYS = ("fate", "target", "weight", "contribution", "similarity", "relevance", "seconds")
+
+
+def replay(stages: tuple[Stage, ...], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Compose the steps: (fate (N,) uint8, target (N,) int64) at the end.
+
+    Raises ``ValueError`` where a step contradicts itself or the one before it.
+    """
+    fate = np.full(n, Fate.KEPT, np.uint8)
+    target = np.arange(n, dtype=np.int64)
+    for stage in stages:
+        _check_stage(stage, n, reached=np.isin(fate, SURVIVORS))
+        inside = stage.name == "inside"
+        ended = (Fate.MERGED_INSIDE, Fate.DROPPED_INSIDE) if inside else (Fate.MERGED, Fate.DROPPED)
+        changed = np.isin(fate, SURVIVORS) & (np.isin(stage.fate, ended) | (not inside))
+        fate = np.where(changed, stage.fate, fate).astype(np.uint8)
+        carried = target >= 0
+        target[carried] = stage.target[target[carried]]
+    return fate, target
+
+
+def weights(stages: tuple[Stage, ...], n: int) -> np.ndarray:
+    """(N,) float32: share of each token in its final target when every step takes true means."""
+    weight = np.ones(n, np.float64)
+    place = np.arange(n)
+    for stage in stages:
+        taking_part = stage.target >= 0
+        size = np.bincount(stage.target[taking_part], minlength=n)
+        carried = place >= 0
+        after = np.where(carried, stage.target[place], -1)
+        weight = np.where(after >= 0, weight / np.maximum(size[after], 1), 0.0)
+        place = after
+    return weight.astype(np.float32)
+
+
+def _check_stage(stage: Stage, n: int, reached: np.ndarray) -> None:
+    if stage.name not in ("outside", "inside"):
+        raise ValueError(f"a stage is named 'outside' or 'inside', not {stage.name!r}")
+    if stage.target.shape != (n,) or stage.target.dtype != np.int64:
+        raise ValueError(f"stage {stage.name}: target must be {n} numbers of type int64")
+    if stage.fate.shape != (n,) or stage.fate.dtype != np.uint8 or stage.fate.max() >= len(Fate):
+        raise ValueError(f"stage {stage.name}: fate must be {n} numbers of type uint8 below 6")
+    survives = np.isin(stage.fate, SURVIVORS)
+    inside = stage.name == "inside"
+    merged = stage.fate == (Fate.MERGED_INSIDE if inside else Fate.MERGED)
+    dropped = stage.fate == (Fate.DROPPED_INSIDE if inside else Fate.DROPPED)
+    itself = np.arange(n)
+    if not survives.any():
+        raise ValueError(f"stage {stage.name} leaves no token")
+    if (survives & ~reached).any() or ((merged | dropped) & ~reached).any():
+        raise ValueError(f"stage {stage.name} decides about tokens that did not reach it")
+    if not (survives | merged | dropped | ~reached).all():
+        raise ValueError(f"stage {stage.name} leaves tokens without a fate of its own")
+    if not (stage.target[survives] == itself[survives]).all():
+        raise ValueError(f"stage {stage.name}: a survivor must be its own target")
+    if not (stage.target[dropped | ~reached] == -1).all():
+        raise ValueError(f"stage {stage.name}: a token that is thrown away has no target")
+    goal = stage.target[merged]
+    if merged.any() and (goal.min() < 0 or goal.max() >= n or not survives[goal].all()):
+        raise ValueError(f"stage {stage.name}: a merged token's target must survive")
