@@ -21,8 +21,8 @@ _HOMES = {
     "Decision": "methods",
     "Method": "methods",
     "compress": "compression",
-    "VLM": "answering",
-    "load": "answering",
+    "VLM": "loading",
+    "load": "loading",
     "answer": "answering",
     "Answer": "answering",
 }

@@ -32,6 +32,10 @@ class LiveTrace(Trace):
         """Take over every field of ``trace``."""
         self.__dict__.update(trace.__dict__)
 
+    def freeze(self) -> Trace:
+        """A plain ``Trace`` of what is here now."""
+        return Trace(**{name: getattr(self, name) for name in Trace.__dataclass_fields__})
+
     def __getattr__(self, name: str):
         if name in Trace.__dataclass_fields__:
             raise RuntimeError(
@@ -207,8 +211,7 @@ class _Run:
         n = self.grid.size
         stages = [Stage("outside", None, _numpy(self.outside.target), _numpy(self.outside.fate))]
         notes = {
-            name: _numpy(values).astype(np.float32)
-            for name, values in self.outside.notes.items()
+            name: _numpy(values).astype(np.float32) for name, values in self.outside.notes.items()
         }
         if inside is not None:
             stage, found = _inside_stage(self.outside, inside, self.layer, n)

@@ -14,10 +14,32 @@ from stc_core.shapes.model import Size, build
 
 # Five decoder layers; "odd" has 27 x 27 patches a frame, as the published checkpoints have.
 SIZES = {
-    "even": Size(frame=32, patch=4, vision_width=32, vision_layers=3, vision_heads=4,
-                 vision_ffn=48, width=32, layers=5, heads=4, kv_heads=2, ffn=48),
-    "odd": Size(frame=54, patch=2, vision_width=16, vision_layers=2, vision_heads=2,
-                vision_ffn=16, width=32, layers=5, heads=4, kv_heads=2, ffn=48),
+    "even": Size(
+        frame=32,
+        patch=4,
+        vision_width=32,
+        vision_layers=3,
+        vision_heads=4,
+        vision_ffn=48,
+        width=32,
+        layers=5,
+        heads=4,
+        kv_heads=2,
+        ffn=48,
+    ),
+    "odd": Size(
+        frame=54,
+        patch=2,
+        vision_width=16,
+        vision_layers=2,
+        vision_heads=2,
+        vision_ffn=16,
+        width=32,
+        layers=5,
+        heads=4,
+        kv_heads=2,
+        ffn=48,
+    ),
 }
 
 

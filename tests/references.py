@@ -34,8 +34,10 @@ def clusters(tokens, count, k):
         return list(range(m)), list(range(m))
     width = len(tokens[0])
     square = [
-        [sum((a - b) ** 2 for a, b in zip(tokens[i], tokens[j], strict=True)) / width
-         for j in range(m)]
+        [
+            sum((a - b) ** 2 for a, b in zip(tokens[i], tokens[j], strict=True)) / width
+            for j in range(m)
+        ]
         for i in range(m)
     ]
     log_rho = []
@@ -106,7 +108,8 @@ def inside(visual, text, attention, keep, lam):
     count = max(1, half_up(keep * len(visual)))
     survivors = sorted(sorted(range(len(visual)), key=lambda i: (-score[i], i))[:count])
     target = [
-        i if i in survivors
+        i
+        if i in survivors
         else min(survivors, key=lambda s: (-round(cosine(visual[i], visual[s]), 9), s))
         for i in range(len(visual))
     ]

@@ -38,13 +38,16 @@ def generate(model, inputs, **options):
 def snapshot(model):
     """All that a hook could leave behind on the model, as comparable values."""
     hooks = {
-        name: [len(getattr(module, table)) for table in (
-            "_forward_pre_hooks", "_forward_hooks", "_forward_hooks_with_kwargs")]
+        name: [
+            len(getattr(module, table))
+            for table in ("_forward_pre_hooks", "_forward_hooks", "_forward_hooks_with_kwargs")
+        ]
         for name, module in model.named_modules()
     }
     configs = {
         name: (id(module.config), module.config._attn_implementation)
-        for name, module in model.named_modules() if hasattr(module, "config")
+        for name, module in model.named_modules()
+        if hasattr(module, "config")
     }
     return hooks, configs, sorted(ALL_ATTENTION_FUNCTIONS), sorted(vars(model))
 
@@ -158,9 +161,7 @@ def test_the_inside_decision_equals_the_reference(tiny, kernel):
     visual = places[torch.from_numpy(alive)]
     text = torch.arange(int(places[-1]) + 1, len(hidden))
     args = hidden[visual].tolist(), hidden[text].tolist(), weights[text][:, visual].tolist()
-    np.testing.assert_allclose(
-        trace.relevance[alive], references.relevance(*args, 0.5), atol=1e-5
-    )
+    np.testing.assert_allclose(trace.relevance[alive], references.relevance(*args, 0.5), atol=1e-5)
     survivors, target = references.inside(*args, 0.5, 0.5)
     assert alive[survivors].tolist() == trace.survivors.tolist()
     assert alive[target].tolist() == trace.stage("inside").target[alive].tolist()
@@ -177,8 +178,12 @@ def test_the_outside_decision_is_taken_on_the_models_own_features(tiny):
     features = model.model.get_video_features(inputs["pixel_values_videos"]).pooler_output[0]
     n = trace.grid.size
     fate, target = references.outside(
-        features[:n].double().tolist(), trace.contribution.tolist(), method.budget(trace.grid),
-        method.tau, method.cluster_ratio, method.neighbors,
+        features[:n].double().tolist(),
+        trace.contribution.tolist(),
+        method.budget(trace.grid),
+        method.tau,
+        method.cluster_ratio,
+        method.neighbors,
     )
     assert [Fate(value).name for value in trace.fate] == fate
     assert trace.target.tolist() == target

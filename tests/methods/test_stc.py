@@ -86,9 +86,7 @@ def test_outside_equals_the_reference_on_adversarial_tokens(case, tau, ratio, bu
 def test_pool_equals_the_reference_whatever_the_block(seed, block):
     tokens, contribution = random_case(seed, n=40)
     pool, similarity = retention_pool(tokens, contribution, 12, 0.8, block=block)
-    expected, expected_similarity = references.pool(
-        tokens.tolist(), contribution.tolist(), 12, 0.8
-    )
+    expected, expected_similarity = references.pool(tokens.tolist(), contribution.tolist(), 12, 0.8)
     assert pool.tolist() == expected
     np.testing.assert_allclose(similarity.numpy(), expected_similarity, atol=1e-12)
 

@@ -1,0 +1,527 @@
+"""The real page in headless Chromium, the real embedded model behind it, no network."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlparse
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from stc_core import Trace
+
+ROOT = Path(__file__).resolve().parent.parent
+CLIPS, TRACES = ROOT / "assets" / "clips", ROOT / "assets" / "traces"
+PATIENCE = 120_000  # milliseconds: the machine may be busy with other work
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
+SHEETS = ("budget", "outside", "inside", "contribution", "relevance", "timeline")
+NASTY = ("<img src=x onerror=alert(1)>", "${1+1}", "{{x}}", "$\\frac{a}{b}$", "`${alert(2)}`",
+         "<script>alert(3)</script>")  # fmt: skip
+
+
+@dataclass
+class Served:
+    """The app as a process of its own."""
+
+    url: str
+    process: subprocess.Popen
+    started: float  # seconds until it listened
+    folder: Path  # for what the process writes to temporary directories
+
+
+@dataclass
+class Tab:
+    """A page, what it complained about and what it asked of the outside."""
+
+    page: object
+    errors: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("app")
+    log = (folder / "log.txt").open("w")
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(port)], cwd=ROOT, stdout=log, stderr=log,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )  # fmt: skip
+    try:
+        while time.perf_counter() - start < PATIENCE / 1000:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, (folder / "log.txt").read_text()
+            time.sleep(0.05)
+        url = f"http://127.0.0.1:{port}/"
+        yield Served(url, process, time.perf_counter() - start, folder)
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert not list(folder.glob("video-tokens-*")), "the page's files are left behind"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+                None)  # fmt: skip
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium on PATH: in CI the page must be tested")
+        pytest.skip("no Chromium on PATH")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_tab(chromium, served):
+    """A function that opens the page and waits for the saved trace."""
+    tabs: list[Tab] = []
+
+    def open_one(width: int = 1280, height: int = 720, theme: str = "light") -> Tab:
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, accept_downloads=True
+        )
+        context.set_default_timeout(PATIENCE)
+        tab = Tab(context.new_page())
+        tabs.append(tab)
+
+        def guard(route):
+            host = urlparse(route.request.url).hostname
+            if host in ("127.0.0.1", None):
+                route.continue_()
+            else:
+                tab.outside.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", guard)
+        context.add_init_script("window.alerts = 0; window.alert = () => { window.alerts += 1 };")
+        tab.page.on("pageerror", lambda error: tab.errors.append(str(error)))
+        tab.page.on(
+            "console",
+            lambda message: message.type == "error" and tab.errors.append(message.text),
+        )
+        tab.page.goto(f"{served.url}?__theme={theme}")
+        shown(tab, "outside")
+        return tab
+
+    yield open_one
+    for tab in tabs:
+        alerts = tab.page.evaluate("window.alerts")
+        tab.page.context.close()
+        assert tab.errors == [] and tab.outside == [] and alerts == 0
+
+
+@pytest.fixture
+def tab(open_tab) -> Tab:
+    return open_tab()
+
+
+def shown(tab: Tab, name: str) -> None:
+    """Wait until a picture is there and decoded."""
+    tab.page.wait_for_function(
+        "name => { const i = document.querySelector(`#picture-${name} img`);"
+        " return i && i.complete && i.naturalWidth > 500 }", arg=name,
+    )  # fmt: skip
+
+
+def source(tab: Tab, name: str = "budget") -> str:
+    return tab.page.locator(f"#picture-{name} img").get_attribute("src")
+
+
+def status(tab: Tab) -> str:
+    return tab.page.locator("#status").inner_text()
+
+
+def run_to_end(tab: Tab) -> str:
+    """Press Run; the status line once it says how it ended."""
+    before = status(tab)
+    tab.page.click("#run")
+    tab.page.wait_for_function(
+        "before => { const s = document.querySelector('#status .status');"
+        " return !s.classList.contains('busy') && s.innerText !== before"
+        " && !document.querySelector('#run').disabled }", arg=before,
+    )  # fmt: skip
+    return status(tab)
+
+
+def choose_example(tab: Tab, number: int = 0) -> None:
+    tab.page.locator("#examples .gallery-item").nth(number).click()
+    first = examples()[number]["questions"][0]["text"]
+    tab.page.wait_for_function(
+        "text => document.querySelector('#question textarea').value === text", arg=first
+    )
+
+
+def examples() -> list[dict]:
+    listed = json.loads((CLIPS / "clips.json").read_text(encoding="utf-8"))
+    return listed["clips"] if isinstance(listed, dict) else listed
+
+
+def open_settings(tab: Tab) -> None:
+    for name in ("settings", "more"):
+        if not tab.page.locator(f"#{name} input").last.is_visible():
+            tab.page.locator(f"#{name} > button").first.click()
+    tab.page.locator("#lambda input").wait_for(state="visible")
+
+
+def upload_trace(tab: Tab, path: Path) -> None:
+    if not tab.page.locator("#trace-upload").is_visible():
+        tab.page.locator("#open-trace > button").first.click()
+    clear = tab.page.locator("#trace-upload [aria-label='Clear']")
+    if clear.count():
+        clear.first.click()
+    tab.page.locator("#trace-upload input[type=file]").set_input_files(path)
+
+
+def saved_trace() -> Trace:
+    return Trace.load(sorted(TRACES.glob("*.npz"))[0])
+
+
+# --- opening -------------------------------------------------------------------------------------
+
+
+def test_opens_on_a_saved_trace_at_once(served, open_tab):
+    start = time.perf_counter()
+    tab = open_tab()
+    took = served.started + time.perf_counter() - start
+    # From the start of app.py. Where something else uses the cores, no promise is made.
+    busy = os.getloadavg()[0] > 0.75 * (os.cpu_count() or 1)
+    assert took < (60 if busy else 5), f"{took:.1f} s"
+    trace = saved_trace()
+    words = tab.page.locator("#answers").inner_text()
+    assert trace.question in words and trace.answer in words
+    for name in ("budget", "outside", "timeline"):
+        shown(tab, name)
+        assert len(tab.page.locator(f"#picture-{name} img").get_attribute("alt")) > 40
+
+
+def test_every_map_has_its_tab_picture_and_words(tab):
+    for name, label in (("inside", "At the end"), ("contribution", "Contribution"),
+                        ("relevance", "Relevance"), ("outside", "Before the LLM")):  # fmt: skip
+        tab.page.get_by_role("tab", name=label, exact=True).click()
+        shown(tab, name)
+        assert tab.page.locator(f"#picture-{name} img").is_visible()
+        assert len(tab.page.locator(f"#picture-{name} img").get_attribute("alt")) > 40
+
+
+def test_page_says_what_it_is(tab):
+    assert tab.page.locator("h1").count() == 1
+    assert "teaching model" in tab.page.locator(".top").inner_text()
+    assert len(examples()) >= 6
+    assert tab.page.locator("#examples .gallery-item").count() == len(examples())
+
+
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1280, "dark")])
+def test_narrow_and_dark_are_usable(open_tab, width, theme):
+    tab = open_tab(width, 800, theme)
+    wide = tab.page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= width + 1
+    colour, paper = tab.page.evaluate(
+        "() => [getComputedStyle(document.querySelector('.card p')).color,"
+        " getComputedStyle(document.body).backgroundColor]"
+    )
+    light, dark = (sum(map(float, re.findall(r"[\d.]+", c)[:3])) for c in (colour, paper))
+    assert abs(light - dark) > 300
+
+
+def test_clips_play(tab):
+    choose_example(tab)
+    tab.page.wait_for_function(
+        "() => { const v = document.querySelector('#clip video'); return v && v.readyState >= 2 }"
+    )
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+def test_an_example_runs(tab):
+    choose_example(tab, 1)
+    question = examples()[1]["questions"][0]
+    before = source(tab)
+    ended = run_to_end(tab)
+    assert re.match(r"✓? ?Answered in \d+\.\d s", ended), ended
+    answers = tab.page.locator("#answers").inner_text()
+    assert question["text"] in answers and question["answer"] in answers
+    cells = tab.page.locator("table.costs").first.locator("tbody td").all_inner_texts()
+    assert len(cells) >= 21 and "–" not in cells
+    assert source(tab) != before
+    for name in ("budget", "outside", "timeline"):
+        shown(tab, name)
+    assert "STC(retention=0.02" in tab.page.locator("#run-line").inner_text()
+
+
+def test_settings_reach_the_method(tab):
+    open_settings(tab)
+    for name, value in (("retention", "0.25"), ("frames", "6"), ("tau", "0.5"),
+                        ("cluster-ratio", "0.4"), ("keep-inside", "0.6"), ("lambda", "0.2"),
+                        ("layer", "1")):  # fmt: skip
+        tab.page.fill(f"#{name} input", value)
+    tab.page.uncheck("#baseline input")
+    assert "Answered" in run_to_end(tab)
+    line = tab.page.locator("#run-line").inner_text()
+    for needed in ("retention=0.25", "tau=0.5", "cluster_ratio=0.4", "keep_inside=0.6",
+                   "lam=0.2", "layer=1", "in 6 frames"):  # fmt: skip
+        assert needed in line
+    assert "not run" in tab.page.locator("#answers").inner_text()
+
+
+def test_an_uploaded_video_runs_in_its_own_shape(tab, tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / "wide.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 8, (160, 80))
+    for number in range(16):
+        frame = np.full((80, 160, 3), 40, np.uint8)
+        frame[20:50, 5 + 8 * number : 25 + 8 * number] = (0, 0, 255)
+        writer.write(frame)
+    writer.release()
+    upload_video(tab, path)
+    tab.page.fill("#question textarea", "what color is the square?")
+    assert "Answered" in run_to_end(tab)
+    with tab.page.expect_download() as waiting:
+        tab.page.click("#trace-file")
+    trace = Trace.load(waiting.value.path())
+    assert (trace.grid.width, trace.grid.height) == (160, 80)
+    assert trace.frames.shape[2] == 2 * trace.frames.shape[1]
+
+
+def upload_video(tab: Tab, path: Path) -> None:
+    clear = tab.page.locator("#clip [aria-label='Clear']")
+    if clear.count():
+        clear.first.click()
+    tab.page.locator("#clip input[type=file]").wait_for(state="attached")
+    with tab.page.expect_response(lambda r: "/upload" in r.url and r.status == 200):
+        tab.page.locator("#clip input[type=file]").set_input_files(path)
+    tab.page.locator("#clip video").wait_for(state="attached")
+
+
+def test_cancel_stops_and_the_next_run_works(tab):
+    before = source(tab)
+    question = tab.page.input_value("#question textarea")
+    open_settings(tab)
+    tab.page.fill("#frames input", "64")
+    tab.page.click("#run")
+    tab.page.locator("#cancel:not([disabled])").click()
+    tab.page.wait_for_function(
+        "document.querySelector('#status').innerText.includes('Cancelled')"
+        " && !document.querySelector('#run').disabled"
+    )
+    tab.page.wait_for_timeout(1500)  # a run that went on would overwrite the line
+    assert "Cancelled" in status(tab) and source(tab) == before
+    assert tab.page.input_value("#question textarea") == question
+    tab.page.fill("#frames input", "4")
+    assert "Answered" in run_to_end(tab)
+
+
+def test_two_tabs_do_not_meet(open_tab, tmp_path):
+    first, second = open_tab(), open_tab()
+    path = replace(saved_trace(), question="only in the first tab").save(tmp_path / "mine.npz")
+    upload_trace(first, path)
+    first.page.wait_for_function(
+        "document.querySelector('#answers').innerText.includes('only in the first tab')"
+    )
+    assert "only in the first" not in second.page.locator("#answers").inner_text()
+    assert saved_trace().question in second.page.locator("#answers").inner_text()
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+BAD = [
+    ("question textarea", "", "question is empty"),
+    ("question textarea", "word " * 10_000, "characters"),
+    ("retention input", "0", "retention ratio must be above 0 to 1"),
+    ("retention input", "-0.5", "retention ratio must be above 0 to 1"),
+    ("retention input", "1.5", "retention ratio must be above 0 to 1"),
+    ("retention input", "", "retention ratio must be above 0 to 1"),
+    ("tau input", "2", "tau must be -1 to 1"),
+    ("layer input", "99", "layer"),
+    ("frames input", "0", "number of frames"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def one_tab(chromium, served):
+    """A tab for the tests that leave it as it was."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(PATIENCE)
+    page.goto(served.url)
+    tab = Tab(page)
+    shown(tab, "outside")
+    choose_example(tab)
+    open_settings(tab)
+    yield tab
+    page.close()
+
+
+@pytest.mark.parametrize(("where", "value", "words"), BAD, ids=[f"{b[0]} {b[1][:8]}" for b in BAD])
+def test_bad_input_is_one_sentence_and_nothing_is_lost(one_tab, where, value, words):
+    page = one_tab.page
+    good, other = page.input_value(f"#{where}"), page.input_value("#lambda input")
+    before = source(one_tab)
+    page.fill(f"#{where}", value)
+    ended = run_to_end(one_tab)
+    assert words in ended and ended.strip().count("\n") == 0
+    assert page.locator("#status .error").count() == 1
+    assert page.input_value(f"#{where}") == value
+    assert page.input_value("#lambda input") == other and source(one_tab) == before
+    page.fill(f"#{where}", good)
+
+
+def test_no_video(tab):
+    tab.page.locator("#clip [aria-label='Clear']").first.click()
+    assert "upload a video" in run_to_end(tab)
+    assert tab.page.input_value("#question textarea")
+
+
+def test_not_a_video(tab, tmp_path):
+    path = tmp_path / "letter.mp4"
+    path.write_text("this is no video")
+    upload_video(tab, path)
+    tab.page.fill("#question textarea", "what is this?")
+    before = source(tab)
+    ended = run_to_end(tab)
+    assert tab.page.locator("#status .error").count() == 1 and "video" in ended
+    assert tab.page.input_value("#question textarea") == "what is this?" and source(tab) == before
+    tab.errors.clear()  # the browser itself complains that it cannot play the file
+
+
+# --- traces --------------------------------------------------------------------------------------
+
+
+def test_a_trace_of_the_command_line_opens(tab, tmp_path):
+    entry = examples()[0]
+    path = tmp_path / "from-the-command-line.npz"
+    subprocess.run(
+        [sys.executable, "-m", "stc_core", "answer", CLIPS / entry["file"],
+         entry["questions"][0]["text"], "--retention", "0.1", "--trace", path],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    upload_trace(tab, path)
+    tab.page.wait_for_function(
+        "document.querySelector('#status').innerText.includes('from-the-command-line')"
+    )
+    assert "retention=0.1" in tab.page.locator("#run-line").inner_text()
+    for name in ("budget", "outside", "timeline"):
+        shown(tab, name)
+
+
+def damaged(path: Path) -> Path:
+    path.write_bytes(saved_trace().save(path).read_bytes()[:4000])
+    return path
+
+
+def from_the_future(path: Path) -> Path:
+    saved_trace().save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(bytes(arrays["header"]))
+    header["format"] = 99
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, **arrays)
+    return path
+
+
+def no_trace(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [(damaged, "damaged"), (from_the_future, "newer"), (no_trace, "not a trace")],
+    ids=["damaged", "newer", "other file"],
+)
+def test_bad_traces_are_refused_in_a_sentence(tab, tmp_path, make, words):
+    before = source(tab)
+    upload_trace(tab, make(tmp_path / "bad.npz"))
+    tab.page.locator("#status .error").wait_for()
+    assert words in status(tab) and source(tab) == before
+
+
+def test_strangers_text_is_shown_as_typed_and_never_run(tab, tmp_path):
+    text = " ".join(NASTY)
+    trace = replace(
+        saved_trace(), question=text, answer=text, method=text, model=text, notes=(text,),
+        baseline={"answer": text, "costs": {}},
+    )  # fmt: skip
+    upload_trace(tab, trace.save(tmp_path / "nasty.npz"))
+    tab.page.wait_for_function("document.querySelector('#answers').innerText.includes('onerror')")
+    assert tab.page.locator("#answers .question").inner_text().endswith(text)
+    for place in ("#answers .card p >> nth=0", "#answers .card p >> nth=1", "#notes", "#run-line"):
+        assert text in tab.page.locator(place).inner_text()
+    assert tab.page.locator("#see img[src='x'], #see section script").count() == 0
+    tab.page.wait_for_timeout(300)  # an injected handler would have fired by now
+
+
+def test_downloads_are_what_is_shown(tab):
+    trace = saved_trace()
+
+    def download(button: str) -> bytes:
+        tab.page.wait_for_selector(f"#{button}:not([disabled])")
+        with tab.page.expect_download() as waiting:
+            tab.page.click(f"#{button}")
+        return Path(waiting.value.path()).read_bytes()
+
+    loaded = Trace.load(save(download("trace-file")))
+    assert loaded.question == trace.question and np.array_equal(loaded.fate, trace.fate)
+    assert download("timeline-png")[:8] == b"\x89PNG\r\n\x1a\n"
+    root = ElementTree.parse(io.BytesIO(download("budget-svg"))).getroot()
+    assert trace.method in "".join(root.itertext())
+
+
+def save(data: bytes) -> Path:
+    import tempfile
+
+    path = Path(tempfile.mkdtemp()) / "trace.npz"
+    path.write_bytes(data)
+    return path
+
+
+# --- the process ---------------------------------------------------------------------------------
+
+
+def test_listens_on_loopback_only_and_serves_no_other_file(served):
+    import urllib.error
+    import urllib.request
+
+    port = urlparse(served.url).port
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        mine = socket.gethostbyname(socket.gethostname())
+        if not mine.startswith("127."):
+            assert probe.connect_ex((mine, port)) != 0
+    for path in ("/etc/passwd", str(ROOT / "app.py"), str(ROOT / "stc_core" / "trace.py")):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{served.url}gradio_api/file={path}")
+        assert caught.value.code in (403, 404)
+
+
+def test_a_taken_port_is_one_sentence(served):
+    port = str(urlparse(served.url).port)
+    ended = subprocess.run(
+        [sys.executable, "app.py", "--port", port], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert "cannot serve" in ended.stderr and port in ended.stderr

@@ -1,0 +1,145 @@
+"""The command line as a user calls it: a process, its output, its exit code."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from clips import write_clip, write_sound
+from typer.testing import CliRunner
+
+from stc_core import Trace
+from stc_core.__main__ import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+QUESTION = "what color is the star?"
+
+
+def run(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-m", "stc_core", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)},
+    )
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", range(0, 4000, 250))
+
+
+def test_answer_prints_one_json_object_and_writes_the_trace(clip, tmp_path):
+    done = run(
+        "answer", clip, QUESTION, "--json", "--retention", 0.1, "--frames", 8, "--baseline",
+        "--trace", tmp_path / "t.npz",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    trace = Trace.load(tmp_path / "t.npz")
+    assert record["answer"] == trace.answer
+    assert record["uncompressed"] == trace.baseline["answer"]
+    assert record["tokens"] == trace.alive()
+    assert record["tokens"][1] == round(0.1 * record["tokens"][0])
+    assert record["fates"] == trace.counts()
+    assert record["method"] == trace.method and trace.method.startswith("STC(retention=0.1")
+    assert record["model"] == "embedded"
+    assert record["grid"][0] == 8
+    assert record["costs"]["paper_flops"] < record["uncompressed_costs"]["paper_flops"]
+    assert "vision" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_answer_prints_the_answer_alone_on_stdout(clip):
+    done = CliRunner().invoke(cli, ["answer", str(clip), QUESTION, "--frames", "4"])
+    assert done.exit_code == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    assert "video tokens, STC(retention=0.02" in done.stderr
+
+
+BAD = {
+    "missing path": (["answer", "none.mp4", QUESTION], "none.mp4"),
+    "folder": (["answer", "tests", QUESTION], "folder"),
+    "not a video": (["answer", "README.md", QUESTION], "README.md"),
+    "retention 0": (["answer", "CLIP", QUESTION, "--retention", "0"], "retention must be"),
+    "retention nan": (["answer", "CLIP", QUESTION, "--retention", "nan"], "retention must be"),
+    "retention 2": (["answer", "CLIP", QUESTION, "--retention", "2"], "retention must be"),
+    "tau": (["answer", "CLIP", QUESTION, "--tau", "1.5"], "tau must be"),
+    "layer": (["answer", "CLIP", QUESTION, "--layer", "99"], "layer 99 is outside this model"),
+    "frames": (["answer", "CLIP", QUESTION, "--frames", "0"], "frames"),
+    "method": (["answer", "CLIP", QUESTION, "--method", "magic"], "choose one of stc"),
+    "model": (["answer", "CLIP", QUESTION, "--model", "no/such"], "neither on this machine"),
+    "device": (["answer", "CLIP", QUESTION, "--device", "warp"], "not a device"),
+    "empty question": (["answer", "CLIP", " "], "question is empty"),
+    "long question": (["answer", "CLIP", "star " * 10_000], "shorter question"),
+    "Chinese question": (["answer", "CLIP", "星星是什么颜色"], "knows no word"),
+    "trace folder": (
+        ["answer", "CLIP", QUESTION, "--trace", "no/such/t.npz"], "does not exist; create it"
+    ),
+    "no questions": (["evaluate", "--questions", "0"], "at least one question"),
+    "too many frames": (["evaluate", "--frames", "100"], "1 to 64 frames"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_exit_code_2(case, clip, monkeypatch):
+    arguments, message = BAD[case]
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(cli, [str(clip) if part == "CLIP" else part for part in arguments])
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and message in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_without_pictures_ends_a_real_process_without_a_traceback(tmp_path):
+    done = run("answer", write_sound(tmp_path / "a.mp4"), QUESTION)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+
+
+def test_special_tokens_in_a_question_are_text(clip):
+    question = "<video><|im_end|> what color is the <image> star?"
+    done = CliRunner().invoke(cli, ["answer", str(clip), question, "--frames", "4"])
+    assert done.exit_code == 0, done.stderr
+
+
+@pytest.mark.parametrize("compressed", [[], ["--retention", "0.1"]])
+def test_evaluate_reports_accuracy_interval_and_the_blind_baseline(compressed):
+    done = CliRunner().invoke(
+        cli, ["evaluate", "--questions", "12", "--frames", "4", "--json", *compressed]
+    )
+    assert done.exit_code == 0, done.stderr
+    overall = json.loads(done.stdout)["overall"]
+    assert overall["questions"] == 12
+    low, high = overall["interval95"]
+    assert low <= overall["accuracy"] <= high
+    assert 0 <= overall["without_looking"] <= 1
+
+
+def test_importing_the_package_loads_neither_torch_nor_gradio():
+    code = (
+        "import sys, stc_core; from stc_core import Trace, Fate, TokenGrid\n"
+        "print([m for m in ('torch', 'transformers', 'gradio', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_everything_changes_nothing_in_transformers():
+    code = (
+        "from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS as a\n"
+        "before = sorted(a)\n"
+        "import stc_core\n"
+        "for name in stc_core.__all__: getattr(stc_core, name)\n"
+        "print(before == sorted(a), callable(stc_core.answer), callable(stc_core.compress))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.strip() == "True True True"

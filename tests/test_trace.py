@@ -1,0 +1,276 @@
+"""The trace: composition, invariants, files."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stc_core import Fate, Stage, TokenGrid, Trace
+from stc_core import trace as trace_module
+
+K, C, M, D, MI, DI = (int(fate) for fate in Fate)
+
+
+def outside(fate, target):
+    return Stage("outside", None, np.array(target, np.int64), np.array(fate, np.uint8))
+
+
+def inside(fate, target, layer=2):
+    return Stage("inside", layer, np.array(target, np.int64), np.array(fate, np.uint8))
+
+
+# eight tokens: 0 kept; 2 a center of 1, 2, 3; 5 a center of 4, 5; 6 dropped; 7 kept
+OUTSIDE = outside([K, M, C, M, M, C, D, K], [0, 2, 2, 2, 5, 5, -1, 7])
+# after layer K the center 2 is merged into 0 and 7 is dropped
+INSIDE = inside([K, M, MI, M, M, C, D, DI], [0, -1, 0, -1, -1, 5, -1, -1])
+GRID = TokenGrid(2, 2, 2, height=20, width=30)
+
+
+def small(**fields):
+    return Trace.from_stages(GRID, (OUTSIDE, INSIDE), **fields)
+
+
+def random_trace(seed):
+    """A trace with random but legal stages, and its grid."""
+    rng = np.random.default_rng(seed)
+    grid = TokenGrid(*(int(value) for value in rng.integers(1, 4, 3)))
+    n = grid.size
+    alive = np.sort(rng.choice(n, rng.integers(1, n + 1), replace=False))
+    fate = rng.choice([M, D], n)
+    fate[alive] = rng.choice([K, C], len(alive))
+    target = np.where(fate == D, -1, rng.choice(alive, n))
+    target[alive] = alive
+    stages = [outside(fate, target)]
+    if rng.random() < 0.7:
+        end = np.sort(rng.choice(alive, rng.integers(1, len(alive) + 1), replace=False))
+        second, goal = fate.copy(), np.full(n, -1)
+        gone = np.setdiff1d(alive, end)
+        second[gone] = rng.choice([MI, DI], len(gone))
+        goal[end] = end
+        merged = gone[second[gone] == MI]
+        goal[merged] = rng.choice(end, len(merged))
+        stages.append(inside(second, goal))
+    return Trace.from_stages(grid, tuple(stages))
+
+
+def test_stages_compose_to_final_fates_targets_and_weights():
+    trace = small()
+    assert trace.fate.tolist() == [K, M, MI, M, M, C, D, DI]
+    assert trace.target.tolist() == [0, 0, 0, 0, 5, 5, -1, -1]
+    # 0 is the mean of itself and of the center, which is the mean of three
+    np.testing.assert_allclose(trace.weight, [1 / 2, *[1 / 6] * 3, 1 / 2, 1 / 2, 0, 0])
+    assert trace.alive() == [8, 4, 2]
+    assert trace.survivors.tolist() == [0, 5]
+    assert trace.members(0).tolist() == [0, 1, 2, 3]
+    assert trace.counts() == {
+        "kept": 1, "center": 1, "merged": 3, "dropped": 1, "merged_inside": 1, "dropped_inside": 1
+    }  # fmt: skip
+
+
+def test_tokens_merged_into_a_center_that_is_dropped_inside_are_carried_by_none():
+    second = inside([K, M, DI, M, M, C, D, K], [0, -1, -1, -1, -1, 5, -1, 7])
+    trace = Trace.from_stages(GRID, (OUTSIDE, second))
+    assert trace.target.tolist() == [0, -1, -1, -1, 5, 5, -1, 7]
+    assert trace.weight[1] == 0 and trace.fate[1] == M
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**31))
+def test_weights_follow_every_token_through_plain_means(seed):
+    """Push one-hot tokens through the stages as means and read the weights off the result."""
+    trace = random_trace(seed)
+    n = trace.grid.size
+    rows = {i: np.eye(n)[i] for i in range(n)}
+    for stage in trace.stages:
+        rows = {
+            s: np.mean([rows[i] for i in rows if stage.target[i] == s], axis=0)
+            for s in stage.survivors
+        }
+    for token in range(n):
+        goal = trace.target[token]
+        expected = rows[goal][token] if goal >= 0 else 0
+        assert trace.weight[token] == pytest.approx(expected, abs=1e-6)
+    assert sorted(rows) == trace.survivors.tolist()
+
+
+BROKEN = {
+    "a survivor must be its own target": [
+        outside([K, M, C, M, M, C, D, K], [7, 2, 2, 2, 5, 5, -1, 7])
+    ],
+    "merged token's target must survive": [
+        outside([K, M, C, M, M, C, D, K], [0, 6, 2, 2, 5, 5, -1, 7])
+    ],
+    "merged token's target must survive ": [
+        outside([K, M, C, M, M, C, D, K], [0, -1, 2, 2, 5, 5, -1, 7])
+    ],
+    "thrown away has no target": [outside([K, M, C, M, M, C, D, K], [0, 2, 2, 2, 5, 5, 0, 7])],
+    "leaves no token": [outside([D] * 8, [-1] * 8)],
+    "did not reach it": [OUTSIDE, inside([K, K, C, M, M, C, D, K], [0, 1, 2, -1, -1, 5, -1, 7])],
+    "did not reach it ": [OUTSIDE, inside([K, MI, C, M, M, C, D, K], [0, 0, 2, -1, -1, 5, -1, 7])],
+    "without a fate of its own": [
+        OUTSIDE, inside([K, M, D, M, M, C, D, K], [0, -1, -1, -1, -1, 5, -1, 7])
+    ],
+    "below 6": [outside([K, M, C, M, M, C, 9, K], [0, 2, 2, 2, 5, 5, -1, 7])],
+    "must be 8 numbers": [outside([K] * 7, range(7))],
+    "named 'outside' or 'inside'": [Stage("twice", None, OUTSIDE.target, OUTSIDE.fate)],
+    "at least one stage": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_broken_stages_are_refused_on_construction(message):
+    with pytest.raises(ValueError, match=message.strip()):
+        Trace.from_stages(GRID, tuple(BROKEN[message]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("fate", np.zeros(8, np.uint8), "what its stages lead to"),
+        ("target", np.arange(8), "what its stages lead to"),
+        ("weight", np.ones(8, np.float32), "weight above zero"),
+        ("weight", np.array([0.4, *[1 / 6] * 3, 0.5, 0.5, 0, 0], np.float32), "sum to 1"),
+        ("relevance", np.ones(7, np.float32), "must be 8 numbers"),
+        ("contribution", np.ones(8), "must be 8 numbers of type float32"),
+        ("seconds", np.arange(3.0), "one time for each of its 2 frames"),
+        ("seconds", np.array([0, np.nan]), "one time for each"),
+        ("frames", np.zeros((3, 4, 4, 3), np.uint8), "frames must be"),
+        ("positions", "random", "positions must be"),
+    ],
+)
+def test_broken_fields_are_refused_on_construction(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(small(), **{field: value})
+
+
+def full():
+    rng = np.random.default_rng(0)
+    return small(
+        contribution=rng.random(8),
+        relevance=np.where(rng.random(8) < 0.5, np.nan, 1),
+        seconds=np.array([0.5, 2.25]),
+        method="STC(retention=0.02)",
+        model="embedded",
+        question="星星是什么颜色? <video> ${1+1}",
+        answer="red",
+        positions="compact",
+        costs={"tokens_full": 8},
+        baseline={"answer": "blue", "costs": {}},
+        frames=rng.integers(0, 256, (2, 4, 6, 3)).astype(np.uint8),
+        notes=("cut off after 3 s",),
+    )
+
+
+def test_a_file_gives_back_the_same_trace(tmp_path):
+    trace = full()
+    loaded = Trace.load(trace.save(tmp_path / "a.npz"))
+    for field in dataclasses.fields(Trace):
+        one, other = getattr(trace, field.name), getattr(loaded, field.name)
+        if field.name == "stages":
+            for a, b in zip(one, other, strict=True):
+                assert (a.name, a.layer) == (b.name, b.layer)
+                np.testing.assert_array_equal(a.target, b.target)
+                np.testing.assert_array_equal(a.fate, b.fate)
+        else:
+            np.testing.assert_equal(one, other)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_file_opens_without_torch(tmp_path):
+    path = full().save(tmp_path / "a.npz")
+    code = (
+        "import sys; sys.modules.update(torch=None, transformers=None, cv2=None)\n"
+        f"from stc_core import Trace; print(Trace.load({str(path)!r}).answer)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.stdout, run.returncode) == ("red\n", 0), run.stderr
+
+
+def rewrite(path, **changes):
+    """Change entries of a trace's JSON header."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(bytes(arrays.pop("header"))) | changes
+    np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+
+
+def test_a_file_from_a_newer_version_is_refused(tmp_path):
+    path = full().save(tmp_path / "a.npz")
+    rewrite(path, format=trace_module.FORMAT + 1)
+    with pytest.raises(ValueError, match="newer than .* update the program"):
+        Trace.load(path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_damaged_files_are_refused_in_one_sentence(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damaged") / "a.npz"
+    full().save(path)
+    raw = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        raw = raw[: data.draw(st.integers(0, len(raw) - 1))]
+    else:
+        for _ in range(20):
+            raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(raw)
+    try:
+        Trace.load(path)  # a flip may hit padding that no one reads
+    except ValueError as error:
+        assert "\n" not in str(error) and "a.npz" in str(error)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x05\x06" + 18 * b"\0"])
+def test_what_is_no_trace_is_refused(tmp_path, content):
+    path = tmp_path / "a.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a trace file or is damaged"):
+        Trace.load(path)
+
+
+def test_missing_files_and_folders_are_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="there is no trace file"):
+        Trace.load(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match="there is no trace file"):
+        Trace.load(tmp_path)
+    with pytest.raises(ValueError, match="does not exist; create it"):
+        full().save(tmp_path / "none" / "a.npz")
+
+
+def test_pickles_are_never_opened(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, header=np.array([{"format": 1}], dtype=object))
+    with pytest.raises(ValueError, match="not a trace file"):
+        Trace.load(path)
+
+
+def test_a_file_that_would_unpack_to_too_much_is_refused(tmp_path, monkeypatch):
+    path = full().save(tmp_path / "a.npz")
+    monkeypatch.setattr(trace_module, "MAX_UNPACKED", 1000)
+    with pytest.raises(ValueError, match="would unpack to"):
+        Trace.load(path)
+
+
+def test_saving_over_a_file_leaves_the_old_one_when_it_fails(tmp_path, monkeypatch):
+    path = full().save(tmp_path / "a.npz")
+    before = path.read_bytes()
+
+    def disk_full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", disk_full)
+    with pytest.raises(ValueError, match="No space left on device"):
+        full().save(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_the_archive_is_an_ordinary_npz(tmp_path):
+    path = full().save(tmp_path / "a.npz")
+    names = zipfile.ZipFile(path).namelist()
+    assert {"header.npy", "fate.npy", "target.npy", "frames.npy"} <= set(names)
