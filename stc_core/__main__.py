@@ -117,9 +117,13 @@ def evaluate(
     retention: Annotated[
         float | None, typer.Option(help="Compress with STC at this ratio; default: not at all.")
     ] = None,
+    keep_inside: Annotated[float, typer.Option(help="R, with --retention.")] = 0.5,
     positions: Annotated[str, typer.Option(help="original or compact, with --retention.")] = (
         "original"
     ),
+    development: Annotated[
+        bool, typer.Option(help="Development clips, for choosing settings, instead of held-out.")
+    ] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -131,10 +135,13 @@ def evaluate(
             raise InputError(f"the clips of this world have 1 to 64 frames, not {frames}")
         method = None
         if retention is not None:
-            method = _method("stc", retention=retention, positions=positions)
+            method = _method(
+                "stc", retention=retention, keep_inside=keep_inside, positions=positions
+            )
         from .compression import compress
         from .loading import load
         from .shapes.evaluate import evaluate as measure
+        from .shapes.world import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS
 
         vlm = load(model, device=device)
         around = None if method is None else lambda stock: compress(stock, method)
@@ -143,6 +150,7 @@ def evaluate(
                 vlm,
                 questions,
                 frames,
+                seeds=DEVELOPMENT_SEEDS if development else HELD_OUT_SEEDS,
                 around=around,
                 label="" if method is None else repr(method),
                 on_progress=lambda done, total: progress("answering", done / total),

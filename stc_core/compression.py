@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .stopwatch import Stopwatch
 from .errors import InputError
 from .families import Family, contribution_module, family_of, to_grid
 from .grid import TokenGrid
 from .methods import Decision, Method
 from .seams import Door, Seam, attention_received, probe
+from .stopwatch import Stopwatch
 from .trace import Stage, Trace
 
 _BUSY: WeakSet = WeakSet()  # models that are inside a ``with compress`` now

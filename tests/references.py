@@ -1,4 +1,4 @@
-"""Slow, obvious references in float64: nested loops, nothing clever, nothing shared with the code."""
+"""Slow, obvious references in float64: nested loops, nothing clever, nothing of the package."""
 
 import math
 

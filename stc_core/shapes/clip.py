@@ -1,0 +1,64 @@
+"""One clip of the world: frames, times, questions. `make_clip(seed)` is the world's front door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stc_core.shapes.draw import render
+from stc_core.shapes.questions import Question, ask
+from stc_core.shapes.world import WORLD, Scene, World, frame_times, make_scene
+
+FRAMES_PER_SECOND = 4.0  # the pace at which a clip of any number of frames is played
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Rendered scene with everything that is known about it."""
+
+    seed: int
+    scene: Scene
+    frames: np.ndarray  # (T, H, W, 3) uint8, RGB
+    seconds: np.ndarray  # (T,) float64, from the start of the clip
+    questions: tuple[Question, ...]
+    grid: tuple[int, int]  # rows, cols of the evidence
+
+
+def make_clip(
+    seed: int,
+    frames: int = 16,
+    size: int | tuple[int, int] = 80,
+    *,
+    grid: tuple[int, int] = (5, 5),
+    world: World = WORLD,
+    aspect: float | None = None,
+) -> Clip:
+    """Render the clip of one seed.
+
+    Args:
+        seed: the only source of chance; see the `*_SEEDS` ranges of `world.py`.
+        frames: number of frames T.
+        size: side of the square frame in pixels, or (height, width).
+        grid: rows and columns of the token grid on which evidence is given.
+        world: what scenes are made of.
+        aspect: width over height of the scene itself; by default that of `size`. With another one
+            the frame comes out squashed, as a processor squashes a wide video into a square.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if frames < 1:
+        raise ValueError(f"a clip needs at least one frame, not {frames}")
+    if min(height, width) < 16:
+        raise ValueError(f"frames of {height}x{width} pixels are too small, 16 is the least")
+    if min(grid) < 1:
+        raise ValueError(f"the grid needs at least one row and one column, not {grid}")
+    scene = make_scene(seed, world, width / height if aspect is None else aspect)
+    times = frame_times(frames)
+    return Clip(
+        seed=seed,
+        scene=scene,
+        frames=render(scene, times, height, width, world),
+        seconds=np.arange(frames) / FRAMES_PER_SECOND,
+        questions=ask(scene, world, times, *grid),
+        grid=grid,
+    )
