@@ -110,7 +110,7 @@ def answer(
 @cli.command()
 def evaluate(
     questions: Annotated[int, typer.Option(help="Held-out questions, each on its own clip.")] = 500,
-    frames: Annotated[int, typer.Option(help="Frames in every clip.")] = 16,
+    frames: Frames = None,
     model: Annotated[
         str | None, typer.Option(help="Checkpoint folder; default: the embedded model.")
     ] = None,
@@ -131,7 +131,7 @@ def evaluate(
     with _sentences():
         if questions < 1:
             raise InputError(f"at least one question is needed, not {questions}; try 500")
-        if not 1 <= frames <= 64:
+        if frames is not None and not 1 <= frames <= 64:
             raise InputError(f"the clips of this world have 1 to 64 frames, not {frames}")
         method = None
         if retention is not None:
@@ -149,7 +149,7 @@ def evaluate(
             report = measure(
                 vlm,
                 questions,
-                frames,
+                vlm.frames if frames is None else frames,
                 seeds=DEVELOPMENT_SEEDS if development else HELD_OUT_SEEDS,
                 around=around,
                 label="" if method is None else repr(method),
@@ -202,8 +202,9 @@ def _bar():
     with tqdm(total=100, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}", leave=False) as bar:
 
         def progress(stage: str, share: float) -> None:
-            bar.set_description(stage, refresh=False)
             bar.update(max(0, round(100 * share) - bar.n))
+            if bar.desc != f"{stage}: ":
+                bar.set_description(stage)  # and draw, however soon after the stage before
 
         yield progress
 

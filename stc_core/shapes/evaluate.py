@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from stc_core.loading import load
 from stc_core.shapes.clip import Clip, make_clip
 from stc_core.shapes.questions import KINDS, Question
 from stc_core.shapes.world import HELD_OUT_SEEDS, WORLD, Dice, World
@@ -162,7 +161,8 @@ def evaluate(
     batch = batch or (1 if around else 25)
     if batch < 1:
         raise ValueError(f"a batch holds at least one clip, not {batch}")
-    model, processor, name = open_model(source)
+    vlm = open_model(source)
+    model, processor, name = vlm.model, vlm.processor, getattr(vlm, "name", "model")
     started, answers, waiting = time.perf_counter(), [], []
     for asked, pair in enumerate(exam(questions, frames, seeds, world), 1):
         waiting.append(pair)
@@ -232,18 +232,6 @@ def wilson(right: int, asked: int, z: float = Z95) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def shipped() -> Path:
-    """Directory of the checkpoint that comes with the repository."""
-    return Path(__file__).resolve().parents[2] / "assets" / "model"
-
-
-def open_model(source: Any) -> tuple[torch.nn.Module, Any, str]:
-    """Model, processor and a name for the report."""
-    if source is None or isinstance(source, str | Path):
-        path = Path(source or shipped())
-        if not (path / "config.json").exists():
-            raise ValueError(f"{path} is not a checkpoint directory")
-        model = AutoModelForImageTextToText.from_pretrained(path, local_files_only=True).eval()
-        return model, AutoProcessor.from_pretrained(path, local_files_only=True), path.name
-    name = getattr(source, "name", None) or type(source.model).__name__
-    return source.model, source.processor, str(name)
+def open_model(source: Any) -> Any:
+    """What has `model` and `processor`: `source` itself, or what `stc_core.load` makes of it."""
+    return source if hasattr(source, "model") else load(source)

@@ -60,7 +60,7 @@ def export(
     Each question carries its answer, its evidence, and under `said` what the model of `source`
     answers uncompressed at `asked_frames` frames, right or wrong.
     """
-    model, processor, _ = open_model(source)
+    vlm = open_model(source)
     directory.mkdir(parents=True, exist_ok=True)
     listed = []
     for example in examples:
@@ -70,7 +70,7 @@ def export(
         write_video(file, clip.frames, FRAMES_PER_SECOND)
         # The model is asked about the file, codec and sampling included, as the page would ask it.
         seen = replace(clip, frames=read_video(file, asked_frames).frames)
-        said = reply(model, processor, [(seen, question) for question in clip.questions])
+        said = reply(vlm.model, vlm.processor, [(seen, question) for question in clip.questions])
         listed.append(_entry(example, clip, said, frames))
     content = {
         "frames": frames,

@@ -6,12 +6,15 @@ disagree about what deserves it, so the layer is chosen on development clips and
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stc_core.families import family_of
+from stc_core.seams import attention_received, probe
 from stc_core.shapes.clip import make_clip
 from stc_core.shapes.draw import coverage
 from stc_core.shapes.evaluate import open_model
@@ -27,8 +30,8 @@ def layer_auc(
     0.5 is chance; 1 puts every patch that a thing covers by half or more above every patch without
     any thing, over all frames of a clip at once. The mean over clips that show both.
     """
-    model, processor, _ = open_model(source)
-    config = model.config.vision_config
+    vlm = open_model(source)
+    config = vlm.model.config.vision_config
     side = config.image_size // config.patch_size
     scores: list[list[float]] = []
     for seed in seeds[:clips]:
@@ -37,8 +40,8 @@ def layer_auc(
         share = np.max(
             [coverage(t, times, side, side, clip.scene.aspect) for t in clip.scene.things], axis=0
         )
-        pixels = processor.video_processor(clip.frames, return_tensors="pt").pixel_values_videos
-        received = attention_received(model.model.vision_tower, pixels[0].to(model.device))
+        pixels = vlm.processor.video_processor(clip.frames, return_tensors="pt")
+        received = received_per_layer(vlm.model, pixels.pixel_values_videos[0])
         thing, empty = (share >= 0.5).ravel(), (share == 0).ravel()
         if thing.any() and empty.any():
             scores.append([auc(r.ravel()[thing], r.ravel()[empty]) for r in received])
@@ -46,32 +49,17 @@ def layer_auc(
 
 
 @torch.no_grad()
-def attention_received(tower: nn.Module, pixels: Tensor) -> np.ndarray:
-    """Attention each patch receives per layer (layers, T, patches), mean of heads and queries."""
-    modules = [layer.self_attn for layer in tower.encoder.layers]
-    seen: dict[tuple[int, str], Tensor] = {}
-    hooks = []
-
-    def keep(key: tuple[int, str]):
-        def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-            seen[key] = output
-
-        return hook
-
-    try:
-        for i, module in enumerate(modules):
-            hooks.append(module.q_proj.register_forward_hook(keep((i, "q"))))
-            hooks.append(module.k_proj.register_forward_hook(keep((i, "k"))))
-        tower(pixels)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    received = []
-    for i, module in enumerate(modules):
-        q, k = (seen[i, x].unflatten(-1, (module.num_heads, -1)).transpose(1, 2) for x in "qk")
-        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)  # (T, heads, p, p)
-        received.append(weights.mean(dim=(1, 2)))
-    return torch.stack(received).float().cpu().numpy()
+def received_per_layer(model: nn.Module, pixels: Tensor) -> np.ndarray:
+    """Attention each patch of pixels (T, 3, H, W) receives, (layers, T, patches)."""
+    tower = model.get_encoder(modality="image")
+    received: list[Tensor] = []
+    with ExitStack() as stack:
+        for module in family_of(model.config).attentions(tower):
+            stack.enter_context(
+                probe(module, lambda *seen: received.append(attention_received(*seen)))
+            )
+        tower(pixels.to(model.device))
+    return torch.stack(received).cpu().numpy()
 
 
 def auc(above: np.ndarray, below: np.ndarray) -> float:

@@ -31,7 +31,8 @@ from stc_core.shapes.model import MEAN, START, STD, Size, build, save
 from stc_core.shapes.world import COLORS, SHAPES
 
 LOG_EVERY = 20  # steps
-DESIGN_FRAMES = 16  # the number of frames the recipe aims at
+DESIGN_FRAMES = 16  # the number of frames most of the recipe aims at
+DEFAULT_FRAMES = 32  # what a loader samples: the paper's number, trained on in the last stage
 LAYER_CLIPS = 20  # development clips on which the contribution layer is chosen
 
 
@@ -238,14 +239,13 @@ class _Run:
     def write(self, output: Path) -> None:
         """The checkpoint as it stands, with the facts a loader needs about it."""
         self.model.eval()
-        frames = DESIGN_FRAMES
-        scores = layer_auc(self, clips=LAYER_CLIPS, frames=frames)
+        scores = layer_auc(self, clips=LAYER_CLIPS, frames=DESIGN_FRAMES)
         best = max(range(len(scores)), key=scores.__getitem__) - len(scores)
         save(
             self.model,
             self.processor,
             output,
-            {"contribution_layer": best, "frames": frames},
+            {"contribution_layer": best, "frames": DEFAULT_FRAMES},
         )
         self.model.train()
 

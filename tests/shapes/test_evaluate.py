@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from stc_core.loading import EMBEDDED
 from stc_core.shapes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, KINDS
-from stc_core.shapes.evaluate import Answered, Report, Score, evaluate, exam, shipped, wilson
-from stc_core.shapes.layers import attention_received, auc, layer_auc
+from stc_core.shapes.evaluate import Answered, Report, Score, evaluate, exam, wilson
+from stc_core.shapes.layers import auc, layer_auc, received_per_layer
 from stc_core.shapes.model import Size, build
 from stc_core.shapes.questions import Question
 
@@ -93,7 +94,7 @@ def test_bad_arguments_are_refused(tiny, arguments):
 
 
 def test_a_directory_without_a_checkpoint_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="not a checkpoint"):
+    with pytest.raises(ValueError, match="config.json is missing"):
         evaluate(tmp_path)
 
 
@@ -104,7 +105,7 @@ def test_too_few_seeds_are_refused(tiny):
 
 def test_received_attention_is_the_eager_attention(tiny):
     pixels = torch.randn(2, 3, 32, 32)
-    received = attention_received(tiny.model.model.vision_tower, pixels)
+    received = received_per_layer(tiny.model, pixels)
     eager, _ = build(TINY)
     eager.set_attn_implementation("eager")
     tower = eager.eval().model.vision_tower
@@ -147,6 +148,6 @@ def test_every_kind_is_answered_better_than_without_looking(shipped_report):
 
 
 def test_the_shipped_contribution_layer_sees_things():
-    config = json.loads((shipped() / "config.json").read_text())
+    config = json.loads((EMBEDDED / "config.json").read_text())
     scores = layer_auc(clips=12, seeds=DEVELOPMENT_SEEDS)
     assert scores[config["stc"]["contribution_layer"]] > 0.7

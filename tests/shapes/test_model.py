@@ -13,8 +13,8 @@ from transformers import (
     LlavaOnevisionProcessor,
 )
 
+from stc_core.loading import EMBEDDED
 from stc_core.shapes import make_clip
-from stc_core.shapes.evaluate import shipped
 from stc_core.shapes.model import Size, build, build_tokenizer, save
 from stc_core.shapes.questions import words
 
@@ -105,7 +105,7 @@ def test_sizes_that_do_not_fit_are_refused(numbers):
 
 
 def test_the_shipped_checkpoint_is_small_complete_and_ordinary():
-    directory = shipped()
+    directory = EMBEDDED
     assert sum(f.stat().st_size for f in directory.iterdir()) < 30e6
     assert (directory / "model.safetensors").exists() and (directory / "README.md").exists()
     config = json.loads((directory / "config.json").read_text())

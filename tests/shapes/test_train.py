@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -93,7 +94,11 @@ def test_a_process_killed_by_the_system_goes_on(tmp_path, straight):
     )
     output = tmp_path / "model"
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(output)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, str(output)],
+        stdout=subprocess.PIPE,
+        text=True,
+        # the same number of threads as here: sums in another order would not be the same bits
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
     )
     for line in process.stdout:
         if line.strip() == "4":

@@ -1,0 +1,91 @@
+"""The page: ``python app.py`` serves it on this machine, with or without a network.
+
+It opens on a saved trace; the model is loaded in the background, once the page is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BIGGEST = "500mb"  # of an upload
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", help="hub id or folder of a model; default: the embedded one")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: the best there is")
+    parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
+    parser.add_argument("--port", type=int, help="default: the first free one from 7860")
+    parser.add_argument("--share", action="store_true", help="a public link through Gradio's relay")
+    return parser.parse_args(argv)
+
+
+def private_folder() -> Path:
+    """Gradio's own temporary directory, this process's alone: whatever lies there is served."""
+    folder = Path(tempfile.mkdtemp(prefix="video-tokens-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # or nothing would be tidied up
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else it calls out at every start
+    return folder
+
+
+def draw_ahead(folder: Path) -> subprocess.Popen | None:
+    """Draw the trace that the page opens on, in a process of its own: Gradio's import takes 3 s."""
+    first = sorted((HERE / "assets" / "traces").glob("*.npz"))[:1]
+    if not first:
+        return None
+    command = [sys.executable, "-m", "viz.shelf", str(folder), str(first[0])]
+    return subprocess.Popen(command, cwd=HERE)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = arguments(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    folder = private_folder() / "shelf"
+    drawing = draw_ahead(folder)
+
+    def load():
+        from stc_core import load
+
+        return load(args.model, device=args.device)
+
+    def answer(vlm, video, question, numbers, progress, **options):
+        from stc_core import STC, answer
+
+        return answer(
+            vlm, video, question, method=STC(**numbers), progress=progress, **options
+        )
+
+    from viz.look import stylesheet, theme
+    from viz.page import build
+    from viz.runs import Runner
+    from viz.shelf import Shelf
+
+    runner, shelf, assets = Runner(load, answer), Shelf(folder, drawing), HERE / "assets"
+    demo = build(
+        runner, shelf, assets / "clips", assets / "traces", teaching=args.model is None
+    )
+    demo.queue(max_size=32)
+    try:
+        demo.launch(
+            server_name=args.host, server_port=args.port, share=args.share, theme=theme(),
+            css=stylesheet(), max_file_size=BIGGEST, run_history=False, ssr_mode=False, pwa=False,
+            footer_links=["settings"], show_error=True, mcp_server=False,
+        )  # fmt: skip
+    except OSError as error:  # the port is taken, the host is not ours
+        sys.exit(f"app.py: cannot serve on {args.host}: {str(error).splitlines()[0]}")
+
+
+if __name__ == "__main__":
+    main()

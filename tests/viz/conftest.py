@@ -1,0 +1,24 @@
+"""The trace that most tests of pictures use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from handmade import build
+
+from stc_core import Trace
+from stc_core.grid import TokenGrid
+
+
+@pytest.fixture(scope="session")
+def six_fates() -> Trace:
+    """2 frames of 2 x 3 tokens, each fate at least once."""
+    grid = TokenGrid(2, 2, 3, 40, 60)
+    score = np.arange(12, dtype=np.float32) / 12
+    relevance = np.full(12, np.nan, np.float32)
+    relevance[[0, 1, 2, 5, 6]] = [0.9, 0.1, 0.8, 0.2, 0.3]
+    return build(
+        grid, kept=(0, 1, 5, 6), centers={2: (3, 4, 7)}, ended={1: 0, 6: -1},
+        contribution=score, relevance=relevance, seconds=np.array([0.0, 1.5]),
+        baseline={"answer": "red", "costs": {}},
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""The page's HTML: strangers' text stays text, and no trace file can break it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from handmade import build
+
+from stc_core.grid import TokenGrid
+from viz import cards
+
+NASTY = ('<img src=x onerror=alert(1)>', "${1+1}", "{{x}}", "$\\frac", '"><script>x</script>', "`")
+
+
+class Reader(HTMLParser):
+    """Collects tags and text as a browser would."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags, self.words = [], ""
+        self.feed(markup)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.words += data
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_strangers_text_is_text_everywhere(six_fates, text):
+    trace = replace(
+        six_fates, question=text, answer=text, method=text, model=text, notes=(text,),
+        baseline={"answer": text, "costs": {"seconds": {text: 1.0}}},
+    )  # fmt: skip
+    for markup in (
+        cards.answers(trace, expected=text), cards.run_line(trace), cards.notes(trace),
+        cards.status(text, "error"), cards.progress(text, 0.5, 1.0),
+    ):  # fmt: skip
+        found = Reader(markup)
+        assert not {"img", "script"} & set(found.tags)
+        assert text.lower() in found.words.lower()
+        assert "${" not in markup and "{{" not in markup and "`" not in markup
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [{}, {"seconds": None}, {"seconds": [1]}, {"real_flops": {"total": "x"}}, {"kv_bytes": True},
+     {"tokens_llm": float("nan")}, {"paper_flops": -1}],
+    ids=str,
+)  # fmt: skip
+def test_missing_or_odd_costs_are_a_dash(six_fates, costs):
+    trace = replace(six_fates, costs=costs, baseline={"answer": "x", "costs": costs})
+    assert cards.DASH in Reader(cards.answers(trace)).words
+    assert cards.DASH in Reader(cards.answers(replace(trace, baseline={}))).words
+
+
+def test_costs_stand_side_by_side(six_fates):
+    whole = {"tokens_llm": 6272, "tokens_end": 6272, "paper_flops": 41.4e12, "kv_bytes": 359661568,
+             "real_flops": {"prefill": 97.6e12, "vision_tower": 2.4e12},
+             "seconds": {"a": 1.0, "b": 0.5}, "time_to_first_token": 1.1047}  # fmt: skip
+    small = {"tokens_llm": 128, "tokens_end": 64, "paper_flops": 1.1e12, "kv_bytes": 7340032,
+             "real_flops": {"prefill": 1.6e12, "vision_tower": 2.4e12}, "seconds": {"a": 0.3},
+             "time_to_first_token": 0.4738}  # fmt: skip
+    trace = replace(six_fates, costs=small, baseline={"answer": "blue", "costs": whole})
+    words = Reader(cards.answers(trace, "red")).words
+    for needed in ("blue", "The right answer is red", "6 272", "128", "41.4 T", "1.1 T",
+                   "49 × less", "343 MiB", "7 MiB", "1.10 s", "474 ms", "100 T", "4 T", "25 × less",
+                   "1.50 s", "300 ms", "paper’s convention"):  # fmt: skip
+        assert needed in words, needed
+    assert "Peak GPU memory" not in words
+
+
+def test_numbers():
+    assert cards.memory(0) == "0 B" and cards.memory(1023) == "1023 B"
+    assert cards.memory(None) == cards.duration(None) == cards.big("x") == cards.DASH
+    assert cards.saved(1, 1) == "same" and cards.saved(1, 2) == "2 × more"
+    assert cards.saved(1, 0) == cards.saved(None, 1) == cards.DASH
+
+
+@pytest.mark.parametrize(
+    ("whole", "small", "right", "words", "marks"),
+    [
+        ("Red.", "red", "red", "Both runs give the same answer.", ["right", "right"]),
+        ("red", "blue", "red", "The two answers differ.", ["right", "wrong"]),
+        ("green", "blue", "red", "The two answers differ.", ["wrong", "wrong"]),
+        ("red", "red", None, "Both runs give the same answer.", []),
+    ],
+)
+def test_answers_are_compared(six_fates, whole, small, right, words, marks):
+    trace = replace(six_fates, answer=small, baseline={"answer": whole, "costs": {}})
+    markup = cards.answers(trace, right)
+    assert words in Reader(markup).words
+    assert re.findall(r'class="mark \w+">(\w+)<', markup) == marks
+    assert ("The right answer is" in markup) == (right is not None)
+
+
+def test_an_answer_that_was_not_made_is_not_an_empty_one(six_fates):
+    assert "not run" in cards.answers(replace(six_fates, baseline={}))
+    assert "(empty answer)" in cards.answers(replace(six_fates, answer=""))
+
+
+def test_notes_only_where_there_are_some(six_fates):
+    assert cards.notes(six_fates) == ""
+    assert Reader(cards.notes(replace(six_fates, notes=("a", "b")))).tags.count("li") == 2
+
+
+def test_run_line_counts_the_budget():
+    trace = build(TokenGrid(1, 4, 5), kept=(0, 1), seconds=np.zeros(1))
+    words = Reader(cards.run_line(trace)).words
+    assert "20 video tokens in 1 frame of 4 × 5 → 2 enter the LLM (10.0 %)" in words

@@ -1,0 +1,83 @@
+"""What the page takes and what it refuses, each with one sentence that names the remedy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from stc_core import InputError
+from viz.examples import Example, asked, opening, read_examples, right_answers
+from viz.job import LONGEST, job_of
+
+GOOD = {
+    "video": "clip.mp4", "question": " what color? ", "retention": 0.02, "frames": " 32",
+    "keep_inside": 0.5, "baseline": True, "tau": 0.7, "clusters": 0.3, "layer": "", "lam": 0.5,
+}  # fmt: skip
+
+BAD = [
+    ({"video": None}, "upload a video"),
+    ({"question": ""}, "question is empty"),
+    ({"question": " \n"}, "question is empty"),
+    ({"question": None}, "question is empty"),
+    ({"question": "word " * 10_000}, f"{LONGEST} is the most"),
+    *(({"retention": x}, "retention ratio must be above 0 to 1") for x in
+      (0, -0.1, 1.5, float("nan"), float("inf"), None)),
+    *(({"tau": x}, "tau must be -1 to 1") for x in (-1.1, 1.1, float("nan"), None)),
+    *(({"clusters": x}, "cluster ratio must be 0 to 1") for x in (-0.1, 1.1, None)),
+    *(({"keep_inside": x}, "kept inside the LLM, must be above 0 to 1") for x in (0, 2, None)),
+    *(({"lam": x}, "lambda must be 0 to 1") for x in (-1, 2, None)),
+    *(({"frames": x}, "number of frames must be 1 to") for x in ("0", "-3", "100000")),
+    ({"frames": "many"}, "number of frames must be a whole number or empty"),
+    ({"frames": "9" * 5000}, "number of frames must be"),
+    ({"layer": "-1"}, "layer K must be 0 or more"),
+    ({"layer": "1.5"}, "layer K must be a whole number or empty"),
+]  # fmt: skip
+
+
+def test_good_input_is_passed_on_whole():
+    job = job_of(**GOOD)
+    assert job == {
+        "video": "clip.mp4", "question": "what color?", "frames": 32, "baseline": True,
+        "numbers": {"retention": 0.02, "tau": 0.7, "cluster_ratio": 0.3, "layer": None,
+                    "keep_inside": 0.5, "lam": 0.5},
+    }  # fmt: skip
+    assert job_of(**{**GOOD, "frames": ""})["frames"] is None
+    assert job_of(**{**GOOD, "layer": "3"})["numbers"]["layer"] == 3
+
+
+@pytest.mark.parametrize(("change", "words"), BAD, ids=str)
+def test_bad_input_is_one_sentence(change, words):
+    with pytest.raises(InputError) as caught:
+        job_of(**{**GOOD, **change})
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_examples_that_are_there_with_one_question_of_each_kind(tmp_path):
+    assert read_examples(tmp_path) == []
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    questions = [
+        {"kind": kind, "text": text, "answer": "red", "evidence": []}
+        for kind, text in (("color", "what color?"), ("color", "which color?"), ("shape", "what?"))
+    ]
+    clips = [
+        {"file": "a.mp4", "seed": 1, "questions": questions},
+        {"file": "gone.mp4", "seed": 2, "questions": questions},
+        {"file": "a.mp4", "seed": 3, "questions": []},
+    ]
+    (tmp_path / "clips.json").write_text(json.dumps({"clips": clips}))
+    (found,) = read_examples(tmp_path)
+    assert found.clip == tmp_path / "a.mp4"
+    assert found.questions == (("what color?", "red"), ("what?", "red"))
+    known = right_answers([found])
+    assert known[asked(tmp_path / "." / "a.mp4", " What  COLOR? ")] == "red"
+    assert asked(tmp_path / "b.mp4", "what color?") not in known  # another clip, unknown answer
+
+
+def test_the_page_begins_with_the_clip_of_its_trace(tmp_path, six_fates):
+    examples = [Example(tmp_path / f"{n}.mp4", ((q, "red"),)) for n, q in enumerate("abcab")]
+    saved = [replace(six_fates, question=q).save(tmp_path / f"{q}.npz") for q in "bz"]
+    assert opening(examples, saved) == examples[1]
+    assert opening(examples, saved[1:]) == opening(examples, []) == examples[0]
+    assert opening([], saved) is None

@@ -1,0 +1,147 @@
+"""A run: watched, stopped, failed, queued behind another."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from viz.runs import LOADING, Failure, Runner, Step, Stopped, sentence
+
+
+def finish(steps) -> tuple[list[Step], object]:
+    *before, last = list(steps)
+    return before, last
+
+
+def test_steps_then_the_answer():
+    def answer(model, progress, question):
+        progress("decode", 0.1)
+        progress("answer", 0.9)
+        return f"{model}: {question}"
+
+    runner = Runner(lambda: "model", answer)
+    steps, last = finish(runner.run("me", question="?"))
+    assert last == "model: ?"
+    assert [(s.stage, s.fraction) for s in steps if s.stage != LOADING] == [
+        ("decode", 0.1), ("answer", 0.9),
+    ]  # fmt: skip
+    assert all(step.elapsed >= 0 for step in steps)
+
+
+def test_loads_once_and_says_so_meanwhile():
+    calls = []
+
+    def load():
+        calls.append(1)
+        time.sleep(0.7)
+
+    runner = Runner(load, lambda model, progress: "done")
+    assert runner.state == "idle"
+    runner.start()
+    runner.start()
+    assert runner.state == "loading"
+    steps, last = finish(runner.run("me"))
+    assert last == "done" and calls == [1] and runner.state == "ready"
+    assert LOADING in {step.stage for step in steps}
+
+
+def test_stop_ends_the_work_itself():
+    ended = threading.Event()
+
+    def answer(model, progress):
+        try:
+            while True:
+                progress("vision", 0.5)
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    runner = Runner(lambda: None, answer)
+    with pytest.raises(Stopped):
+        for step in runner.run("me"):
+            if step.stage == "vision":
+                runner.stop("someone else")  # must not matter
+                threading.Thread(target=runner.stop, args=("me",)).start()
+    assert ended.wait(5)
+
+
+def test_closing_the_iterator_ends_the_work():
+    ended = threading.Event()
+
+    def answer(model, progress):
+        try:
+            while True:
+                progress("vision", 0.5)
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    steps = Runner(lambda: None, answer).run("me")
+    while next(steps).stage != "vision":
+        pass
+    steps.close()
+    assert ended.wait(5)
+
+
+def test_one_run_at_a_time_even_after_a_stop():
+    """A cancelled run ends at its next step; until then nobody else may use the model."""
+    inside, most, lock = [0], [0], threading.Lock()
+
+    def answer(model, progress, slow):
+        with lock:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+        try:
+            time.sleep(slow)
+            progress("answer", 1.0)
+            return slow
+        finally:
+            with lock:
+                inside[0] -= 1
+
+    runner = Runner(lambda: None, answer)
+    first = runner.run("a", slow=0.6)
+    next(first)
+    time.sleep(0.1)
+    first.close()
+    assert finish(runner.run("b", slow=0.01))[1] == 0.01
+    assert most[0] == 1
+
+
+@pytest.mark.parametrize("where", ["load", "answer"])
+def test_known_errors_are_their_own_sentence(where):
+    def fail(*args, **kwargs):
+        raise ValueError("the file x.mp4 is not a video; choose another")
+
+    runner = Runner(fail, None) if where == "load" else Runner(lambda: None, fail)
+    with pytest.raises(Failure, match=r"^The file x.mp4 is not a video; choose another\.$"):
+        list(runner.run("me"))
+
+
+def test_unknown_errors_name_the_run_and_hide_the_rest(caplog):
+    def fail(model, progress):
+        raise KeyError("secret")
+
+    with pytest.raises(Failure) as caught:
+        list(Runner(lambda: None, fail).run("me"))
+    assert "secret" not in str(caught.value)
+    run = str(caught.value).rstrip(".").split()[-1]
+    assert run in caplog.text and "KeyError" in caplog.text
+
+
+def test_out_of_memory_says_what_to_do():
+    class OutOfMemoryError(RuntimeError):
+        """Named as torch's: nothing of torch is imported here."""
+
+    def fail(model, progress):
+        raise OutOfMemoryError("CUDA out of memory. Tried to allocate 4 GiB")
+
+    with pytest.raises(Failure, match="fewer frames"):
+        list(Runner(lambda: None, fail).run("me"))
+
+
+def test_sentence():
+    assert sentence(ValueError("no  video\nhere")) == "No video here."
+    assert sentence(ValueError("")) == "ValueError."

@@ -1,0 +1,179 @@
+"""The two sides of the page: what a visitor can set, and what shows a trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from . import cards
+from .examples import Example, opening
+from .job import MOST_FRAMES
+from .words import TEXTS
+
+MAPS = ("outside", "inside", "contribution", "relevance")
+TABS = {"outside": "Before the LLM", "inside": "At the end", "contribution": "Contribution",
+        "relevance": "Relevance"}  # fmt: skip
+ORDER = ("budget", *MAPS, "timeline")
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What a visitor can change or press."""
+
+    video: gr.Video
+    question: gr.Textbox
+    suggestions: gr.Dataset
+    clips: gr.Dataset | None
+    settings: list[gr.components.Component]
+    run: gr.Button
+    cancel: gr.Button
+    status: gr.HTML
+    saved: gr.Dropdown | None
+    upload: gr.File
+
+
+@dataclass(frozen=True)
+class Views:
+    """What shows a trace, in the order of ``first`` and ``later``."""
+
+    answers: gr.HTML
+    run_line: gr.HTML
+    notes: gr.HTML
+    pictures: dict[str, gr.Image]
+    files: dict[str, tuple[gr.DownloadButton, gr.DownloadButton]]
+    trace: gr.DownloadButton
+
+    @property
+    def first(self) -> list[gr.components.Component]:
+        return [self.answers, self.run_line, self.notes, self.trace,
+                *(self.pictures[name] for name in ORDER)]  # fmt: skip
+
+    @property
+    def later(self) -> list[gr.components.Component]:
+        return [button for name in ORDER for button in self.files[name]]
+
+
+def ask_side(examples: list[Example], saved: list[Path]) -> Controls:
+    """The left side: clip, question, Run, examples, settings, saved traces."""
+    first = opening(examples, saved)
+    video = gr.Video(
+        value=str(first.clip) if first else None, label="Clip", sources=["upload"], height=180,
+        elem_id="clip", buttons=[],
+    )  # fmt: skip
+    question = gr.Textbox(
+        value=first.questions[0][0] if first else "", label="Question", lines=2, max_lines=6,
+        placeholder="What do you want to know about the clip?", elem_id="question",
+    )  # fmt: skip
+    with gr.Row():
+        run = gr.Button("Run", variant="primary", elem_id="run", scale=3, min_width=120)
+        cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, min_width=90, scale=2)
+    status = html(cards.status("Press Run to ask the model."), elem_id="status")
+    suggestions = gr.Dataset(
+        components=[gr.Textbox(visible=False)], label="Questions about this clip",
+        samples=[[text] for text, _ in first.questions] if first else [["–"]],
+        visible=bool(first), elem_id="suggestions", samples_per_page=5,
+    )  # fmt: skip
+    clips = None
+    if examples:
+        clips = gr.Dataset(
+            components=[gr.Video(visible=False)], label="Example clips", layout="gallery",
+            samples=[[str(example.clip)] for example in examples], elem_id="examples",
+            samples_per_page=12,
+        )  # fmt: skip
+    settings = _settings()
+    with gr.Accordion("Open a saved trace", open=False, elem_id="open-trace"):
+        names = [(path.stem, path.name) for path in saved]
+        dropdown = gr.Dropdown(
+            names, value=names[0][1] if names else None, label="Saved with the project",
+            visible=bool(names), elem_id="saved",
+        )  # fmt: skip
+        upload = gr.File(
+            label="A trace file (.npz)", file_types=[".npz"], elem_id="trace-upload", height=120
+        )
+    return Controls(
+        video, question, suggestions, clips, settings, run, cancel, status, dropdown, upload
+    )
+
+
+def _settings() -> list[gr.components.Component]:
+    """The method's numbers; the defaults are the paper's."""
+    with gr.Accordion("Method and settings", open=True, elem_id="settings"):
+        retention = gr.Number(
+            0.02, label="Retention ratio", step=0.01, elem_id="retention",
+            info="Share of the video tokens that enter the LLM, above 0 to 1. Paper: 0.02.",
+        )  # fmt: skip
+        frames = gr.Textbox(  # an empty gr.Number would come back as 0
+            "", label="Frames", max_lines=1, elem_id="frames", placeholder="the model's own",
+            info=f"Taken evenly from the whole clip, 1 to {MOST_FRAMES}. Empty: as many as the "
+            "model was trained on. Paper: 32.",
+        )  # fmt: skip
+        keep_inside = gr.Number(
+            0.5, label="R, kept inside the LLM", step=0.05, elem_id="keep-inside",
+            info="Share of those tokens that goes on after layer K; 1 switches this stage off.",
+        )  # fmt: skip
+        baseline = gr.Checkbox(
+            True, label="Also run uncompressed", elem_id="baseline",
+            info="The same question with all tokens, to compare answer and cost.",
+        )  # fmt: skip
+        with gr.Accordion("More", open=False, elem_id="more"):
+            tau = gr.Number(
+                0.7, label="tau, similarity threshold", step=0.05, elem_id="tau",
+                info="A token joins the pool if its cosine to all in it is below tau, -1 to 1.",
+            )  # fmt: skip
+            clusters = gr.Number(
+                0.3, label="Cluster ratio", step=0.05, elem_id="cluster-ratio",
+                info="Share of the budget that goes to cluster centers, 0 to 1.",
+            )  # fmt: skip
+            layer = gr.Textbox(
+                "", label="Layer K", max_lines=1, elem_id="layer", placeholder="18/28 of depth",
+                info="The LLM's layer after which tokens are merged; empty: the paper's 18 of 28.",
+            )  # fmt: skip
+            lam = gr.Number(
+                0.5, label="lambda", step=0.05, elem_id="lambda",
+                info="Weight of likeness against attention in the relevance to the text, 0 to 1.",
+            )  # fmt: skip
+    return [retention, frames, keep_inside, baseline, tau, clusters, layer, lam]
+
+
+def see_side() -> Views:
+    """The right side: answers, costs, pictures, downloads."""
+    answers = html("", elem_id="answers")
+    notes = html("", elem_id="notes")
+    pictures: dict[str, gr.Image] = {}
+    files: dict[str, tuple[gr.DownloadButton, gr.DownloadButton]] = {}
+
+    def picture(name: str) -> None:
+        text = TEXTS[name]
+        with gr.Row(elem_classes="heading"):
+            html(cards.section(text.title, text.explanation), scale=1)
+            files[name] = tuple(
+                gr.DownloadButton(
+                    form, size="sm", scale=0, min_width=56, elem_id=f"{name}-{form.lower()}",
+                    interactive=False,
+                )
+                for form in ("PNG", "SVG")
+            )  # fmt: skip
+        pictures[name] = gr.Image(
+            type="filepath", show_label=False, container=False, interactive=False,
+            buttons=["fullscreen"], elem_id=f"picture-{name}", elem_classes="sheet",
+            alt_text=text.title,
+        )  # fmt: skip
+
+    picture("budget")
+    with gr.Tabs(elem_id="maps"):
+        for name in MAPS:
+            with gr.Tab(TABS[name], elem_id=f"tab-{name}"):
+                picture(name)
+    picture("timeline")
+    run_line = html("", elem_id="run-line")
+    trace = gr.DownloadButton(
+        "Download this trace (.npz)", size="sm", scale=0, elem_id="trace-file", interactive=False
+    )
+    return Views(answers, run_line, notes, pictures, files, trace)
+
+
+def html(value: str, **place) -> gr.HTML:
+    """HTML of our own making, without Gradio's styles for running text."""
+    return gr.HTML(value, apply_default_css=False, **place)

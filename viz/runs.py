@@ -1,0 +1,176 @@
+"""One model, one run at a time, and a run that can be watched and stopped.
+
+No gradio here, and no torch before the model is wanted: the page is up before they are imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+LOADING = "loading the model"
+WAITING = "waiting for another run to end"
+TICK = 0.25  # seconds between two looks at the clock
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a run is.
+
+    Attributes
+    ----------
+    stage : str
+    fraction : float
+        0 to 1 of the whole run.
+    elapsed : float
+        Seconds since Run.
+    """
+
+    stage: str
+    fraction: float
+    elapsed: float
+
+
+class Stopped(Exception):
+    """The person who started the run has cancelled it."""
+
+
+class Failure(Exception):
+    """A run ended without an answer; the text is one sentence for the person who started it."""
+
+
+class Runner:
+    """Holds the loaded model and lets one run at a time use it.
+
+    Parameters
+    ----------
+    load : callable
+        () -> model; called once, in a thread of its own.
+    answer : callable
+        (model, progress=..., **job) -> Answer.
+    """
+
+    def __init__(self, load: Callable[[], Any], answer: Callable[..., Any]) -> None:
+        self._load, self._answer = load, answer
+        self._model: Any = None
+        self._error: BaseException | None = None
+        self._loaded = threading.Event()
+        self._starting = threading.Lock()
+        self._started = False
+        self._busy = threading.Lock()
+        self._stops: dict[str, threading.Event] = {}
+
+    def start(self) -> None:
+        """Begin to load the model, once; returns at once."""
+        with self._starting:
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._fetch, daemon=True, name="load").start()
+
+    @property
+    def state(self) -> str:
+        """ "idle", "loading", "ready" or "failed"."""
+        if self._error is not None:
+            return "failed"
+        return "ready" if self._loaded.is_set() else "loading" if self._started else "idle"
+
+    def stop(self, owner: str) -> None:
+        """Stop the run of this owner; returns once it reports no more. Nothing where none is."""
+        stop = self._stops.get(owner)
+        if stop is not None:
+            stop.set()
+            patience = time.perf_counter() + 10 * TICK
+            while self._stops.get(owner) is stop and time.perf_counter() < patience:
+                time.sleep(TICK / 10)
+
+    def run(self, owner: str, **job: Any) -> Iterator[Step | Any]:
+        """Yield a ``Step`` every moment and, last, what ``answer`` returned.
+
+        Raises ``Failure`` with a sentence, or ``Stopped``. Closing the iterator stops the run.
+        """
+        self.start()
+        began, stop = time.perf_counter(), threading.Event()
+        self._stops[owner] = stop
+        news: queue.Queue[tuple[str, Any]] = queue.Queue()
+        worker = threading.Thread(target=self._work, args=(job, stop, news), daemon=True)
+        worker.start()
+        stage, fraction = LOADING, 0.0
+        try:
+            while True:
+                try:
+                    kind, value = news.get(timeout=TICK)
+                except queue.Empty:
+                    kind = "tick"
+                if kind == "step":
+                    stage, fraction = value
+                elif kind == "answer":
+                    yield value
+                    return
+                elif kind == "error":
+                    raise failure(value) from value
+                if stop.is_set():
+                    raise Stopped
+                yield Step(stage, fraction, time.perf_counter() - began)
+        finally:
+            stop.set()
+            if self._stops.get(owner) is stop:
+                del self._stops[owner]
+
+    def _fetch(self) -> None:
+        try:
+            self._model = self._load()
+        except BaseException as error:
+            self._error = error
+            log.warning("the model could not be loaded: %s", sentence(error))
+        self._loaded.set()
+
+    def _work(self, job: dict, stop: threading.Event, news: queue.Queue) -> None:
+        def report(stage: str, fraction: float) -> None:
+            if stop.is_set():
+                raise Stopped
+            news.put(("step", (stage, fraction)))
+
+        try:
+            while not self._loaded.wait(TICK):
+                report(LOADING, 0.0)
+            if self._error is not None:
+                raise self._error
+            # A cancelled run holds the model until its next step: the one after it waits here.
+            while not self._busy.acquire(timeout=TICK):
+                report(WAITING, 0.0)
+            try:
+                news.put(("answer", self._answer(self._model, progress=report, **job)))
+            finally:
+                self._busy.release()
+        except Stopped:
+            pass
+        except BaseException as error:
+            news.put(("error", error))
+
+
+def failure(error: BaseException) -> Failure:
+    """One sentence for the person; the traceback of what nobody expected goes to the log."""
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, ValueError):  # InputError among them: the message is meant for people
+        return Failure(sentence(error))
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return Failure("There is not enough memory for this run; try fewer frames.")
+    run = uuid.uuid4().hex[:8]
+    log.error("run %s failed", run, exc_info=error)
+    return Failure(f"Something went wrong that should not; the log says more under run {run}.")
+
+
+def sentence(error: BaseException) -> str:
+    """The error's text as one line with a capital and a full stop."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else text + "."
