@@ -83,7 +83,8 @@ class Trace:
     contribution : (N,) float32
         Attention received in the vision tower, on the token grid.
     similarity : (N,) float32
-        Highest cosine to the retention pool when the token was considered; nan where never.
+        Highest cosine to the retention pool when the token was considered: -inf for the first,
+        nan for tokens that were never reached.
     relevance : (N,) float32
         Text relevance at layer K; nan for tokens that were not there.
     seconds : (T,) float64
