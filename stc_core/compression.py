@@ -108,10 +108,7 @@ def compress(
         vision = contribution_module(model, family, method.contribution_layer)
         stack.enter_context(probe(vision, run.look))
         stack.enter_context(seam.open())
-        try:
-            yield run.trace
-        finally:
-            run.forget()
+        yield run.trace
 
 
 class _Run:
@@ -123,10 +120,6 @@ class _Run:
         self.trace = LiveTrace()
         self.about: dict = {}
         self.size: tuple[int, int] | None = None
-        self.forget()
-
-    def forget(self) -> None:
-        """Let go of every tensor."""
         self.scores: Tensor | None = None  # (T, patches) of the prompt under way
         self.visual: Tensor | None = None  # places of video tokens in the shortened sequence
         self.text: Tensor | None = None  # places of the text after the video, likewise

@@ -166,11 +166,9 @@ class Seam:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Register every hook; remove every one, and let go of every tensor, on the way out."""
+        """Register every hook, and remove every one on the way out."""
         decoder = self.model.get_decoder()
         with ExitStack() as stack:
-            stack.callback(self._forget)
-
             def hook(module: nn.Module, function: Callable) -> None:
                 handle = module.register_forward_pre_hook(function, with_kwargs=True)
                 stack.callback(handle.remove)
@@ -182,9 +180,6 @@ class Seam:
             if self.layer is not None:
                 stack.enter_context(probe(decoder.layers[self.layer].self_attn, self._look))
             yield
-
-    def _forget(self) -> None:
-        self._ids = self._sequence = self._pad = self._seen = None
 
     def _look(self, query: Tensor, key: Tensor, scaling: float) -> None:
         if self._prefill and self._sequence is not None:
