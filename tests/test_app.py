@@ -52,7 +52,15 @@ class Tab:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory):
+def gradio_import() -> float:
+    """Seconds that a process needs to import Gradio and nothing else."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import gradio"], check=True)
+    return time.perf_counter() - start
+
+
+@pytest.fixture(scope="session")
+def served(gradio_import, tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -201,13 +209,13 @@ def saved_trace() -> Trace:
 # --- opening -------------------------------------------------------------------------------------
 
 
-def test_opens_on_a_saved_trace_at_once(served, open_tab):
+def test_opens_on_a_saved_trace_at_once(gradio_import, served, open_tab):
     start = time.perf_counter()
     tab = open_tab()
-    took = served.started + time.perf_counter() - start
-    # From the start of app.py. Where something else uses the cores, no promise is made.
-    busy = os.getloadavg()[0] > 0.75 * (os.cpu_count() or 1)
-    assert took < (60 if busy else 5), f"{took:.1f} s"
+    took = served.started + time.perf_counter() - start  # from the start of app.py
+    # Five seconds on an idle machine. Others are judged by their own pace: what the bare import of
+    # Gradio takes there is about half of it.
+    assert took < max(5, 3 * gradio_import), f"{took:.1f} s, Gradio alone {gradio_import:.1f} s"
     trace = saved_trace()
     words = tab.page.locator("#answers").inner_text()
     assert trace.question in words and trace.answer in words
