@@ -6,11 +6,13 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from .errors import InputError
 from .families import FAMILIES, Family, family_of
+from .prompt import build_prompt
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "assets" / "model"
 DEFAULT_FRAMES = 32
@@ -51,10 +53,6 @@ class VLM:
         """Run once on a black frame, so that a timed run does not pay for first-time work."""
         if self._warm:
             return
-        import numpy as np
-
-        from .prompt import build_prompt
-
         black = np.zeros((1, 64, 64, 3), np.uint8)
         inputs = build_prompt(self, black, "what is this", 2, strict=False).inputs
         with torch.no_grad():
@@ -117,8 +115,6 @@ def load(
             f"the processor of {shown!r} needs a package that is missing; "
             f"install the requirements again (pip install -r requirements.txt)"
         ) from error
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(_why(source, shown)) from error
     except Exception as error:  # safetensors and tokenizers raise types of their own
         raise InputError(_why(source, shown)) from error
     recorded = getattr(config, "stc", None) or {}
