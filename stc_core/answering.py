@@ -125,7 +125,7 @@ def answer(
         answer=text,
         costs=costs.to_json(),
         baseline=reference,
-        notes=tuple(notes),
+        notes=(*live.notes, *notes),
     )
     report("done", 1.0)
     return Answer(text, trace, costs)

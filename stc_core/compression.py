@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from weakref import WeakSet
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from .errors import InputError
-from .families import Family, contribution_module, family_of, to_grid
+from .families import Family, class_token, contribution_module, family_of, pooling_head, to_grid
 from .grid import TokenGrid
 from .methods import Decision, Method
-from .seams import Door, Seam, attention_received, probe
+from .seams import Door, Seam, attention_of_first, attention_received, probe, probe_head
 from .stopwatch import Stopwatch
 from .trace import Stage, Trace
 
@@ -105,8 +105,7 @@ def compress(
     with ExitStack() as stack:
         _BUSY.add(model)
         stack.callback(_BUSY.discard, model)
-        vision = contribution_module(model, family, method.contribution_layer)
-        stack.enter_context(probe(vision, run.look))
+        stack.enter_context(run.signal())
         stack.enter_context(seam.open())
         yield run.trace
 
@@ -127,11 +126,26 @@ class _Run:
         self.grid: TokenGrid | None = None
         self.contribution: Tensor | None = None
 
+    def signal(self) -> AbstractContextManager[None]:
+        """The probe in the vision tower that reads what the method calls contribution."""
+        if self.method.signal == "head":
+            return probe_head(pooling_head(self.model, self.family), self.look_at_head)
+        if self.method.signal == "cls":
+            class_token(self.model, self.family)
+        layer = self.method.contribution_layer
+        return probe(contribution_module(self.model, self.family, layer), self.look)
+
     @torch.no_grad()
     def look(self, query: Tensor, key: Tensor, scaling: float) -> None:
-        """In the vision tower: keep what each patch receives."""
+        """In the vision tower: keep what each patch receives, from all or from the class token."""
         with self.watch("compression"):
-            self.scores = attention_received(query, key, scaling)
+            read = attention_of_first if self.method.signal == "cls" else attention_received
+            scores = read(query, key, scaling)
+            self.scores = scores[:, 1:] if self.family.class_token(self.model.config) else scores
+
+    def look_at_head(self, weights: Tensor) -> None:
+        """In the vision tower's pooling head: keep what its probe pays to each patch."""
+        self.scores = weights
 
     @torch.no_grad()
     def at_door(self, door: Door) -> tuple[Tensor, Tensor] | None:
@@ -210,6 +224,7 @@ class _Run:
             stage, found = _inside_stage(self.outside, inside, self.layer, n)
             stages.append(stage)
             notes |= found
+        weight = _weight(self.outside, inside)
         about = dict(self.about)
         if about["seconds"] is not None and len(about["seconds"]) != self.grid.frames:
             raise InputError(
@@ -219,15 +234,39 @@ class _Run:
             Trace.from_stages(
                 self.grid,
                 tuple(stages),
+                weight=weight,
                 contribution=_numpy(self.contribution),
                 method=repr(self.method),
                 model=_name(self.model),
                 positions=self.method.positions,
+                notes=self._remarks(),
                 **notes,
                 **about,
             )
         )
         self.scores = None
+
+    def _remarks(self) -> tuple[str, ...]:
+        """Sentences for the reader: a budget that the method could not meet."""
+        asked, kept = self.method.asked(self.grid), len(self.outside.survivors)
+        if asked == kept:
+            return ()
+        return (
+            f"{type(self.method).__name__} cannot meet every budget: retention "
+            f"{self.method.retention:g} asks for {asked} of {self.grid.size} video tokens, "
+            f"{kept} entered the LLM.",
+        )
+
+
+def _weight(outside: Decision, inside: Decision | None) -> np.ndarray:
+    """(N,) float32: the share of each token in the one that carries it at the end."""
+    weight, place = outside.shares(), outside.target.cpu()
+    if inside is not None:
+        later = torch.zeros_like(weight)
+        later[outside.survivors.cpu()] = inside.shares()
+        weight = torch.where(place >= 0, weight * later[place], 0.0)
+    tiny = float(np.finfo(np.float32).tiny)  # a product of two faint shares would become none
+    return torch.where(weight > 0, weight.clamp(min=tiny), 0.0).float().numpy()
 
 
 def _inside_stage(

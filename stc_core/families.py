@@ -31,6 +31,10 @@ class Family:
         config -> (rows, cols) of the token grid of one frame.
     attentions : callable
         vision tower -> its self-attention modules, first layer first.
+    class_token : callable
+        config -> whether the tower puts a class token before the patches.
+    head : callable
+        vision tower -> the ``torch.nn.MultiheadAttention`` of its pooling head, None without one.
     feature_layer : callable
         config -> list index of the attention module in the layer whose output is the feature.
     pool : callable
@@ -44,6 +48,8 @@ class Family:
     extra: int
     cell_shape: Callable[[object], tuple[int, int]]
     attentions: Callable[[nn.Module], list[nn.Module]]
+    class_token: Callable[[object], bool]
+    head: Callable[[nn.Module], nn.Module | None]
     feature_layer: Callable[[object], int]
     pool: Callable[[nn.Module, Tensor], Tensor]
 
@@ -76,6 +82,8 @@ FAMILIES: dict[str, Family] = {
         extra=1,
         cell_shape=_llava_onevision_cells,
         attentions=lambda tower: [layer.self_attn for layer in tower.encoder.layers],
+        class_token=lambda config: config.vision_config.model_type == "clip_vision_model",
+        head=lambda tower: getattr(getattr(tower, "head", None), "attention", None),
         feature_layer=_hidden_state_layer,
         pool=_llava_onevision_pool,
     ),
@@ -109,6 +117,24 @@ def contribution_module(model: nn.Module, family: Family, layer: int | None) -> 
             f"contribution layer {layer} is outside this vision tower of {len(modules)} layers"
         )
     return modules[layer]
+
+
+def class_token(model: nn.Module, family: Family) -> None:
+    """Raise ``InputError`` where the vision tower has no class token."""
+    if not family.class_token(model.config):
+        raise InputError(
+            f"the vision tower of this {family.name} has no class token; use signal='received'"
+        )
+
+
+def pooling_head(model: nn.Module, family: Family) -> nn.Module:
+    """The attention of the vision tower's pooling head; ``InputError`` where there is none."""
+    head = family.head(model.get_encoder(modality="image"))
+    if head is None:
+        raise InputError(
+            f"the vision tower of this {family.name} has no pooling head; use signal='received'"
+        )
+    return head
 
 
 def to_grid(model: nn.Module, family: Family, scores: Tensor) -> Tensor:

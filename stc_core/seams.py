@@ -77,6 +77,37 @@ def probe(module: nn.Module, look: Callable[[Tensor, Tensor, float], None]) -> I
         del ALL_ATTENTION_FUNCTIONS[name]
 
 
+@contextmanager
+def probe_head(attention: nn.Module, look: Callable[[Tensor], None]) -> Iterator[None]:
+    """Call ``look(weights (F, P))`` whenever this pooling head runs; change nothing.
+
+    attention: the ``torch.nn.MultiheadAttention`` between the head's one probe and the F x P
+    patches. The tower calls it with ``need_weights``, so the mean over heads is in its result.
+    """
+
+    def read(module: nn.Module, args: tuple, result: object) -> None:
+        weights = result[1] if isinstance(result, tuple) and len(result) == 2 else None
+        if weights is None or weights.ndim != 3 or weights.shape[1] != 1:
+            raise _moved("the vision tower's pooling head does not give its attention weights")
+        look(weights[:, 0].float())
+
+    handle = attention.register_forward_hook(read)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def attention_of_first(query: Tensor, key: Tensor, scaling: float) -> Tensor:
+    """(F, heads, P, head_dim) of a vision layer -> (F, P): what the first token pays to each.
+
+    The mean over heads, in float32. In a tower with a class token that is the first.
+    """
+    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+    logits = query[:, :, :1].float() @ key.float().transpose(-1, -2)
+    return torch.softmax(logits * scaling, dim=-1)[:, :, 0].mean(dim=1)
+
+
 def attention_received(query: Tensor, key: Tensor, scaling: float) -> Tensor:
     """(F, heads, P, head_dim) of a vision layer -> (F, P): attention each patch receives.
 
@@ -169,6 +200,7 @@ class Seam:
         """Register every hook, and remove every one on the way out."""
         decoder = self.model.get_decoder()
         with ExitStack() as stack:
+
             def hook(module: nn.Module, function: Callable) -> None:
                 handle = module.register_forward_pre_hook(function, with_kwargs=True)
                 stack.callback(handle.remove)

@@ -187,9 +187,10 @@ class Trace:
 
     @classmethod
     def from_stages(cls, grid: TokenGrid, stages: tuple[Stage, ...], **fields) -> Trace:
-        """Build a trace from its steps: fates, targets and weights follow from them.
+        """Build a trace from its steps: fates and targets follow from them.
 
         ``contribution``, ``similarity``, ``relevance`` default to nan, ``seconds`` to 0, 1, 2 ...
+        and ``weight`` to what plain means give.
         """
         n = grid.size
         fate, target = replay(stages, n)
@@ -198,11 +199,11 @@ class Trace:
             fields[name] = (
                 np.full(n, np.nan, np.float32) if given is None else np.asarray(given, np.float32)
             )
+        if fields.get("weight") is None:
+            fields["weight"] = weights(stages, n)
         if fields.get("seconds") is None:
             fields["seconds"] = np.arange(grid.frames, dtype=np.float64)
-        return cls(
-            grid=grid, fate=fate, target=target, weight=weights(stages, n), stages=stages, **fields
-        )
+        return cls(grid=grid, fate=fate, target=target, stages=stages, **fields)
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write one ``.npz`` with a JSON header; the file appears whole or not at all."""

@@ -114,3 +114,122 @@ def inside(visual, text, attention, keep, lam):
         for i in range(len(visual))
     ]
     return survivors, target
+
+
+def shares(target, weight):
+    """Each token's share in its survivor, weights scaled to a sum of 1."""
+    total = [sum(w for t, w in zip(target, weight, strict=True) if t == s) for s in target]
+    return [0.0 if t < 0 else w / s for t, w, s in zip(target, weight, total, strict=True)]
+
+
+def weighted_means(tokens, target, weight):
+    """(B, d): the weighted mean of what each survivor carries."""
+    share = shares(target, weight)
+    rows = []
+    for s in range(len(tokens)):
+        if target[s] == s:
+            row = [0.0] * len(tokens[0])
+            for i in range(len(tokens)):
+                if target[i] == s:
+                    row = [a + share[i] * b for a, b in zip(row, tokens[i], strict=True)]
+            rows.append(row)
+    return np.array(rows)
+
+
+def kept_only(n, chosen):
+    """(fate names, target) where the chosen stay and the others are dropped."""
+    fate = ["KEPT" if i in chosen else "DROPPED" for i in range(n)]
+    return fate, [i if i in chosen else -1 for i in range(n)]
+
+
+def ablated(tokens, contribution, budget, tau, cluster_ratio, k, parts, walk="raster"):
+    """(fate names, target) of STC's outside stage with only these ``parts`` ("A", "S", "C") on."""
+    n = len(tokens)
+    if "A" not in parts:
+        bits = len(format(max(n - 1, 1), "b"))
+        mirrored = [int(format(i, f"0{bits}b")[::-1], 2) for i in range(n)]
+        contribution = [-i for i in range(n)] if walk == "raster" else [-m for m in mirrored]
+    if parts == "C":
+        cluster_ratio = 1.0
+    if "S" not in parts:
+        tau = math.inf
+    if "C" in parts:
+        return outside(tokens, contribution, budget, tau, cluster_ratio, k)
+    accepted, similarity = pool(tokens, contribution, budget, tau)
+    order = sorted(range(n), key=lambda i: (-contribution[i], i))
+    rejected = [i for i in order if i not in accepted]
+    if len(accepted) < budget:
+        rejected.sort(key=lambda i: round(similarity[i], 9))  # stable: earlier visits first
+    return kept_only(n, accepted + rejected[: budget - len(accepted)])
+
+
+def pooled(frames, rows, cols, shape):
+    """Target of each token under average pooling to ``shape`` blocks."""
+    target = []
+    for token in range(frames * rows * cols):
+        place = token // (rows * cols), token // cols % rows, token % cols
+        middle = []
+        for here, size, parts in zip(place, (frames, rows, cols), shape, strict=True):
+            part = [p for p in range(parts) if p * size // parts <= here < (p + 1) * size // parts]
+            block = list(range(part[0] * size // parts, (part[0] + 1) * size // parts))
+            middle.append(block[(len(block) - 1) // 2])
+        target.append((middle[0] * rows + middle[1]) * cols + middle[2])
+    return target
+
+
+def evs(tokens, per_frame, budget):
+    """Survivors of EVS."""
+    change = [
+        math.inf if i < per_frame else round(1 - cosine(tokens[i], tokens[i - per_frame]), 9)
+        for i in range(len(tokens))
+    ]
+    return sorted(sorted(range(len(tokens)), key=lambda i: (-change[i], i))[:budget])
+
+
+def vidcom2(tokens, frames, budget, temperature):
+    """Survivors of VidCom2 with an exact count."""
+    n, width = len(tokens), len(tokens[0])
+    per_frame = n // frames
+
+    def mean(rows):
+        return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+
+    variance = []
+    for column in zip(*tokens, strict=True):
+        middle = sum(column) / n
+        variance.append(round(sum((v - middle) ** 2 for v in column) / n, 9))
+    calm = sorted(sorted(range(width), key=lambda c: (variance[c], c))[: max(1, width // 2)])
+    unit = []
+    for row in tokens:
+        part = [row[c] for c in calm]
+        norm = max(math.sqrt(sum(v * v for v in part)), 1e-12)
+        unit.append([v / norm for v in part])
+
+    def likeness(row, center):
+        square = sum((a - b) ** 2 for a, b in zip(row, center, strict=True))
+        return sum(math.exp(-square / (2 * a)) for a in (1 / 8, 1 / 4, 1 / 2, 1, 2))
+
+    of_frame = [range(f * per_frame, (f + 1) * per_frame) for f in range(frames)]
+    video = mean(unit)
+    to_video = [likeness(row, video) for row in unit]
+    unique = [-sum(to_video[i] for i in part) / per_frame / temperature for part in of_frame]
+    odds = [math.exp(u - max(unique)) for u in unique]
+    share = [1 + round(o / sum(odds), 9) - 1 / frames for o in odds]
+    wanted = [round(s / sum(share) * budget, 9) for s in share]
+    given, served = [min(int(w), per_frame) for w in wanted], set()
+    while sum(given) < budget:
+        free = [f for f in range(frames) if given[f] < per_frame]
+        largest = max(round(wanted[f] % 1, 9) for f in free if f not in served)
+        tied = [f for f in free if f not in served and round(wanted[f] % 1, 9) == largest]
+        wins = min(budget - sum(given), len(tied))
+        for win in range(wins):  # evenly spread over time
+            given[tied[int((win + 0.5) * len(tied) / wins + 1e-9)]] += 1
+        served.update(tied)
+        if all(given[f] == per_frame or f in served for f in range(frames)):
+            served.clear()
+    survivors = []
+    for part, count in zip(of_frame, given, strict=True):
+        center = mean([unit[i] for i in part])
+        score = {i: round(to_video[i] + likeness(unit[i], center), 9) for i in part}
+        survivors += sorted(part, key=lambda i: (score[i], i))[:count]
+    return sorted(survivors)

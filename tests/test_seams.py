@@ -86,13 +86,23 @@ def masked_logits(model, inputs, trace, ids):
         features = torch.cat([features, body.image_newline[None]])
     embeds[places] = features
     outside, inside = trace.stage("outside"), trace.stage("inside")
+    # the trace holds each token's share at the end; a survivor's share inside is the sum of what
+    # it carries, and what is left of the whole is the share outside
+    later = np.bincount(np.maximum(outside.target, 0), trace.weight, trace.grid.size)
+    size = np.bincount(np.maximum(outside.target, 0), outside.target >= 0, trace.grid.size)
+    known = later[outside.target] > 0  # not of what was thrown away inside: plain means there
+    sooner = np.where(
+        known,
+        trace.weight / np.where(known, later[outside.target], 1),
+        1 / np.maximum(size[outside.target], 1),
+    )
 
-    def merge(hidden, target):
+    def merge(hidden, target, share):
         rows = hidden.clone()
         for token in range(trace.grid.size):
             members = [i for i in range(trace.grid.size) if target[i] == token]
-            if members:
-                rows[places[token]] = sum(hidden[places[i]] for i in members) / len(members)
+            if len(members) > 1:
+                rows[places[token]] = sum(hidden[places[i]] * float(share[i]) for i in members)
         return rows
 
     def mask_without(gone):
@@ -103,7 +113,7 @@ def masked_logits(model, inputs, trace, ids):
         return torch.zeros(1, 1, length, length).masked_fill(~seen, torch.finfo(embeds.dtype).min)
 
     gone = np.setdiff1d(np.arange(trace.grid.size), outside.survivors)
-    hidden, mask = merge(embeds, outside.target), mask_without(gone)
+    hidden, mask = merge(embeds, outside.target, sooner), mask_without(gone)
     positions = torch.arange(len(embeds))
     if trace.positions == "compact":
         going = torch.ones(len(embeds), dtype=torch.long)
@@ -121,7 +131,7 @@ def masked_logits(model, inputs, trace, ids):
             layer.self_attn.config._attn_implementation = kernel
         if inside is not None and index == inside.layer + 1:
             at_k = hidden
-            hidden = merge(hidden, inside.target)
+            hidden = merge(hidden, inside.target, later)
             mask = mask_without(np.setdiff1d(np.arange(trace.grid.size), inside.survivors))
         hidden = layer(hidden[None], attention_mask=mask, position_embeddings=rotary)[0]
     logits = model.lm_head(decoder.norm(hidden))[-1]

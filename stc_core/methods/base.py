@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..grid import TokenGrid
 from ..trace import SURVIVORS, Fate
 
+FAINTEST = 1e-30  # a weight smaller than this counts as this: who is carried has a share
 FINE_GRID = 100  # tokens per frame from which the paper's rounding per frame is used
 
 
@@ -70,6 +71,48 @@ def check_features(name: str, tensor: Tensor, dims: int) -> None:
         raise InputError(f"{name} hold nan or infinite numbers; check the model's dtype and input")
 
 
+def check_whole(name: str, value: int, low: int) -> None:
+    """Raise ``InputError`` unless value is an integer of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InputError(f"{name} must be a whole number from {low}, not {value!r}")
+
+
+def check_outside(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> None:
+    """Raise ``InputError`` unless these are the finite inputs of one ``outside`` step."""
+    check_features("video tokens", tokens, 2)
+    check_features("contributions", contribution, 1)
+    if not len(tokens) == len(contribution) == grid.size:
+        raise InputError(
+            f"{len(tokens)} tokens, {len(contribution)} contributions and a grid of {grid.size} "
+            f"do not belong together"
+        )
+
+
+def check_inside(visual: Tensor, text: Tensor, attention: Tensor) -> None:
+    """Raise ``InputError`` unless these are the finite inputs of one ``inside`` step."""
+    for name, tensor in (
+        ("hidden states of video tokens", visual),
+        ("hidden states of text tokens", text),
+        ("attention weights", attention),
+    ):
+        check_features(name, tensor, 2)
+    if attention.shape != (len(text), len(visual)) or not len(text):
+        raise InputError(
+            f"attention of shape {tuple(attention.shape)} does not join {len(text)} text to "
+            f"{len(visual)} video tokens"
+        )
+
+
+def check_layer(layer: int, depth: int) -> int:
+    """The layer; ``InputError`` where a model of this depth has none after it."""
+    if not 0 <= layer <= depth - 2:
+        raise InputError(
+            f"layer {layer} is outside this model: its {depth} layers allow 0 to {depth - 2}, "
+            f"so that at least one layer follows"
+        )
+    return layer
+
+
 @dataclass(frozen=True)
 class Decision:
     """Who goes on and who carries whom: the outcome of one compression step on N tokens.
@@ -84,18 +127,36 @@ class Decision:
         ``Fate`` of each token.
     notes : dict of str to (N,) float tensors
         Numbers worth recording: ``similarity`` or ``relevance``; nan where not defined.
+    weight : (N,) float, optional
+        Weight of token i, above 0, in the mean that its survivor becomes; ``apply`` scales the
+        weights into one survivor to a sum of 1. Not read where the token is dropped. Default: the
+        plain mean, each token counting once.
     """
 
     survivors: Tensor
     target: Tensor
     fate: Tensor
     notes: dict[str, Tensor] = field(default_factory=dict)
+    weight: Tensor | None = None
 
     @classmethod
-    def of(cls, fate: Tensor, target: Tensor, **notes: Tensor) -> Decision:
-        """The decision with these fates (N,) and targets (N,)."""
+    def of(
+        cls, fate: Tensor, target: Tensor, weight: Tensor | None = None, **notes: Tensor
+    ) -> Decision:
+        """The decision with these fates (N,), targets (N,) and weights (N,)."""
         survives = sum(fate == kind for kind in SURVIVORS).bool()
-        return cls(survives.nonzero().flatten(), target, fate.to(torch.uint8), notes)
+        return cls(survives.nonzero().flatten(), target, fate.to(torch.uint8), notes, weight)
+
+    @classmethod
+    def keeping(
+        cls, survivors: Tensor, n: int, gone: Fate = Fate.DROPPED, **notes: Tensor
+    ) -> Decision:
+        """The decision that keeps these of n tokens as they are and throws the others away."""
+        fate = torch.full((n,), int(gone), dtype=torch.uint8, device=survivors.device)
+        fate[survivors] = int(Fate.KEPT)
+        target = torch.full((n,), -1, dtype=torch.int64, device=survivors.device)
+        target[survivors] = survivors
+        return cls.of(fate, target, **notes)
 
     @classmethod
     def keep_all(cls, n: int, device: torch.device | str = "cpu") -> Decision:
@@ -108,12 +169,26 @@ class Decision:
         """False where every token goes on as it is."""
         return len(self.survivors) < len(self.target)
 
+    def shares(self) -> Tensor:
+        """(N,) float64 on the CPU: the share of each token in its survivor, as ``apply`` uses it.
+
+        The shares into one survivor sum to 1; 0 for dropped tokens only. Added up on the CPU,
+        because a scatter-add on a GPU differs from run to run.
+        """
+        carried = (self.target >= 0).cpu()
+        target = self.target.cpu()[carried]
+        share = carried.double()
+        if self.weight is not None:
+            share[carried] = self.weight.detach().cpu().double()[carried].clamp(min=FAINTEST)
+        share[carried] /= torch.bincount(target, share[carried])[target]
+        return share
+
     def apply(self, tokens: Tensor) -> Tensor:
         """(N, d) tokens -> (B, d): each survivor becomes the mean of the tokens it carries.
 
-        A true mean, each token counting once. A survivor that carries only itself is copied bit for
-        bit. Means are taken in float32 or better as one matrix product, which is deterministic
-        where a scatter-add on a GPU is not.
+        A true mean, each token counting once, unless the decision has weights. A survivor that
+        carries only itself is copied bit for bit. Means are taken in float32 or better as one
+        matrix product, which is deterministic where a scatter-add on a GPU is not.
         """
         if len(tokens) != len(self.target):
             raise InputError(f"the decision is about {len(self.target)} tokens, not {len(tokens)}")
@@ -125,9 +200,16 @@ class Decision:
             members = ((self.target >= 0) & (size[self.target.clamp(min=0)] > 1)).nonzero()[:, 0]
             wide = torch.promote_types(tokens.dtype, torch.float32)
             share = (self.target[members] == centers[:, None]).to(wide)
-            means = share @ tokens[members].to(wide) / size[centers, None]
+            if self.weight is None:
+                means = share @ tokens[members].to(wide) / size[centers, None]
+            else:
+                share = share * self.shares()[members.cpu()].to(tokens.device, wide)
+                means = share @ tokens[members].to(wide)
             out[shared] = means.to(tokens.dtype)
         return out
+
+
+SIGNALS = ("received", "cls", "head")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,20 +226,36 @@ class Method:
     contribution_layer : int, optional
         Vision layer whose attention is the contribution, counted as a list index. Default: what the
         checkpoint records (``config.stc``), else the layer whose output is the feature.
+    signal : str
+        What the contribution is: "received", the attention that a patch receives from all queries;
+        "cls", what it receives from the class token (CLIP); "head", what it receives from the
+        probe of the vision tower's pooling head (SigLIP, where the checkpoint holds that head; it
+        reads the tower's output, so that ``contribution_layer`` means nothing to it).
     """
 
     retention: float = 0.02
     positions: str = "original"
     contribution_layer: int | None = None
+    signal: str = "received"
 
     def __post_init__(self) -> None:
         check_number("retention", self.retention, 0, 1, above=True)
         if self.positions not in ("original", "compact"):
             raise InputError(f"positions must be 'original' or 'compact', not {self.positions!r}")
+        if self.signal not in SIGNALS:
+            raise InputError(f"signal must be 'received', 'cls' or 'head', not {self.signal!r}")
+
+    def asked(self, grid: TokenGrid) -> int:
+        """How many of the grid's tokens ``retention`` asks to let into the LLM."""
+        return paper_budget(self.retention, grid)
 
     def budget(self, grid: TokenGrid) -> int:
-        """B: how many of the grid's tokens enter the LLM."""
-        return paper_budget(self.retention, grid)
+        """B: how many of the grid's tokens enter the LLM.
+
+        What was asked, except for a method that cannot meet every count; a trace of such a run
+        says so.
+        """
+        return self.asked(grid)
 
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         """Decide before the LLM: tokens (N, d), contribution (N,) -> ``Decision`` on N."""
@@ -166,6 +264,10 @@ class Method:
     def inside_layer(self, depth: int) -> int | None:
         """K, the index of the decoder layer after which ``inside`` acts; None: never."""
         return None
+
+    def inside_budget(self, entered: int) -> int:
+        """How many of the video tokens that entered leave layer K."""
+        return entered
 
     def inside(self, visual: Tensor, text: Tensor, attention: Tensor) -> Decision:
         """Decide after layer K on the n video tokens there.

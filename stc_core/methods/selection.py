@@ -11,6 +11,11 @@ from .base import precise
 TOLERANCE = 1e-6  # cosines this close to tau count as tau: equal tokens are redundant at tau = 1
 
 
+def strongest(scores: Tensor, count: int) -> Tensor:
+    """(count,) int64, ascending: the tokens of highest score (N,), ties to the earlier token."""
+    return torch.sort(scores, descending=True, stable=True).indices[:count].sort().values
+
+
 def retention_pool(
     tokens: Tensor, contribution: Tensor, capacity: int, tau: float, block: int = 256
 ) -> tuple[Tensor, Tensor]:

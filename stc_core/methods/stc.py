@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +11,26 @@ from torch import Tensor
 from ..errors import InputError
 from ..grid import TokenGrid
 from ..trace import Fate
-from .base import Decision, Method, check_features, check_number, round_half_up
+from .base import (
+    Decision,
+    Method,
+    check_inside,
+    check_layer,
+    check_number,
+    check_outside,
+    check_whole,
+    round_half_up,
+    settled,
+)
 from .clustering import dpc_knn
 from .merging import most_alike, text_relevance
-from .selection import retention_pool
+from .selection import retention_pool, strongest
+
+# The seven rows of the paper's table of modules: which parts of the outside stage are on.
+ABLATIONS: dict[str, dict[str, bool]] = {
+    row: {"contribution": "A" in row, "similarity": "S" in row, "clusters": "C" in row}
+    for row in ("A", "S", "C", "AS", "AC", "SC", "ASC")
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +58,13 @@ class STC(Method):
         Weight of similarity against attention in the relevance; in [0, 1].
     neighbors : int
         k of DPC-KNN, the token itself counted.
+    contribution, similarity, clusters : bool
+        Parts of the outside stage, for ablations (``ABLATIONS`` holds the paper's seven rows); at
+        least one must be on. What stands in for a part that is off is said below.
+    walk : str
+        The order in which tokens are visited without ``contribution``: "raster", first frame first;
+        "spread", the order that halves the largest gap again and again (bit reversal), so that a
+        pool that fills early has seen the whole video.
 
     Deviations and choices
     ----------------------
@@ -63,6 +87,12 @@ class STC(Method):
     * Hidden states are those that leave layer K, attention weights those within it, mean over
       heads. Equal values everywhere normalise to zero.
     * A token merged inside counts once in the mean, however many tokens it carries already.
+    * Without ``contribution`` tokens are visited in the order of ``walk``.
+    * Without ``similarity`` nothing is redundant. With neither of the two there is nothing to
+      choose a pool by, and the whole budget goes to clusters.
+    * Without ``clusters`` the pool takes the whole budget and the rest is dropped. Places that tau
+      leaves empty go to the visited tokens that were least similar to the pool, earlier visits
+      first: the threshold gives way as little as it can.
     * Newline tokens that a model adds to its video are neither counted nor compressed.
     """
 
@@ -72,6 +102,10 @@ class STC(Method):
     keep_inside: float = 0.5
     lam: float = 0.5
     neighbors: int = 7
+    contribution: bool = True
+    similarity: bool = True
+    clusters: bool = True
+    walk: str = "raster"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,27 +113,32 @@ class STC(Method):
         check_number("cluster_ratio", self.cluster_ratio, 0, 1)
         check_number("keep_inside", self.keep_inside, 0, 1, above=True)
         check_number("lam", self.lam, 0, 1)
-        for name, value, low in (("layer", self.layer, 0), ("neighbors", self.neighbors, 1)):
-            if value is None and name == "layer":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise InputError(f"{name} must be a whole number from {low}, not {value!r}")
+        if self.layer is not None:
+            check_whole("layer", self.layer, 0)
+        check_whole("neighbors", self.neighbors, 1)
+        for part in ("contribution", "similarity", "clusters"):
+            if not isinstance(getattr(self, part), bool):
+                raise InputError(f"{part} must be True or False, not {getattr(self, part)!r}")
+        if not (self.contribution or self.similarity or self.clusters):
+            raise InputError("contribution, similarity and clusters are all off; leave one on")
+        if self.walk not in ("raster", "spread"):
+            raise InputError(f"walk must be 'raster' or 'spread', not {self.walk!r}")
 
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
-        check_features("video tokens", tokens, 2)
-        check_features("contributions", contribution, 1)
-        n = len(tokens)
-        if not n == len(contribution) == grid.size:
-            raise InputError(
-                f"{n} tokens, {len(contribution)} contributions and a grid of {grid.size} "
-                f"do not belong together"
-            )
+        check_outside(tokens, contribution, grid)
         budget = self.budget(grid)
-        capacity = budget - round_half_up(self.cluster_ratio * budget)
-        pool, similarity = retention_pool(tokens, contribution, capacity, self.tau)
+        capacity = budget - (round_half_up(self.cluster_ratio * budget) if self.clusters else 0)
+        if not self.contribution:
+            capacity = capacity if self.similarity else 0
+            contribution = self._uninformed(contribution)
+        tau = self.tau if self.similarity else math.inf
+        pool, similarity = retention_pool(tokens, contribution, capacity, tau)
+        if not self.clusters:
+            pool = _filled(pool, similarity, contribution, budget)
+            return Decision.keeping(pool, len(tokens), similarity=similarity)
         kinds = {"dtype": torch.uint8, "device": tokens.device}
-        fate = torch.full((n,), int(Fate.DROPPED), **kinds)
-        target = torch.full((n,), -1, dtype=torch.int64, device=tokens.device)
+        fate = torch.full((len(tokens),), int(Fate.DROPPED), **kinds)
+        target = torch.full((len(tokens),), -1, dtype=torch.int64, device=tokens.device)
         fate[pool], target[pool] = int(Fate.KEPT), pool
         if len(pool) < budget:
             recycled = (fate == int(Fate.DROPPED)).nonzero().flatten()
@@ -108,6 +147,15 @@ class STC(Method):
             fate[recycled[centers]] = int(Fate.CENTER)
             target[recycled] = recycled[nearest]
         return Decision.of(fate, target, similarity=similarity)
+
+    def _uninformed(self, contribution: Tensor) -> Tensor:
+        """(N,) numbers that fall along the walk of those who know no contribution."""
+        n = len(contribution)
+        places = torch.arange(n, device=contribution.device)
+        if self.walk == "spread":
+            bits = range(max(1, (n - 1).bit_length()))
+            places = sum((places >> bit & 1) << (bits[-1] - bit) for bit in bits)
+        return -places
 
     def inside_layer(self, depth: int) -> int | None:
         """K. ``InputError`` where the model has no layer after it.
@@ -118,31 +166,29 @@ class STC(Method):
             return None
         layer = round_half_up(18 / 28 * depth) if self.layer is None else self.layer
         layer = min(layer, depth - 2) if self.layer is None else layer
-        if not 0 <= layer <= depth - 2:
-            raise InputError(
-                f"layer {layer} is outside this model: its {depth} layers allow 0 to {depth - 2}, "
-                f"so that at least one layer follows"
-            )
-        return layer
+        return check_layer(layer, depth)
+
+    def inside_budget(self, entered: int) -> int:
+        if self.keep_inside == 1:
+            return entered
+        return max(1, round_half_up(self.keep_inside * entered))
 
     def inside(self, visual: Tensor, text: Tensor, attention: Tensor) -> Decision:
-        for name, tensor in (
-            ("hidden states of video tokens", visual),
-            ("hidden states of text tokens", text),
-            ("attention weights", attention),
-        ):
-            check_features(name, tensor, 2)
-        if attention.shape != (len(text), len(visual)) or not len(text):
-            raise InputError(
-                f"attention of shape {tuple(attention.shape)} does not join {len(text)} text to "
-                f"{len(visual)} video tokens"
-            )
+        check_inside(visual, text, attention)
         relevance = text_relevance(visual, text, attention, self.lam)
-        keep = max(1, round_half_up(self.keep_inside * len(visual)))
-        order = torch.sort(relevance, descending=True, stable=True).indices
-        survivors = order[:keep].sort().values
+        survivors = strongest(relevance, self.inside_budget(len(visual)))
         fate = torch.full(
             (len(visual),), int(Fate.MERGED_INSIDE), dtype=torch.uint8, device=visual.device
         )
         fate[survivors] = int(Fate.KEPT)
         return Decision.of(fate, most_alike(visual, survivors), relevance=relevance)
+
+
+def _filled(pool: Tensor, similarity: Tensor, contribution: Tensor, budget: int) -> Tensor:
+    """The pool and, up to the budget, the rejected tokens least similar to it."""
+    if len(pool) == budget:
+        return pool
+    order = torch.sort(contribution, descending=True, stable=True).indices
+    rejected = order[~torch.isin(order, pool)]
+    closest = torch.sort(settled(similarity[rejected]), stable=True).indices
+    return torch.cat([pool, rejected[closest[: budget - len(pool)]]])

@@ -1,0 +1,76 @@
+"""VidCom2: budgets by how unlike the video a frame is. Liu et al., EMNLP 2025."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..grid import TokenGrid
+from .base import Decision, Method, check_number, check_outside, precise, settled
+from .sharing import apportion, leading
+
+WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the Gaussian kernels that are added up
+
+
+@dataclass(frozen=True, kw_only=True)
+class VidCom2(Method):
+    """Keep the tokens least like their frame and their video. arXiv 2505.14454.
+
+    Only the half of the channels with the lowest variance over the video is looked at; tokens are
+    scaled to length 1 there. Likeness to a mean m is ``sum_a exp(-|x - m|^2 / 2a)`` over five
+    widths a from 1/8 to 2. A frame's uniqueness u is minus the mean likeness of its tokens to the
+    mean of the video; frame f gets ``(B / T) * (1 + softmax(u / temperature)_f - 1 / T)`` places.
+    In each frame the tokens with the lowest sum of likeness to the video's and to their own frame's
+    mean stay, all others are dropped. No attention.
+
+    Parameters
+    ----------
+    temperature : float
+        Of the softmax over frames, above 0 and at most 1000.
+
+    Deviations and choices
+    ----------------------
+    * Exact count: the places of all frames are rounded down and those left over go to the largest
+      remainders (equal ones spread over time), never more to a frame than it has tokens. The
+      published code rounds each frame by itself and gives each at least one token, so that its
+      total is not what was asked; below one token a frame some frames get none here.
+    * By construction no frame gets more than twice the mean of all.
+    * Means are of the unit vectors and are not scaled to length 1 again. Of channels of equal
+      variance the earlier one is looked at; one channel at least. Scores are compared after
+      rounding to nine decimals, ties go to the earlier token.
+    * Newline tokens that a model adds to its video are neither counted nor compressed.
+    """
+
+    temperature: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("temperature", self.temperature, 0, 1000, above=True)
+
+    def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
+        check_outside(tokens, contribution, grid)
+        unit = F.normalize(_steady(precise(tokens)), dim=-1)
+        frames = unit.view(grid.frames, grid.per_frame, -1)
+        to_video = _likeness(frames, frames.mean(dim=(0, 1)))
+        to_frame = _likeness(frames, frames.mean(dim=1, keepdim=True))
+        unique = torch.softmax(-to_video.mean(dim=1) / self.temperature, dim=0)
+        share = 1 + settled(unique) - 1 / grid.frames
+        places = apportion(self.budget(grid), share.tolist(), [grid.per_frame] * grid.frames)
+        chosen = leading(-settled(to_video + to_frame), places)
+        return Decision.keeping(chosen.flatten().nonzero().flatten(), grid.size)
+
+
+def _steady(x: Tensor) -> Tensor:
+    """(N, d) -> (N, d / 2): the channels of lowest variance, in their order."""
+    variance = settled(x.var(dim=0, correction=0))
+    half = max(1, x.shape[1] // 2)
+    return x[:, torch.sort(variance, stable=True).indices[:half].sort().values]
+
+
+def _likeness(x: Tensor, mean: Tensor) -> Tensor:
+    """(T, n, d) tokens and a mean that fits them -> (T, n)."""
+    square = (x - mean).square().sum(dim=-1)
+    return sum(torch.exp(-square / (2 * width)) for width in WIDTHS)
