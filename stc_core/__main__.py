@@ -1,4 +1,4 @@
-"""The command line: ``python -m stc_core answer | evaluate | train``. Run it with ``--help``.
+"""The command line: ``python -m stc_core answer | evaluate | train | clips``, with ``--help``.
 
 Exit code 0: done; 2: the input cannot be used, with one sentence on stderr that says why; 130:
 interrupted. Results go to stdout, progress to stderr.
@@ -7,6 +7,7 @@ interrupted. Results go to stdout, progress to stderr.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,11 +41,19 @@ def answer(
     model: Model = None,
     method: Annotated[str, typer.Option(help="Compression method.")] = "stc",
     retention: Annotated[float, typer.Option(help="Share of video tokens kept, (0, 1].")] = 0.02,
-    tau: Annotated[float, typer.Option(help="Cosine from which a token is redundant.")] = 0.7,
-    cluster_ratio: Annotated[float, typer.Option(help="Share of the budget for clusters.")] = 0.3,
-    layer: Annotated[int | None, typer.Option(help="K; default: 18/28 of the depth.")] = None,
-    keep_inside: Annotated[float, typer.Option(help="R, share kept after layer K.")] = 0.5,
-    lam: Annotated[float, typer.Option(help="Weight of similarity in the relevance.")] = 0.5,
+    tau: Annotated[
+        float | None, typer.Option(help="Cosine from which a token is redundant; stc: 0.7.")
+    ] = None,
+    cluster_ratio: Annotated[
+        float | None, typer.Option(help="Share of the budget for clusters; stc: 0.3.")
+    ] = None,
+    layer: Annotated[int | None, typer.Option(help="K; stc: 18/28 of the depth.")] = None,
+    keep_inside: Annotated[
+        float | None, typer.Option(help="R, share kept after layer K; stc: 0.5.")
+    ] = None,
+    lam: Annotated[
+        float | None, typer.Option(help="Weight of similarity in the relevance; stc: 0.5.")
+    ] = None,
     positions: Annotated[str, typer.Option(help="original or compact.")] = "original",
     frames: Frames = None,
     device: Device = None,
@@ -121,9 +130,26 @@ def evaluate(
     positions: Annotated[str, typer.Option(help="original or compact, with --retention.")] = (
         "original"
     ),
+    evidence: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="Only questions whose evidence is in this share of the tokens, such as 0.001 0.3.",
+        ),
+    ] = None,
+    blank: Annotated[
+        bool, typer.Option(help="Ask one question of seven of an empty clip, too.")
+    ] = True,
     development: Annotated[
         bool, typer.Option(help="Development clips, for choosing settings, instead of held-out.")
     ] = False,
+    partial: Annotated[
+        Path | None,
+        typer.Option(help="Add answers to this file as they come, and go on from what it holds."),
+    ] = None,
+    reliability: Annotated[
+        Path | None, typer.Option(help="Draw the reliability diagram into this .png or .svg.")
+    ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -140,22 +166,117 @@ def evaluate(
             )
         from .compression import compress
         from .loading import load
+        from .shapes.calibration import checked_picture, plot
+        from .shapes.evaluate import BLANK_EVERY
         from .shapes.evaluate import evaluate as measure
         from .shapes.world import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS
 
+        if reliability is not None:
+            checked_picture(reliability)  # before many minutes of answering
         vlm = load(model, device=device)
         around = None if method is None else lambda stock: compress(stock, method)
         with _bar() as progress:
             report = measure(
                 vlm,
                 questions,
-                vlm.frames if frames is None else frames,
+                frames,
                 seeds=DEVELOPMENT_SEEDS if development else HELD_OUT_SEEDS,
+                evidence=evidence,
                 around=around,
                 label="" if method is None else repr(method),
+                blank=BLANK_EVERY if blank else 0,
+                partial=partial,
                 on_progress=lambda done, total: progress("answering", done / total),
             )
+        if reliability is not None:
+            title = f"{report.model}, {report.frames} frames"
+            plot(report.calibration, reliability, title)
         print(json.dumps(report.as_dict()) if as_json else report)
+
+
+@cli.command()
+def benchmark(
+    output: Annotated[
+        Path, typer.Option(help="Folder for the results; a run that was stopped goes on there.")
+    ] = Path("assets/results"),
+    model: Model = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="A method; again for more. Default: all.")
+    ] = None,
+    retention: Annotated[
+        list[float] | None, typer.Option(help="A retention; again for more. Default: 10 to 1 %.")
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="main, ablation, sweep or frames; again for more. Default: all."),
+    ] = None,
+    questions: Annotated[
+        int | None, typer.Option(help="Of the main rows; others take a share of it.")
+    ] = None,
+    frames: Frames = None,
+    development: Annotated[
+        bool, typer.Option(help="Development clips, for choosing settings, instead of held-out.")
+    ] = False,
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder of videos to ask about instead; all rows alike.")
+    ] = None,
+    questions_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --videos: JSON lines with video, question, answer; if wanted id, kind, "
+            "options, and evidence as boxes [start_s, end_s, left, top, right, bottom], sides 0..1."
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option(help="A small grid of few short clips, in three minutes.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes; default: one a core for the embedded model on a CPU."),
+    ] = None,
+    write_readme: Annotated[
+        Path | None,
+        typer.Option(help="Also write a section between <!-- benchmark --> and its end mark."),
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Compare methods: accuracy, evidence, flips, costs; exit code 1 where a clip was skipped."""
+    with _sentences():
+        if (videos is None) != (questions_file is None):
+            raise InputError("--videos and --questions-file belong together; give both")
+        from .benchmark.cases import Shapes
+        from .benchmark.folder import Folder
+        from .benchmark.grid import grid, settings
+        from .benchmark.readme import check_readme
+        from .benchmark.readme import write_readme as into
+        from .benchmark.results import write
+        from .benchmark.run import default_workers, run
+        from .benchmark.score import summarise
+        from .benchmark.table import tables
+        from .loading import load
+
+        own = videos is not None
+        chosen = settings(quick, own, questions, retention, part, frames)
+        if write_readme is not None:
+            check_readme(write_readme)  # before many minutes of answering
+        vlm = load(model, device=device)
+        source = Folder(vlm, videos, questions_file) if own else Shapes(vlm, development)
+        if chosen["frames"] is None:
+            chosen["frames"] = vlm.frames
+        rows = grid(len(vlm.model.get_decoder().layers), methods=method, **chosen)
+        workers = default_workers(vlm) if workers is None else workers
+        with _counter() as (tell, on_answer):
+            outcome = run(
+                vlm, source, rows, output, workers=workers, tell=tell, on_answer=on_answer
+            )
+        summary = summarise(outcome, rows)
+        write(summary, output)
+        if write_readme is not None:
+            into(write_readme, summary, output)
+        print(tables(summary))
+        if outcome.skipped:
+            print(f"{len(outcome.skipped)} cases were skipped", file=sys.stderr)
+            raise typer.Exit(1)
 
 
 @cli.command()
@@ -163,22 +284,85 @@ def train(
     output: Annotated[Path, typer.Option(help="Folder for the checkpoint.")] = Path("runs/model"),
     resume: Annotated[bool, typer.Option(help="Go on where an earlier run was stopped.")] = False,
     scale: Annotated[float, typer.Option(help="Factor on the steps of every stage.")] = 1.0,
-    device: Device = None,
+    stop_after: Annotated[
+        float | None, typer.Option(help="Minutes after which to save and stop, to --resume later.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Checkpoint folder whose weights to begin with.")
+    ] = None,
+    first_stage: Annotated[
+        int, typer.Option(help="Stage to begin with, counted from 0, as with --start.")
+    ] = 0,
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Default: on a CPU with a C++ compiler."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cuda or cpu; default: cuda if any.")] = None,
 ) -> None:
-    """Train the embedded model from nothing."""
+    """Train the embedded model from nothing: in one go, or in several with --stop-after."""
     with _sentences():
+        from transformers.utils.logging import disable_progress_bar
+
         from .shapes.train import train as run
 
-        print(run(output, resume=resume, scale=scale, device=device))
+        disable_progress_bar()  # one bar is enough
+        where = run(
+            output,
+            resume=resume,
+            scale=scale,
+            stop_after=math.inf if stop_after is None else stop_after,
+            start=start,
+            first_stage=first_stage,
+            compiled=compiled,
+            device=device,
+        )
+        if not where.finished:
+            here = f"stopped after step {where.done} of {where.steps}"
+            print(f"{here}; go on with --resume", file=sys.stderr)
+        print(output)
+
+
+@cli.command()
+def clips(
+    directory: Annotated[Path, typer.Argument(help="Folder for the videos and clips.json.")],
+    count: Annotated[
+        int | None, typer.Option(help="How many; default: the examples of the page.")
+    ] = None,
+    first: Annotated[int, typer.Option(help="Number of the first development clip.")] = 0,
+    frames: Annotated[int, typer.Option(help="Frames of a clip, at 4 a second.")] = 32,
+    side: Annotated[int, typer.Option(help="Height and width in pixels, with --count.")] = 320,
+    traces: Annotated[
+        Path | None, typer.Option(help="Folder for the page's saved traces, made of its examples.")
+    ] = None,
+    model: Model = None,
+) -> None:
+    """Write clips of the world of shapes as mp4, with questions, answers and evidence as JSON."""
+    with _sentences():
+        if traces is not None and count is not None:
+            raise InputError("--traces are made of the page's examples; leave --count out")
+        from .shapes.export import EXAMPLES, export, numbered, save_traces
+
+        chosen = EXAMPLES if count is None else numbered(first, count, side)
+        with _bar() as progress:
+            export(directory, chosen, model, frames=frames, on_progress=progress)
+        if traces is not None:
+            save_traces(traces, directory, model)
+        print(directory / "clips.json")
 
 
 def _method(name: str, **settings):
-    """The method of that name with these settings."""
+    """The method of that name with those of these settings that are not None."""
     from .methods import METHODS
 
     if name.lower() not in METHODS:
         raise InputError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
-    return METHODS[name.lower()](**settings)
+    kind = METHODS[name.lower()]
+    given = {field: value for field, value in settings.items() if value is not None}
+    for field in given:
+        if field not in kind.__dataclass_fields__:
+            option = field.replace("_", "-")
+            raise InputError(f"the method {name.lower()} has no --{option}; leave it out")
+    return kind(**given)
 
 
 @contextmanager
@@ -207,6 +391,20 @@ def _bar():
                 bar.set_description(stage)  # and draw, however soon after the stage before
 
         yield progress
+
+
+@contextmanager
+def _counter():
+    """Two callbacks, (sentence) and (done, total), that share stderr with one bar."""
+    from tqdm import tqdm
+
+    with tqdm(file=sys.stderr, unit=" answers", leave=False, dynamic_ncols=True) as bar:
+
+        def on_answer(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield lambda sentence: bar.write(sentence, file=sys.stderr), on_answer
 
 
 if __name__ == "__main__":

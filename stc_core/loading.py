@@ -84,7 +84,7 @@ def load(
         No such model, the hub out of reach, not a Video-LLM of a known family, an incomplete or
         damaged checkpoint, a device that is not there, too little memory on it.
     """
-    device = _device(device)
+    device = device_named(device)
     dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
     source = str(EMBEDDED if name is None else name)
     shown = "embedded" if name is None else (Path(source).name or source)
@@ -121,7 +121,8 @@ def load(
     return VLM(model, processor, shown, device, int(recorded.get("frames", DEFAULT_FRAMES)))
 
 
-def _device(device: str | None) -> str:
+def device_named(device: str | None) -> str:
+    """The device of that name, None for the best there is. ``InputError`` where it is not there."""
     if device is None:
         if torch.cuda.is_available():
             return "cuda"

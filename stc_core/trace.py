@@ -144,9 +144,14 @@ class Trace:
         found = np.bincount(self.fate, minlength=len(Fate))
         return {fate.name.lower(): int(found[fate]) for fate in Fate}
 
-    def alive(self) -> list[int]:
-        """Tokens before the first step and after each: N, entering the LLM, leaving layer K."""
-        return [self.grid.size, *(len(stage.survivors) for stage in self.stages)]
+    def alive(self, among: np.ndarray | None = None) -> list[int]:
+        """Tokens before the first step and after each: N, entering the LLM, leaving layer K.
+
+        With ``among``, indices of different tokens, only these are counted.
+        """
+        if among is None:
+            among = np.arange(self.grid.size)
+        return [len(among), *(int(np.isin(among, s.survivors).sum()) for s in self.stages)]
 
     def check(self) -> None:
         """Raise ``ValueError`` unless every invariant of a trace holds."""

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from stc_core import Trace
 from stc_core.__main__ import cli
+from stc_core.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 QUESTION = "what color is the star?"
@@ -59,6 +60,27 @@ def test_answer_prints_the_answer_alone_on_stdout(clip):
     assert "video tokens, STC(retention=0.02" in done.stderr
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_answers(method, clip):
+    arguments = ["answer", str(clip), QUESTION, "--frames", "4", "--json"]
+    done = CliRunner().invoke(cli, [*arguments, "--method", method, "--retention", "0.25"])
+    assert done.exit_code == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["method"].lower().startswith(method.replace("-", ""))
+    assert record["tokens"][-1] < record["tokens"][0]
+
+
+def test_clips_are_written_with_questions_answers_and_evidence(tmp_path):
+    pytest.importorskip("av", reason="only the maker of clips needs PyAV")
+    arguments = ["clips", str(tmp_path), "--count", "1", "--frames", "2", "--side", "112"]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.stderr
+    (clip,) = json.loads((tmp_path / "clips.json").read_text())["clips"]
+    assert (tmp_path / clip["file"]).stat().st_size > 0
+    for question in clip["questions"]:
+        assert {"kind", "text", "answer", "said", "evidence"} <= question.keys()
+
+
 BAD = {
     "missing path": (["answer", "none.mp4", QUESTION], "none.mp4"),
     "folder": (["answer", "tests", QUESTION], "folder"),
@@ -80,15 +102,23 @@ BAD = {
     ),
     "no questions": (["evaluate", "--questions", "0"], "at least one question"),
     "too many frames": (["evaluate", "--frames", "100"], "1 to 64 frames"),
+    "not its option": (
+        ["answer", "CLIP", QUESTION, "--method", "uniform", "--tau", "0.5"], "has no --tau"
+    ),
+    "no clips": (["clips", "OUT", "--count", "0"], "development clips"),
+    "odd clips": (["clips", "OUT", "--count", "1", "--side", "33"], "even sides"),
+    "tiny clips": (["clips", "OUT", "--count", "1", "--side", "8"], "too small"),
+    "long clips": (["clips", "OUT", "--count", "1", "--frames", "65"], "1 to 64 frames"),
     "no training": (["train", "--scale", "0"], "must be above 0"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_sentence_and_exit_code_2(case, clip, monkeypatch):
+def test_bad_input_is_one_sentence_and_exit_code_2(case, clip, tmp_path, monkeypatch):
     arguments, message = BAD[case]
     monkeypatch.chdir(ROOT)
-    done = CliRunner().invoke(cli, [str(clip) if part == "CLIP" else part for part in arguments])
+    given = {"CLIP": str(clip), "OUT": str(tmp_path / "out")}
+    done = CliRunner().invoke(cli, [given.get(part, part) for part in arguments])
     assert done.exit_code == 2
     assert done.stdout == ""
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

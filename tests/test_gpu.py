@@ -24,7 +24,7 @@ def test_an_answer_on_a_gpu_reports_its_memory_and_times():
     result = answer(load(device="cuda"), clip(), QUESTION, METHOD, baseline=True)
     assert result.costs.peak_memory_bytes > 0
     assert {"vision", "compression", "prefill"} <= set(result.costs.seconds)
-    assert result.trace.alive() == [400, 40, 20]
+    assert result.trace.alive() == [784, 78, 39]
 
 
 def test_the_same_input_gives_the_same_trace_on_one_gpu():

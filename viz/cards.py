@@ -11,6 +11,7 @@ import math
 
 from stc_core.trace import Trace
 
+from .examples import Known
 from .words import alive, percent
 
 DASH = "–"  # for what was not measured
@@ -52,14 +53,15 @@ def progress(stage: str, fraction: float, elapsed: float) -> str:
     return status(f"{line} … {elapsed:.1f} s", "busy", fraction)
 
 
-def answers(trace: Trace, expected: str | None = None) -> str:
-    """Question, both answers and the table of their costs.
+def answers(trace: Trace, about: Known | None = None) -> str:
+    """Question, both answers, where the evidence went, and the table of costs.
 
     Parameters
     ----------
-    expected : str, optional
-        The right answer, where the world that made the clip knows it.
+    about : Known, optional
+        The right answer and its evidence, where the world that made the clip knows them.
     """
+    expected = about.answer if about else None
     whole, small = trace.baseline.get("costs") or {}, trace.costs
     first = trace.baseline.get("answer")
     cards = _card("Uncompressed", "all video tokens", first, "plain", expected)
@@ -71,6 +73,7 @@ def answers(trace: Trace, expected: str | None = None) -> str:
         f'<section class="answers"><p class="question"><span>Question</span> '
         f"{escape(trace.question) or DASH}</p>"
         f'<div class="pair">{cards}</div>{_verdict(first, trace.answer, expected)}'
+        f"{_evidence(trace, about)}"
         f'<div class="scroll"><table class="costs"><thead><tr><th scope="col">Cost</th>'
         f'<th scope="col">Uncompressed</th><th scope="col">Compressed</th>'
         f'<th scope="col">Saved</th></tr></thead><tbody>{rows}</tbody></table></div>'
@@ -154,6 +157,28 @@ def _verdict(whole: str | None, small: str, expected: str | None) -> str:
     if expected is not None:
         parts.append(f"The right answer is <b>{escape(expected)}</b>.")
     return f'<p class="verdict">{" ".join(parts)}</p>' if parts else ""
+
+
+def _evidence(trace: Trace, about: Known | None) -> str:
+    """How many of the tokens with the evidence go on at each step, and where the last one ended."""
+    tokens = about.tokens(trace.grid) if about else None
+    if tokens is None:
+        return ""
+    frames = len(set(tokens // trace.grid.per_frame))
+    before, enter, *stay = trace.alive(tokens)
+    layer = trace.stages[-1].layer
+    words = f"The evidence is {_many(before, 'token')} in {_many(frames, 'frame')}. "
+    words += f"Tokens of it that enter the LLM on their own: {enter}"
+    words += f"; that stay after layer {layer}: {stay[0]}." if stay else "."
+    if not enter:
+        words += " All of it is merged or dropped <b>before the LLM</b>."
+    elif stay == [0]:
+        words += f" The last of it is merged or dropped <b>inside the LLM</b>, after layer {layer}."
+    return f'<p class="verdict">{words}</p>'
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _same(one: str, other: str) -> bool:

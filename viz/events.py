@@ -14,7 +14,7 @@ import gradio as gr
 from stc_core import InputError, Trace
 
 from . import cards
-from .examples import Example, asked, right_answers
+from .examples import Example, Known, asked, known_questions
 from .job import job_of
 from .parts import ORDER, Controls, Views
 from .runs import Runner, Step, Stopped, failure, sentence
@@ -23,20 +23,23 @@ from .shelf import Shelf
 
 def wire(
     demo: gr.Blocks, runner: Runner, shelf: Shelf, examples: list[Example], saved: list[Path],
-    controls: Controls, views: Views,
+    origins: dict[str, Path], controls: Controls, views: Views,
 ) -> None:  # fmt: skip
-    """Connect the page's parts; ``saved`` are the traces of the project, the first opens."""
+    """Connect the page's parts.
+
+    ``saved`` are the traces of the project, the first opens; ``origins`` name the clip of each.
+    """
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    known = right_answers(examples)
+    known = known_questions(examples)
     keep = [gr.skip() for _ in views.first], [gr.skip() for _ in views.later]
     idle = [gr.update(interactive=True), gr.update(interactive=False)]
     busy = [gr.update(interactive=False), gr.update(interactive=True)]
 
-    def show(trace: Trace, expected: str | None = None) -> Iterator[tuple[list, list]]:
+    def show(trace: Trace, about: Known | None = None) -> Iterator[tuple[list, list]]:
         """The pictures first, what can be downloaded a moment later."""
         home = shelf.put(trace)
         first = [
-            cards.answers(trace, expected), cards.run_line(trace), cards.notes(trace),
+            cards.answers(trace, about), cards.run_line(trace), cards.notes(trace),
             gr.update(value=str(home), interactive=True),
         ]  # fmt: skip
         for name in ORDER:
@@ -48,10 +51,14 @@ def wire(
         )
         yield keep[0], [gr.update(value=path, interactive=True) for path in files]
 
+    def load(path: Path) -> tuple[Trace, Known | None]:
+        trace, clip = Trace.load(path), origins.get(path.name) if path in saved else None
+        return trace, known.get(asked(clip, trace.question)) if clip else None
+
     def opened(path: Path) -> Iterator[list]:
         words = cards.status(f"Shows the trace {path.name}.", "done")
         try:
-            for first, later in show(Trace.load(path)):
+            for first, later in show(*load(path)):
                 yield [words, *first, *later]
         except Exception as error:
             yield [cards.status(str(failure(error)), "error"), *keep[0], *keep[1]]
@@ -67,7 +74,7 @@ def wire(
 
     def start() -> Iterator[list]:
         if saved:
-            for first, later in show(Trace.load(saved[0])):
+            for first, later in show(*load(saved[0])):
                 yield [*first, *later]
         runner.start()  # not before: importing torch would hold up the first picture
 
@@ -103,7 +110,7 @@ def wire(
 
     def choose(clip: gr.SelectData) -> list:
         example = examples[clip.index]
-        questions = [[text] for text, _ in example.questions]
+        questions = [[known.text] for known in example.questions]
         return [
             str(example.clip), questions[0][0],
             gr.Dataset(samples=questions, visible=True),

@@ -1,20 +1,51 @@
-"""The example clips of ``assets/clips``, their questions and the right answers."""
+"""The example clips of ``assets/clips``: their questions, the right answers and the evidence."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from stc_core import Trace
+import numpy as np
+
+from stc_core import TokenGrid, Trace
+
+
+@dataclass(frozen=True)
+class Known:
+    """A question of which the world that made the clip knows everything.
+
+    Attributes
+    ----------
+    text, answer : str
+    frames : int
+        Frames in which the evidence is counted.
+    evidence : (E, 3) int array
+        (frame, row, column) of the cells without which it cannot be answered.
+    """
+
+    text: str
+    answer: str
+    frames: int = 0
+    evidence: np.ndarray = field(default_factory=lambda: np.empty((0, 3), int), compare=False)
+
+    def tokens(self, grid: TokenGrid) -> np.ndarray | None:
+        """Indices of the evidence on a grid of as many frames; None where it does not fit."""
+        if grid.frames != self.frames or not len(self.evidence):
+            return None
+        frame, row, col = self.evidence.T
+        if row.max() >= grid.rows or col.max() >= grid.cols:
+            return None
+        return (frame * grid.rows + row) * grid.cols + col
 
 
 @dataclass(frozen=True)
 class Example:
-    """A clip of ``assets/clips`` with its questions: (text, right answer) each."""
+    """A clip of ``assets/clips``, a question of each kind, and all that are known."""
 
     clip: Path
-    questions: tuple[tuple[str, str], ...]
+    questions: tuple[Known, ...]
+    known: tuple[Known, ...] = ()
 
 
 def read_examples(folder: Path) -> list[Example]:
@@ -22,15 +53,28 @@ def read_examples(folder: Path) -> list[Example]:
     index = folder / "clips.json"
     if not index.is_file():
         return []
-    listed = json.loads(index.read_text(encoding="utf-8"))["clips"]
+    listed = json.loads(index.read_text(encoding="utf-8"))
     examples = []
-    for entry in listed:
-        kinds: dict[str, tuple[str, str]] = {}
+    for entry in listed["clips"]:
+        kinds: dict[str, Known] = {}
+        every = []
         for item in entry["questions"]:
-            kinds.setdefault(item["kind"], (item["text"], item["answer"]))
+            cells = np.array(item.get("evidence") or [], int).reshape(-1, 3)
+            known = Known(item["text"], item["answer"], listed.get("frames", 0), cells)
+            kinds.setdefault(item["kind"], known)
+            every.append(known)
         if kinds and (folder / entry["file"]).is_file():
-            examples.append(Example(folder / entry["file"], tuple(kinds.values())))
+            file = folder / entry["file"]
+            examples.append(Example(file, tuple(kinds.values()), tuple(every)))
     return examples
+
+
+def read_origins(folder: Path, clips: Path) -> dict[str, Path]:
+    """{name of a saved trace: the clip it was made of}, as far as ``traces.json`` knows it."""
+    index = folder / "traces.json"
+    if not index.is_file():
+        return {}
+    return {name: clips / clip for name, clip in json.loads(index.read_text("utf-8")).items()}
 
 
 def opening(examples: list[Example], saved: list[Path]) -> Example | None:
@@ -39,17 +83,17 @@ def opening(examples: list[Example], saved: list[Path]) -> Example | None:
         return None
     question = Trace.load(saved[0]).question if saved else ""
     for example in examples:
-        if any(text == question for text, _ in example.questions):
+        if any(known.text == question for known in example.known):
             return example
     return examples[0]
 
 
-def right_answers(examples: list[Example]) -> dict[tuple[str, str], str]:
-    """{``asked(clip, question)``: right answer} for all of them."""
+def known_questions(examples: list[Example]) -> dict[tuple[str, str], Known]:
+    """{``asked(clip, question)``: what is known} for all of them."""
     return {
-        asked(example.clip, text): right
+        asked(example.clip, known.text): known
         for example in examples
-        for text, right in example.questions
+        for known in example.known
     }
 
 

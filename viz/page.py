@@ -8,7 +8,7 @@ import gradio as gr
 
 from . import cards
 from .events import wire
-from .examples import read_examples
+from .examples import read_examples, read_origins
 from .parts import ask_side, html, see_side
 from .runs import Runner
 from .shelf import Shelf
@@ -49,7 +49,8 @@ def build(
                 controls = ask_side(examples, saved)
             with gr.Column(scale=8, min_width=340, elem_id="see"):
                 views = see_side()
-        wire(demo, runner, shelf, examples, saved, controls, views)
+        origins = read_origins(traces, clips)
+        wire(demo, runner, shelf, examples, saved, origins, controls, views)
     return demo
 
 

@@ -63,7 +63,7 @@ def ask_side(examples: list[Example], saved: list[Path]) -> Controls:
         elem_id="clip", buttons=[],
     )  # fmt: skip
     question = gr.Textbox(
-        value=first.questions[0][0] if first else "", label="Question", lines=2, max_lines=6,
+        value=first.questions[0].text if first else "", label="Question", lines=2, max_lines=6,
         placeholder="What do you want to know about the clip?", elem_id="question",
     )  # fmt: skip
     with gr.Row():
@@ -72,7 +72,7 @@ def ask_side(examples: list[Example], saved: list[Path]) -> Controls:
     status = html(cards.status("Press Run to ask the model."), elem_id="status")
     suggestions = gr.Dataset(
         components=[gr.Textbox(visible=False)], label="Questions about this clip",
-        samples=[[text] for text, _ in first.questions] if first else [["–"]],
+        samples=[[known.text] for known in first.questions] if first else [["–"]],
         visible=bool(first), elem_id="suggestions", samples_per_page=5,
     )  # fmt: skip
     clips = None

@@ -7,7 +7,9 @@ clip       make_clip(seed): frames, times, questions
 model      build() the untrained model and its processor, save() a checkpoint
 batches    training batches, a function of the recipe alone
 train      train(output): the whole recipe
+curve      plot(): the learning curve of a run
 evaluate   evaluate(): accuracy on held-out questions, and without looking
+calibration  how far the model's probabilities are to be trusted
 layers     layer_auc(): which vision layer attends to things
 export     export(): example clips as videos
 """

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stc_core.shapes.draw import render
+from stc_core.shapes.draw import coverage, render
 from stc_core.shapes.questions import Question, ask
 from stc_core.shapes.world import WORLD, Scene, World, frame_times, make_scene
 
 FRAMES_PER_SECOND = 4.0  # the pace at which a clip of any number of frames is played
+FRAMES_MOST = 64
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,17 @@ class Clip:
     questions: tuple[Question, ...]
     grid: tuple[int, int]  # rows, cols of the evidence
 
+    def share(self, question: Question) -> float:
+        """Share of the clip's cells that hold a question's evidence."""
+        return len(question.evidence) / (len(self.frames) * self.grid[0] * self.grid[1])
+
 
 def make_clip(
     seed: int,
-    frames: int = 16,
-    size: int | tuple[int, int] = 80,
+    frames: int = 32,
+    size: int | tuple[int, int] = 112,
     *,
-    grid: tuple[int, int] = (5, 5),
+    grid: tuple[int, int] = (7, 7),
     world: World = WORLD,
     aspect: float | None = None,
 ) -> Clip:
@@ -38,27 +43,33 @@ def make_clip(
 
     Args:
         seed: the only source of chance; see the `*_SEEDS` ranges of `world.py`.
-        frames: number of frames T.
+        frames: number of frames T, 1 to 64.
         size: side of the square frame in pixels, or (height, width).
         grid: rows and columns of the token grid on which evidence is given.
         world: what scenes are made of.
         aspect: width over height of the scene itself; by default that of `size`. With another one
             the frame comes out squashed, as a processor squashes a wide video into a square.
+
+    Raises:
+        ValueError: one of the numbers is out of range, or the world does not fit into the clip.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    if frames < 1:
-        raise ValueError(f"a clip needs at least one frame, not {frames}")
+    if not 1 <= frames <= FRAMES_MOST:
+        raise ValueError(f"a clip has 1 to {FRAMES_MOST} frames, not {frames}")
     if min(height, width) < 16:
         raise ValueError(f"frames of {height}x{width} pixels are too small, 16 is the least")
     if min(grid) < 1:
         raise ValueError(f"the grid needs at least one row and one column, not {grid}")
+    if world.objects[1] > (cells := frames * grid[0] * grid[1]):
+        raise ValueError(f"{world.objects[1]} objects cannot be told apart in {cells} cells")
     scene = make_scene(seed, world, width / height if aspect is None else aspect)
     times = frame_times(frames)
+    share = coverage([scene], times, *grid)[0].numpy()
     return Clip(
         seed=seed,
         scene=scene,
-        frames=render(scene, times, height, width, world),
+        frames=render([scene], times, height, width, noise=world.noise)[0].numpy(),
         seconds=np.arange(frames) / FRAMES_PER_SECOND,
-        questions=ask(scene, world, times, *grid),
+        questions=ask(scene, world, times, share),
         grid=grid,
     )

@@ -6,13 +6,17 @@ Needs PyAV (`pip install av`), which only this file uses: who runs the page has 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stc_core.answering import answer
+from stc_core.errors import InputError
+from stc_core.families import family_of
+from stc_core.methods import STC, Method, Uniform
 from stc_core.shapes.clip import FRAMES_PER_SECOND, Clip, make_clip
 from stc_core.shapes.evaluate import open_model, reply
 from stc_core.shapes.world import DEVELOPMENT_SEEDS, WORLD, World
@@ -33,17 +37,81 @@ def _example(name: str, number: int, height: int = 320, width: int = 320) -> Exa
     return Example(name, DEVELOPMENT_SEEDS[number], height, width)
 
 
+def numbered(first: int, count: int, side: int = 320) -> list[Example]:
+    """`count` square examples from development clip `first` on."""
+    if not 0 <= first < first + count <= len(DEVELOPMENT_SEEDS):
+        raise InputError(
+            f"there are development clips 0 to {len(DEVELOPMENT_SEEDS) - 1}, "
+            f"not {count} from {first} on"
+        )
+    return [_example(f"clip-{i}", i, side, side) for i in range(first, first + count)]
+
+
 # Chosen for variety of background, number of things and movement; not by what the model answers.
 EXAMPLES = (
-    _example("four-on-plain", 33),
-    _example("three-on-dots", 7),
-    _example("four-on-checks", 32),
-    _example("four-on-stripes", 9),
-    _example("two-on-dots", 12),
-    _example("one-for-a-moment", 19),
-    _example("wide", 24, 288, 512),
-    _example("tall", 1, 400, 300),
+    _example("behind-a-triangle", 23),
+    _example("five-on-dots", 17),
+    _example("circling-and-blinking", 54),
+    _example("growing-on-dots", 50),
+    _example("five-on-clouds", 48),
+    _example("two-on-waves", 22),
+    _example("wide", 63, 288, 512),
+    _example("tall", 78, 400, 300),
 )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trace to save: what is asked of which example, and the method."""
+
+    name: str
+    clip: str
+    question: str
+    method: Method
+
+
+# Chosen by what they show: what 2 % keep and lose, and where. The page opens on the first.
+_FLASHED, _CAME = "what flashed?", "what came after the triangle vanished?"
+CASES = (
+    Case("1 flash, STC 2 percent, right", "two-on-waves.mp4", _FLASHED, STC(retention=0.02)),
+    Case("2 flash, uniform 2 percent, wrong", "two-on-waves.mp4", _FLASHED, Uniform(retention=0.02)),
+    Case("3 lost before the LLM, STC 2 percent", "five-on-dots.mp4", _CAME, STC(retention=0.02)),
+    Case(
+        "4 lost inside the LLM, STC 2 percent",
+        "two-on-waves.mp4",
+        "what vanished after the small object came?",
+        STC(retention=0.02),
+    ),
+    Case(
+        "5 wide clip, order, STC 5 percent",
+        "wide.mp4",
+        "which appeared first, the green diamond or the cyan square?",
+        STC(retention=0.05),
+    ),
+    Case(
+        "6 tall clip, motion, STC 5 percent",
+        "tall.mp4",
+        "how does the red object behave?",
+        STC(retention=0.05),
+    ),
+)
+
+
+def save_traces(
+    directory: Path, clips: Path, source: Any = None, cases: Iterable[Case] = CASES
+) -> None:
+    """Answer every case about the videos in `clips`; write the traces and `traces.json`.
+
+    `traces.json` holds, by the name of the trace's file, that of the clip it was made of.
+    """
+    vlm = open_model(source)
+    directory.mkdir(parents=True, exist_ok=True)
+    origins = {}
+    for case in cases:
+        found = answer(vlm, clips / case.clip, case.question, case.method, baseline=True)
+        found.trace.save(directory / f"{case.name}.npz")
+        origins[f"{case.name}.npz"] = case.clip
+    (directory / "traces.json").write_text(json.dumps(origins, indent=1) + "\n")
 
 
 def export(
@@ -52,31 +120,39 @@ def export(
     source: Any = None,
     *,
     frames: int = 32,
-    asked_frames: int = 16,
     world: World = WORLD,
+    on_progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
     """Write every example as `<name>.mp4` and all of them in `clips.json`.
 
-    Each question carries its answer, its evidence, and under `said` what the model of `source`
-    answers uncompressed at `asked_frames` frames, right or wrong.
+    Each question carries its answer, its evidence on the model's token grid, and under `said` what
+    the model of `source` answers uncompressed, right or wrong. `on_progress` is called with (name,
+    share done) before every clip.
+
+    Raises:
+        InputError: sides that are odd, PyAV is not there, or the model does not open.
+        ValueError: a number of frames or a size that cannot be drawn.
     """
+    examples = list(examples)
     vlm = open_model(source)
+    grid = family_of(vlm.model.config).cell_shape(vlm.model.config)
     directory.mkdir(parents=True, exist_ok=True)
     listed = []
-    for example in examples:
+    for done, example in enumerate(examples):
+        if on_progress:
+            on_progress(example.name, done / len(examples))
         size = (example.height, example.width)
-        clip = make_clip(example.seed, frames, size, world=world)
+        clip = make_clip(example.seed, frames, size, grid=grid, world=world)
         file = directory / f"{example.name}.mp4"
         write_video(file, clip.frames, FRAMES_PER_SECOND)
         # The model is asked about the file, codec and sampling included, as the page would ask it.
-        seen = replace(clip, frames=read_video(file, asked_frames).frames)
-        said = reply(vlm.model, vlm.processor, [(seen, question) for question in clip.questions])
+        seen = replace(clip, frames=read_video(file, frames).frames)
+        said = [reply(vlm.model, vlm.processor, [(seen, q)])[0] for q in clip.questions]
         listed.append(_entry(example, clip, said, frames))
     content = {
         "frames": frames,
         "frames_per_second": FRAMES_PER_SECOND,
-        "asked_frames": asked_frames,
-        "grid": [5, 5],
+        "grid": list(grid),
         "clips": listed,
     }
     (directory / "clips.json").write_text(_one_line_a_question(content))
@@ -115,11 +191,14 @@ def _entry(example: Example, clip: Clip, said: list[str], frames: int) -> dict[s
 
 def write_video(path: Path, frames: np.ndarray, rate: float) -> None:
     """Frames (T, H, W, 3) uint8 RGB as an H.264 mp4 that starts before it is loaded whole."""
-    import av
+    try:
+        import av
+    except ImportError as error:
+        raise InputError("writing videos needs PyAV; install it (pip install av)") from error
 
     _, height, width, _ = frames.shape
     if height % 2 or width % 2:
-        raise ValueError(f"yuv420p needs even sides, not {height}x{width}")
+        raise InputError(f"a video needs even sides, not {height}x{width}")
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=round(rate))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

@@ -23,7 +23,7 @@ from stc_core.shapes.world import DEVELOPMENT_SEEDS, frame_times
 
 @torch.no_grad()
 def layer_auc(
-    source: Any = None, clips: int = 60, frames: int = 16, seeds: range = DEVELOPMENT_SEEDS
+    source: Any = None, clips: int = 60, frames: int = 32, seeds: range = DEVELOPMENT_SEEDS
 ) -> list[float]:
     """For each vision layer, how surely received attention tells a thing's patch from background.
 
@@ -36,10 +36,7 @@ def layer_auc(
     scores: list[list[float]] = []
     for seed in seeds[:clips]:
         clip = make_clip(seed, frames, config.image_size)
-        times = frame_times(frames)
-        share = np.max(
-            [coverage(t, times, side, side, clip.scene.aspect) for t in clip.scene.things], axis=0
-        )
+        share = coverage([clip.scene], frame_times(frames), side, side)[0].numpy().max(axis=0)
         pixels = vlm.processor.video_processor(clip.frames, return_tensors="pt")
         received = received_per_layer(vlm.model, pixels.pixel_values_videos[0])
         thing, empty = (share >= 0.5).ravel(), (share == 0).ravel()

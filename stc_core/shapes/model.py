@@ -7,6 +7,8 @@ word-level tokenizer over the words of the world, LLaVA-OneVision's own processo
 
 from __future__ import annotations
 
+import copy
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,18 +51,18 @@ CHAT_TEMPLATE = (
 class Size:
     """Every number that decides how large the model is."""
 
-    frame: int = 80  # pixels, side of the square the processor makes of every frame
-    patch: int = 8  # pixels: 10 x 10 patches, pooled to 5 x 5 video tokens
-    vision_width: int = 96
+    frame: int = 112  # pixels, side of the square the processor makes of every frame
+    patch: int = 8  # pixels: 14 x 14 patches, pooled to 7 x 7 video tokens
+    vision_width: int = 128
     vision_layers: int = 4
-    vision_heads: int = 4
-    vision_ffn: int = 256
-    width: int = 128
-    layers: int = 6  # the paper's layer 18 of 28 falls on layer 4 here
+    vision_heads: int = 2  # wide heads: attention is what a frame costs
+    vision_ffn: int = 384
+    width: int = 160
+    layers: int = 8  # the paper's layer 18 of 28 falls on layer 5 here
     heads: int = 4
     kv_heads: int = 2
-    ffn: int = 320
-    positions: int = 4096
+    ffn: int = 448
+    positions: int = 8192  # 64 frames of 49 tokens and a long question
 
     def __post_init__(self) -> None:
         if self.frame % self.patch:
@@ -164,7 +166,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         unk_token=UNKNOWN,
         eos_token=END,
         additional_special_tokens=[START, END, IMAGE, VIDEO],
-        model_max_length=4096,
+        model_max_length=8192,
         clean_up_tokenization_spaces=False,
     )
 
@@ -174,10 +176,31 @@ def save(
     processor: LlavaOnevisionProcessor,
     directory: Path,
     facts: dict[str, object] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> None:
-    """Write an ordinary checkpoint. `facts` go into the config under `stc`, for the loader."""
+    """Write an ordinary checkpoint, whole or not at all.
+
+    It is written beside `directory` and then put in its place, so a kill during the write leaves
+    the former checkpoint. Other files of `directory`, such as a model card, stay.
+
+    Args:
+        facts: go into the config under `stc`, for the loader.
+        dtype: of the weights on disk; by default that of `model`, which is left as it is.
+    """
     if facts:
         model.config.stc = dict(facts)
-    directory.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(directory, safe_serialization=True)
-    processor.save_pretrained(directory)
+    directory = directory.resolve()  # a link to a folder stays a link
+    fresh = directory.with_name(f".{directory.name}.new")
+    former = directory.with_name(f".{directory.name}.old")
+    if former.exists() and not directory.exists():
+        former.rename(directory)  # an earlier write was killed between the two renames below
+    for leftover in (fresh, former):
+        shutil.rmtree(leftover, ignore_errors=True)
+    if directory.exists():
+        shutil.copytree(directory, fresh)
+    copy.deepcopy(model).to(dtype or model.dtype).save_pretrained(fresh)
+    processor.save_pretrained(fresh)
+    if directory.exists():
+        directory.rename(former)
+    fresh.rename(directory)
+    shutil.rmtree(former, ignore_errors=True)

@@ -13,7 +13,7 @@ from transformers import (
     LlavaOnevisionProcessor,
 )
 
-from stc_core.loading import EMBEDDED
+from stc_core.loading import EMBEDDED, load
 from stc_core.shapes import make_clip
 from stc_core.shapes.model import Size, build, build_tokenizer, save
 from stc_core.shapes.questions import words
@@ -88,6 +88,67 @@ def test_a_saved_checkpoint_is_loaded_by_the_auto_classes(tmp_path):
     with torch.no_grad():
         assert torch.equal(model.eval()(**first).logits, loaded.eval()(**second).logits)
     assert loaded.generate(**second, max_new_tokens=2, do_sample=False).shape[0] == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_checkpoint_in_half_precision_is_read_in_float32(tmp_path, dtype):
+    model, processor = build(TINY, seed=3)
+    save(model, processor, tmp_path / "model", dtype=dtype)
+    assert model.dtype == torch.float32
+    assert json.loads((tmp_path / "model/config.json").read_text())["dtype"] in str(dtype)
+    vlm = load(tmp_path / "model", device="cpu")
+    assert vlm.model.dtype == torch.float32
+    for (name, a), (_, b) in zip(
+        model.state_dict().items(), vlm.model.state_dict().items(), strict=True
+    ):
+        assert torch.equal(a.to(dtype).float(), b), name
+
+
+def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    target = tmp_path / "model"
+    model, processor = build(TINY, seed=1)
+    save(model, processor, target)
+    (target / "README.md").write_text("a card")
+    former = {file.name: file.read_bytes() for file in target.iterdir()}
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    other = build(TINY, seed=2)[0]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(processor), "save_pretrained", killed)
+        save(other, processor, target)
+    assert {file.name: file.read_bytes() for file in target.iterdir()} == former
+
+    save(other, processor, target)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["model"]
+    assert (target / "README.md").read_text() == "a card"
+    assert (target / "model.safetensors").read_bytes() != former["model.safetensors"]
+
+
+def test_a_checkpoint_lost_between_two_renames_is_found_again(tmp_path, monkeypatch):
+    target = tmp_path / "model"
+    model, processor = build(TINY, seed=1)
+    save(model, processor, target)
+    former = (target / "model.safetensors").read_bytes()
+    target.rename(tmp_path / ".model.old")  # as a kill at the worst moment leaves it
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(processor), "save_pretrained", killed)
+        save(build(TINY, seed=2)[0], processor, target)
+    assert (target / "model.safetensors").read_bytes() == former
+
+
+def test_the_size_has_room_for_64_frames_and_is_small_on_disk():
+    size = Size()
+    model, processor = build(size)
+    assert size.side == 7
+    for room in (size.positions, processor.tokenizer.model_max_length):
+        assert room >= 64 * size.side**2 + 1 + 1000
+    assert 2 * sum(parameter.numel() for parameter in model.parameters()) < 30e6
 
 
 def test_building_is_deterministic_and_leaves_the_global_random_state():

@@ -12,6 +12,7 @@ from handmade import build
 
 from stc_core.grid import TokenGrid
 from viz import cards
+from viz.examples import Known
 
 NASTY = ('<img src=x onerror=alert(1)>', "${1+1}", "{{x}}", "$\\frac", '"><script>x</script>', "`")
 
@@ -38,7 +39,7 @@ def test_strangers_text_is_text_everywhere(six_fates, text):
         baseline={"answer": text, "costs": {"seconds": {text: 1.0}}},
     )  # fmt: skip
     for markup in (
-        cards.answers(trace, expected=text), cards.run_line(trace), cards.notes(trace),
+        cards.answers(trace, Known(text, text)), cards.run_line(trace), cards.notes(trace),
         cards.status(text, "error"), cards.progress(text, 0.5, 1.0),
     ):  # fmt: skip
         found = Reader(markup)
@@ -67,7 +68,7 @@ def test_costs_stand_side_by_side(six_fates):
              "real_flops": {"prefill": 1.6e12, "vision_tower": 2.4e12}, "seconds": {"a": 0.3},
              "time_to_first_token": 0.4738}  # fmt: skip
     trace = replace(six_fates, costs=small, baseline={"answer": "blue", "costs": whole})
-    words = Reader(cards.answers(trace, "red")).words
+    words = Reader(cards.answers(trace, Known("?", "red"))).words
     for needed in ("blue", "The right answer is red", "6 272", "128", "41.4 T", "1.1 T",
                    "49 × less", "343 MiB", "7 MiB", "1.10 s", "474 ms", "100 T", "4 T", "25 × less",
                    "1.50 s", "300 ms", "paper’s convention"):  # fmt: skip
@@ -93,10 +94,29 @@ def test_numbers():
 )
 def test_answers_are_compared(six_fates, whole, small, right, words, marks):
     trace = replace(six_fates, answer=small, baseline={"answer": whole, "costs": {}})
-    markup = cards.answers(trace, right)
+    markup = cards.answers(trace, right and Known("?", right))
     assert words in Reader(markup).words
     assert re.findall(r'class="mark \w+">(\w+)<', markup) == marks
     assert ("The right answer is" in markup) == (right is not None)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        ([0, 2], "2 tokens in 1 frame. Tokens of it that enter the LLM on their own: 2; that stay "
+                 "after layer 18: 2."),
+        ([1, 6], "2 tokens in 2 frames. Tokens of it that enter the LLM on their own: 2; that stay "
+                 "after layer 18: 0. The last of it is merged or dropped inside the LLM, after"),
+        ([3, 4], "on their own: 0; that stay after layer 18: 0. All of it is merged or dropped "
+                 "before the LLM."),
+    ],
+)  # fmt: skip
+def test_the_page_says_where_the_evidence_was_lost(six_fates, tokens, words):
+    cells = np.array([six_fates.grid.locate(token) for token in tokens])
+    layer = six_fates.stages[-1].layer
+    words = words.replace("layer 18", f"layer {layer}")
+    assert words in Reader(cards.answers(six_fates, Known("?", "red", 2, cells))).words
+    assert "evidence" not in cards.answers(six_fates, Known("?", "red", 4, cells))
 
 
 def test_an_answer_that_was_not_made_is_not_an_empty_one(six_fates):

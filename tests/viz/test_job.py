@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from stc_core import InputError
-from viz.examples import Example, asked, opening, read_examples, right_answers
+from stc_core import InputError, TokenGrid
+from viz.examples import (
+    Example,
+    Known,
+    asked,
+    known_questions,
+    opening,
+    read_examples,
+    read_origins,
+)
 from viz.job import LONGEST, job_of
 
 GOOD = {
@@ -69,14 +78,30 @@ def test_examples_that_are_there_with_one_question_of_each_kind(tmp_path):
     (tmp_path / "clips.json").write_text(json.dumps({"clips": clips}))
     (found,) = read_examples(tmp_path)
     assert found.clip == tmp_path / "a.mp4"
-    assert found.questions == (("what color?", "red"), ("what?", "red"))
-    known = right_answers([found])
-    assert known[asked(tmp_path / "." / "a.mp4", " What  COLOR? ")] == "red"
+    assert found.questions == (Known("what color?", "red"), Known("what?", "red"))
+    known = known_questions([found])
+    assert known[asked(tmp_path / "." / "a.mp4", " What  COLOR? ")].answer == "red"
+    assert known[asked(tmp_path / "a.mp4", "which color?")].answer == "red"
     assert asked(tmp_path / "b.mp4", "what color?") not in known  # another clip, unknown answer
 
 
+def test_evidence_is_known_by_its_tokens_where_the_grid_is_the_same():
+    known = Known("what?", "red", 2, np.array([[0, 1, 2], [1, 0, 0]]))
+    assert known.tokens(TokenGrid(2, 2, 3)).tolist() == [5, 6]
+    assert known.tokens(TokenGrid(3, 2, 3)) is None  # other frames
+    assert known.tokens(TokenGrid(2, 2, 2)) is None  # too coarse
+    assert Known("what?", "no", 2).tokens(TokenGrid(2, 2, 3)) is None  # an absence
+
+
+def test_a_saved_trace_knows_its_clip(tmp_path):
+    assert read_origins(tmp_path, tmp_path / "clips") == {}
+    (tmp_path / "traces.json").write_text('{"1.npz": "a.mp4"}')
+    assert read_origins(tmp_path, tmp_path / "clips") == {"1.npz": tmp_path / "clips" / "a.mp4"}
+
+
 def test_the_page_begins_with_the_clip_of_its_trace(tmp_path, six_fates):
-    examples = [Example(tmp_path / f"{n}.mp4", ((q, "red"),)) for n, q in enumerate("abcab")]
+    asked_of = [(Known(q, "red"),) for q in "abcab"]
+    examples = [Example(tmp_path / f"{n}.mp4", q, q) for n, q in enumerate(asked_of)]
     saved = [replace(six_fates, question=q).save(tmp_path / f"{q}.npz") for q in "bz"]
     assert opening(examples, saved) == examples[1]
     assert opening(examples, saved[1:]) == opening(examples, []) == examples[0]

@@ -1,0 +1,118 @@
+"""A question about a clip, its right answer and its evidence; the world of shapes as a source."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..loading import VLM
+from ..shapes.evaluate import ANSWER_TOKENS, exam
+from ..shapes.world import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, WORLD, World
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One question about one clip.
+
+    Attributes
+    ----------
+    id : str
+        No two cases of a source share it.
+    kind : str
+        Group of questions it is reported with; "" for none.
+    asked_frames : int
+        Frames that were to be sampled; a short clip has fewer.
+    frames : (T, H, W, 3) uint8
+    question : str
+        As the model reads it, options included.
+    answer : str
+        The right one, as the model should say it.
+    right : frozenset of str
+        All that counts as right, in the form of ``plain``.
+    evidence : (E, 3) int64 or None
+        Frame, row and column of the tokens that hold the evidence; None where it is not known.
+    """
+
+    id: str
+    kind: str
+    asked_frames: int
+    frames: np.ndarray
+    question: str
+    answer: str
+    right: frozenset[str]
+    evidence: np.ndarray | None = None
+
+    def is_right(self, said: str) -> bool:
+        """Equal to the right answer but for case and spaces around it, or to its letter."""
+        return plain(said) in self.right or letter(said) in self.right
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A case that cannot be asked, and one sentence that says why."""
+
+    id: str
+    why: str
+
+
+def plain(text: str) -> str:
+    """Lower case, no spaces around."""
+    return text.strip().lower()
+
+
+def letter(text: str) -> str:
+    """ "(B)." -> "(b)": how the letter of an option is kept apart from an answer "b"."""
+    bare = plain(text).strip("().: ")
+    return f"({bare})" if len(bare) == 1 and bare in string.ascii_lowercase else "\0"
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Clips of the world of shapes by seed, kinds of questions in turn, one question a clip."""
+
+    vlm: VLM
+    development: bool = False
+    world: World = WORLD
+    answer_tokens: int = ANSWER_TOKENS
+
+    @property
+    def seeds(self) -> range:
+        return DEVELOPMENT_SEEDS if self.development else HELD_OUT_SEEDS
+
+    def about(self) -> dict[str, Any]:
+        """What tells these questions from others, for the first line of a result file."""
+        return {
+            "source": "shapes",
+            "split": "development" if self.development else "held-out",
+            "seeds": [self.seeds.start, self.seeds.stop],
+            "world": repr(self.world),
+            "size": list(self._size()),
+        }
+
+    def _size(self) -> tuple[int, int]:
+        size = self.vlm.processor.video_processor.size
+        return size["height"], size["width"]
+
+    def count(self, questions: int) -> int:
+        """How many of so many questions there are."""
+        return questions
+
+    def cases(self, questions: int, frames: int) -> Iterator[Case]:
+        """The first ``questions`` cases; those of a smaller number are the beginning."""
+        grid = self.vlm.family.cell_shape(self.vlm.model.config)
+        pairs = exam(questions, frames, self.seeds, self.world, size=self._size(), grid=grid)
+        for clip, question in pairs:
+            yield Case(
+                id=str(clip.seed),
+                kind=question.kind,
+                asked_frames=frames,
+                frames=clip.frames,
+                question=question.text,
+                answer=question.answer,
+                right=frozenset([plain(question.answer)]),
+                evidence=question.evidence,
+            )

@@ -1,0 +1,229 @@
+"""Questions about a folder of videos, from a file of JSON lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..loading import VLM
+from ..shapes.questions import EVIDENCE_SHARE
+from ..video import Video, read_video
+from .cases import Case, Skipped, letter, plain
+
+INSTRUCTION = "Answer with the option's letter from the given choices directly."
+KEYS = {"video", "question", "answer"}
+MORE_KEYS = {"id", "kind", "options", "evidence"}
+LONG_ANSWER = 32  # tokens; what a model may say about a video of one's own
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One checked line of a questions file."""
+
+    id: str
+    kind: str
+    path: Path
+    question: str
+    answer: str
+    right: frozenset[str]
+    boxes: tuple[tuple[float, ...], ...] | None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of videos and a file of questions, one JSON object a line.
+
+    Each holds ``video`` (a path within the folder), ``question`` and ``answer``, and perhaps
+
+    * ``options``: the answers to choose from, which are put to the model with letters; the right
+      answer is one of them or its letter;
+    * ``evidence``: boxes ``[start_s, end_s, left, top, right, bottom]``, times in seconds, sides
+      as shares of the frame, 0 to 1 from its top left corner. A token is evidence where a box
+      covers a quarter of its cell or more, or more of it than of any other cell, in a sampled
+      frame between start and end;
+    * ``kind``: a group to report it with; ``id``: a name of its own (default: "line 12").
+
+    Raises
+    ------
+    InputError
+        The folder or file is missing, or a line cannot be used: it names its number.
+    """
+
+    vlm: VLM
+    videos: Path
+    file: Path
+    answer_tokens: int = LONG_ANSWER
+    lines: tuple[_Line, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.videos.is_dir():
+            raise InputError(f"there is no folder {str(self.videos)!r} of videos; check the path")
+        try:
+            text = self.file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise InputError(f"{str(self.file)!r} is not UTF-8 text; save it as such") from None
+        except OSError as error:
+            raise InputError(
+                f"the questions file {str(self.file)!r} cannot be read: {error.strerror}"
+            ) from None
+        found: dict[str, _Line] = {}
+        asked: dict[tuple[Path, str], str] = {}
+        # not splitlines(): JSON may hold other characters that break lines
+        for number, content in enumerate(text.split("\n"), 1):
+            if not content.strip():
+                continue
+            where = f"line {number}"
+            try:
+                line = self._read(content, where)
+                if line.id in found:
+                    raise InputError(f"the id {line.id!r} was used before; give each its own")
+                same = asked.get((line.path, line.question))
+                if same is not None:
+                    raise InputError(f"{same} asks the same of the same video; drop one of them")
+            except InputError as error:
+                raise InputError(f"{where} of {self.file.name}: {error}") from None
+            found[line.id] = line
+            asked[line.path, line.question] = where
+        if not found:
+            raise InputError(f"{str(self.file)!r} holds no question; write one JSON object a line")
+        object.__setattr__(self, "lines", tuple(found.values()))
+
+    def about(self) -> dict[str, Any]:
+        """What tells these questions from others, for the first line of a result file."""
+        digest = hashlib.sha256(self.file.read_bytes()).hexdigest()
+        return {"source": self.file.name, "split": "own", "questions_sha256": digest}
+
+    def count(self, questions: int) -> int:
+        """How many of so many questions there are."""
+        return min(questions, len(self.lines))
+
+    def cases(self, questions: int, frames: int) -> Iterator[Case | Skipped]:
+        """The first ``questions`` lines, those about one video together."""
+        chosen: dict[Path, list[_Line]] = {}
+        for line in self.lines[:questions]:
+            chosen.setdefault(line.path, []).append(line)
+        rows, cols = self.vlm.family.cell_shape(self.vlm.model.config)
+        for path, lines in chosen.items():
+            try:
+                video = read_video(path, frames)
+            except InputError as error:
+                yield from (Skipped(line.id, str(error)) for line in lines)
+                continue
+            for line in lines:
+                evidence = None
+                if line.boxes is not None:
+                    evidence = cells_of(line.boxes, video, rows, cols)
+                yield Case(
+                    id=line.id,
+                    kind=line.kind,
+                    asked_frames=frames,
+                    frames=video.frames,
+                    question=line.question,
+                    answer=line.answer,
+                    right=line.right,
+                    evidence=evidence,
+                )
+
+    def _read(self, content: str, where: str) -> _Line:
+        try:
+            record = json.loads(content, parse_constant=_no_constant)
+        except ValueError as error:
+            raise InputError(f"not JSON ({error}); write one object a line") from None
+        if not isinstance(record, dict):
+            raise InputError('not a JSON object such as {"video": ...}')
+        missing, unknown = KEYS - record.keys(), record.keys() - KEYS - MORE_KEYS
+        if missing or unknown:
+            names = ", ".join(sorted(missing or unknown))
+            raise InputError(
+                f"{names} {'missing' if missing else 'not known'}; it needs video, question and "
+                f"answer and may have {', '.join(sorted(MORE_KEYS))}"
+            )
+        for key in (*KEYS, "kind"):
+            value = record.get(key, "")
+            if not isinstance(value, str) or (key in KEYS and not value.strip()):
+                raise InputError(f"{key} must be text, not {value!r}")
+        name = record.get("id", where)
+        if isinstance(name, bool) or not isinstance(name, (str, int)):
+            raise InputError(f"id must be text or a whole number, not {name!r}")
+        path = self.videos / record["video"]
+        if not path.is_file():
+            raise InputError(f"there is no video {record['video']!r} in {str(self.videos)!r}")
+        question, answer = record["question"].strip(), record["answer"].strip()
+        question, answer, right = _with_options(question, answer, record.get("options"))
+        boxes = _boxes(record.get("evidence"))
+        return _Line(str(name), record.get("kind", ""), path, question, answer, right, boxes)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _with_options(question: str, answer: str, options: Any) -> tuple[str, str, frozenset[str]]:
+    """The question as it is put, the right answer as it should be said, all that is right."""
+    if options is None:
+        return question, answer, frozenset([plain(answer)])
+    texts = isinstance(options, list) and all(isinstance(o, str) and o.strip() for o in options)
+    if not texts or not 2 <= len(options) <= 26 or len({plain(o) for o in options}) < len(options):
+        raise InputError(f"options must be 2 to 26 different texts, not {options!r}")
+    letters = string.ascii_uppercase[: len(options)]
+    by_text = {plain(option): place for place, option in enumerate(options)}
+    place = by_text.get(plain(answer))
+    if place is None:
+        given = letter(answer)[1:2].upper()
+        if not given or given not in letters:
+            raise InputError(f"the answer {answer!r} is none of the options, nor a letter of one")
+        place = letters.index(given)
+    lines = [f"{name}. {option.strip()}" for name, option in zip(letters, options, strict=True)]
+    said, text = letters[place], plain(options[place])
+    right = {text, f"({said.lower()})", f"{said.lower()}. {text}"}
+    return "\n".join([question, *lines, INSTRUCTION]), said, frozenset(right)
+
+
+def _boxes(evidence: Any) -> tuple[tuple[float, ...], ...] | None:
+    if evidence is None:
+        return None
+    if not isinstance(evidence, list):
+        raise InputError("evidence must be a list of boxes")
+    for box in evidence:
+        numbers = isinstance(box, list) and len(box) == 6
+        if not numbers or not all(
+            isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x)
+            for x in box
+        ):
+            raise InputError(
+                f"the evidence {box!r} is not [start_s, end_s, left, top, right, bottom]"
+            )
+        start, end, left, top, right, bottom = box
+        if not (0 <= start <= end and 0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise InputError(
+                f"the evidence {box!r} must end after it starts and have sides from 0 to 1"
+            )
+    return tuple(tuple(map(float, box)) for box in evidence)
+
+
+def cells_of(
+    boxes: tuple[tuple[float, ...], ...], video: Video, rows: int, cols: int
+) -> np.ndarray:
+    """(E, 3) int64, sorted: frame, row and column of the cells that the boxes cover."""
+    found = np.zeros((len(video.seconds), rows, cols), bool)
+    for start, end, left, top, right, bottom in boxes:
+        shown = (video.seconds >= start) & (video.seconds <= end)
+        share = np.outer(_covered(top, bottom, rows), _covered(left, right, cols))
+        found |= shown[:, None, None] & ((share >= EVIDENCE_SHARE) | (share == share.max()))
+    return np.argwhere(found)
+
+
+def _covered(low: float, high: float, parts: int) -> np.ndarray:
+    """(parts,): the share of each of so many equal parts of 0..1 between low and high."""
+    edges = np.arange(parts + 1) / parts
+    inside = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
+    return np.clip(inside, 0, None) * parts

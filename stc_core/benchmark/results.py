@@ -1,0 +1,34 @@
+"""The files of a finished benchmark: summary, tables, pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .plots import draw
+from .table import tables
+
+
+def write(summary: dict[str, Any], folder: Path) -> None:
+    """``summary.json``, ``table.md`` and the plots as .svg and .png, over what is there."""
+    for name, text in (
+        ("summary.json", json.dumps(_short(summary), indent=1, allow_nan=False) + "\n"),
+        ("table.md", tables(summary)),
+    ):
+        path = folder / name
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    draw(summary, folder)
+
+
+def _short(value: Any) -> Any:
+    """Numbers to eight decimals: half the file, and more than they are worth."""
+    if isinstance(value, dict):
+        return {key: _short(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_short(inner) for inner in value]
+    return round(value, 8) if isinstance(value, float) else value

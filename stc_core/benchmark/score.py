@@ -1,0 +1,225 @@
+"""From answers to numbers: accuracies, intervals, flips, what became of the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..methods import STC
+from ..shapes.calibration import wilson
+from .grid import Row, name_of, options_of
+from .run import Outcome
+
+DRAWS = 10_000  # of the bootstrap
+SEED = 20260321
+RECALL_EDGES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+MEASURES = ("door", "door_carried", "end", "end_carried")
+
+
+def summarise(outcome: Outcome, rows: Sequence[Row]) -> dict[str, Any]:
+    """Everything that tables and plots show, as plain values; shares of 1, times in seconds.
+
+    Every row is compared with the uncompressed model, and with STC at the same retention, on the
+    cases that both answered.
+    """
+    by_row: dict[tuple[int, str], dict[str, dict]] = {}
+    for answer in outcome.answers:
+        by_row.setdefault((answer["frames"], answer["method"]), {})[answer["case"]] = answer
+    stc = {
+        (row.frames, row.method.retention): by_row.get(row.key, {})
+        for row in rows
+        if isinstance(row.method, STC) and not options_of(row.method)
+    }
+    made, pooled = [], []
+    for row in rows:
+        answers, stock = by_row.get(row.key, {}), by_row.get((row.frames, name_of(None)), {})
+        if not answers:
+            continue
+        record = _row(row, answers, stock)
+        if row.method is not None:
+            reference = stc.get((row.frames, row.method.retention), {})
+            record["behind_stc"] = _difference(reference, answers)
+            if "main" in row.parts:
+                pooled += [(answer, stock.get(case)) for case, answer in answers.items()]
+        made.append(record)
+    return {
+        "configuration": outcome.configuration,
+        "seconds": outcome.seconds,
+        "cases": len({(a["case"], a["frames"]) for a in outcome.answers}),
+        "answers": len(outcome.answers),
+        "skipped": [{"case": s.id, "why": s.why} for s in outcome.skipped],
+        "rows": made,
+        "recall": recall_bands(pooled),
+    }
+
+
+def share_of_full(
+    right: np.ndarray, full: np.ndarray, draws: int = DRAWS, seed: int = SEED
+) -> tuple[float, tuple[float, float]] | None:
+    """Right answers as a share of those of the uncompressed model, with its 95 % interval.
+
+    A paired bootstrap over cases, percentiles: a resample of n pairs of outcomes is a multinomial
+    draw of how many of each of the four kinds of pair it holds, so all draws are made at once.
+
+    Parameters
+    ----------
+    right, full : (n,) bool
+        Compressed and uncompressed outcomes of the same cases.
+
+    Returns
+    -------
+    (share, (low, high)), or None where the uncompressed model has no right answer.
+    """
+    counts = _pairs(right, full)
+    if not full.sum():
+        return None
+    drawn = np.random.default_rng(seed).multinomial(len(right), counts / len(right), draws)
+    hit, base = drawn[:, 1] + drawn[:, 3], drawn[:, 2] + drawn[:, 3]
+    shares = hit[base > 0] / base[base > 0]
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return float(right.sum() / full.sum()), (float(low), float(high))
+
+
+def _pairs(right: np.ndarray, full: np.ndarray) -> np.ndarray:
+    """(4,): neither right, only the first, only the second, both."""
+    return np.bincount(right.astype(int) + 2 * full.astype(int), minlength=4)
+
+
+def _difference(ours: dict[str, dict], theirs: dict[str, dict]) -> dict[str, Any] | None:
+    """How many points the second is behind the first, on the cases of both."""
+    both = [case for case in theirs if case in ours]
+    if not both:
+        return None
+    counts = _pairs(_right(ours, both), _right(theirs, both))
+    drawn = np.random.default_rng(SEED).multinomial(len(both), counts / len(both), DRAWS)
+    spread = (drawn[:, 1] - drawn[:, 2]) / len(both)
+    low, high = np.quantile(spread, [0.025, 0.975])
+    return {
+        "questions": len(both),
+        "points": float((counts[1] - counts[2]) / len(both)),
+        "interval95": [float(low), float(high)],
+    }
+
+
+def _right(answers: dict[str, dict], cases: Iterable[str]) -> np.ndarray:
+    return np.array([answers[case]["right"] for case in cases], bool)
+
+
+def _row(row: Row, answers: dict[str, dict], stock: dict[str, dict]) -> dict[str, Any]:
+    kinds = dict.fromkeys(answer["kind"] for answer in answers.values())
+    every = list(answers.values())
+    full = list(stock.values())
+    return {
+        "method": name_of(row.method),
+        "name": "uncompressed" if row.method is None else type(row.method).__name__,
+        "options": options_of(row.method),
+        "retention": 1.0 if row.method is None else row.method.retention,
+        "frames": row.frames,
+        "parts": list(row.parts),
+        **_group(every, stock),
+        "tokens": dict(
+            zip(("all", "door", "end"), _means([a["tokens"] for a in every]), strict=True)
+        ),
+        "flops": {
+            kind: {
+                "mean": float(np.mean([a["flops"][kind] for a in every])),
+                "of_full": _ratio(every, full, kind),
+            }
+            for kind in ("paper", "real")
+        },
+        "seconds": {
+            stage: float(np.mean([a["seconds"][stage] for a in every]))
+            for stage in ("compression", "prefill", "decoding")
+        },
+        "kinds": {
+            kind: _group([a for a in every if a["kind"] == kind], stock) for kind in kinds if kind
+        },
+    }
+
+
+def _group(answers: list[dict], stock: dict[str, dict]) -> dict[str, Any]:
+    """Accuracy, flips and evidence of some answers of one row."""
+    count, right = len(answers), sum(a["right"] for a in answers)
+    both = [a for a in answers if a["case"] in stock]
+    ours = np.array([a["right"] for a in both], bool)
+    full = np.array([stock[a["case"]]["right"] for a in both], bool)
+    share = share_of_full(ours, full) if both else None
+    return {
+        "questions": count,
+        "right": right,
+        "accuracy": right / count,
+        "interval95": list(wilson(right, count)),
+        "of_full": None if share is None else share[0],
+        "of_full_interval95": None if share is None else list(share[1]),
+        "lost": int((full & ~ours).sum()),  # right before, wrong now
+        "gained": int((~full & ours).sum()),
+        "log_right": float(np.mean([a["log_right"] for a in answers])),
+        "evidence": _evidence(answers),
+    }
+
+
+def _evidence(answers: list[dict]) -> dict[str, Any] | None:
+    """Evidence that survives, over the questions that have some.
+
+    For "door" and "end", with "_carried" counting also tokens that live on in another's mean:
+    ``cells``, the share of a question's evidence cells, mean over questions; ``any``, the share of
+    questions with at least one; ``budget``, the share of the surviving tokens that are evidence.
+    """
+    known = [a for a in answers if a["evidence"]]
+    if not known:
+        return None
+    cells = np.array([a["evidence"]["cells"] for a in known], float)
+    result: dict[str, Any] = {"questions": len(known)}
+    for measure in MEASURES:
+        found = np.array([a["evidence"][measure] for a in known], float)
+        result[measure] = {
+            "cells": float((found / cells).mean()),
+            "any": float((found > 0).mean()),
+        }
+        if not measure.endswith("carried"):
+            place = 1 if measure == "door" else 2
+            alive = np.array([a["tokens"][place] for a in known], float)
+            result[measure]["budget"] = float((found / alive).mean())
+    return result
+
+
+def recall_bands(pairs: Iterable[tuple[dict, dict | None]]) -> list[dict[str, Any]]:
+    """Accuracy by the share of evidence cells in the LLM's last layers.
+
+    pairs : answers of any rows, each with the uncompressed model's; only questions that the latter
+    answers right count, for the others say nothing about compression.
+    """
+    found = [
+        (a["evidence"]["end"] / a["evidence"]["cells"], a["right"])
+        for a, stock in pairs
+        if a["evidence"] and stock is not None and stock["right"]
+    ]
+    bands = []
+    for number, high in enumerate(RECALL_EDGES):
+        low = RECALL_EDGES[number - 1] if number else -1.0
+        hit = [right for recall, right in found if low < recall <= high]
+        if hit:
+            bands.append(
+                {
+                    "above": max(low, 0.0),
+                    "to": high,
+                    "answers": len(hit),
+                    "right": sum(hit),
+                    "accuracy": sum(hit) / len(hit),
+                    "interval95": list(wilson(sum(hit), len(hit))),
+                }
+            )
+    return bands
+
+
+def _means(lists: list[list[float]]) -> list[float]:
+    return np.mean(np.array(lists, float), axis=0).tolist()
+
+
+def _ratio(answers: list[dict], full: list[dict], kind: str) -> float | None:
+    """Mean FLOPs as a share of the uncompressed model's, on the cases of both."""
+    stock = {a["case"]: a["flops"][kind] for a in full}
+    both = [(a["flops"][kind], stock[a["case"]]) for a in answers if a["case"] in stock]
+    return sum(x for x, _ in both) / sum(y for _, y in both) if both else None

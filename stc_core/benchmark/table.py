@@ -1,0 +1,253 @@
+"""Tables in Markdown, in the layout of arXiv 2603.21957."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+# "% of full" at 2 % on LLaVA-OneVision-7B, arXiv 2603.21957
+PAPER_MODULES = {
+    "A": 74.2, "S": 87.5, "C": 86.4, "AS": 88.2, "AC": 81.3, "SC": 87.9, "ASC": 89.5,
+}  # fmt: skip
+PARTS_OF = {"A": "attention", "S": "similarity", "C": "clusters"}
+
+Summary = dict[str, Any]
+
+
+def tables(summary: Summary) -> str:
+    """All tables, for ``table.md``."""
+    parts = [
+        "# Benchmark",
+        about(summary),
+        "## Methods",
+        _main(summary),
+        _legend(summary),
+        "## By kind of question",
+        _kinds(summary),
+        "## Ablations",
+        ablation_table(summary),
+        "## Sweeps",
+        *_sweeps(summary),
+        "## Frames",
+        _frames(summary),
+        "## Evidence and answers",
+        _recall(summary),
+    ]
+    kept = [part for part in parts if part]
+    # a heading without anything below it says nothing
+    texts = [
+        part
+        for part, after in zip(kept, [*kept[1:], "#"], strict=True)
+        if not (part.startswith("## ") and after.startswith("#"))
+    ]
+    return "\n\n".join(texts) + "\n"
+
+
+def main_rows(summary: Summary) -> list[Summary]:
+    """Compressed rows of the main part: by falling retention, STC last, as in the paper."""
+    rows = [r for r in summary["rows"] if "main" in r["parts"] and r["method"] != "none"]
+    return sorted(rows, key=lambda r: (-r["retention"], r["name"] == "STC", r["options"] == ""))
+
+
+def uncompressed(summary: Summary) -> Summary | None:
+    """The row of the stock model at the main number of frames."""
+    stock = [r for r in summary["rows"] if r["method"] == "none" and "main" in r["parts"]]
+    return stock[0] if stock else None
+
+
+def shown(row: Summary) -> str:
+    """The method as a reader calls it."""
+    if row["name"] == "STC" and row["options"] == "keep_inside=1.0":
+        return "STC, no inner merging"
+    return row["name"] + (f" ({row['options']})" if row["options"] else "")
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """0.123 -> "12.3"; a dash where there is nothing."""
+    return "-" if share is None else f"{100 * share:.{digits}f}"
+
+
+def interval(ends: Iterable[float] | None) -> str:
+    """(0.1, 0.2) -> " (10.0 - 20.0)"."""
+    return "" if ends is None else " ({} - {})".format(*(percent(end) for end in ends))
+
+
+def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def about(summary: Summary) -> str:
+    """Model, clips, versions: one sentence, and another where clips were skipped."""
+    run = summary["configuration"]
+    of = {"held-out": "held-out clips", "development": "development clips"}
+    where = f"{of.get(run['split'], run['source'])}"
+    if run["source"] == "shapes":
+        where += f" of the world of shapes, seeds {run['seeds'][0]:,} on"
+    versions = ", ".join(f"{name} {value}" for name, value in run["versions"].items())
+    text = (
+        f"Model {run['model']} ({run['checkpoint'][:12]}), {run['dtype']} on "
+        f"{run['device']}; {where}; {summary['cases']:,} cases, {summary['answers']:,} answers; "
+        f"{versions}."
+    )
+    if summary["skipped"]:
+        text += f" **{len(summary['skipped'])} cases were skipped**; `summary.json` says why."
+    return text
+
+
+def _main(summary: Summary) -> str:
+    head = [
+        "kept at door / end, %", "method", "questions", "FLOPs, % (paper / real)", "accuracy, %",
+        "% of full", "lost / gained", "behind STC, points", "evidence cells, %", "any evidence, %",
+        "budget on evidence, %", "compression, ms",
+    ]  # fmt: skip
+    lines = []
+    stock = uncompressed(summary)
+    for row in [*([stock] if stock else []), *main_rows(summary)]:
+        tokens = row["tokens"]
+        behind = row.get("behind_stc")
+        itself = row["name"] == "STC" and not row["options"]
+        lines.append(
+            [
+                " / ".join(percent(tokens[k] / tokens["all"]) for k in ("door", "end")),
+                shown(row),
+                f"{row['questions']:,}",
+                f"{percent(row['flops']['paper']['of_full'])} / "
+                f"{percent(row['flops']['real']['of_full'])}",
+                percent(row["accuracy"]) + interval(row["interval95"]),
+                percent(row["of_full"]) + interval(row["of_full_interval95"]),
+                f"{row['lost']} / {row['gained']}",
+                "" if behind is None or itself else
+                percent(behind["points"]) + interval(behind["interval95"]),
+                *(_evidence(row, measure) for measure in ("cells", "any", "budget")),
+                f"{1000 * row['seconds']['compression']:.0f}",
+            ]
+        )  # fmt: skip
+    return markdown(head, lines) if lines else ""
+
+
+def _evidence(row: Summary, measure: str) -> str:
+    found = row["evidence"]
+    if found is None:
+        return "-"
+    return " / ".join(percent(found[place][measure]) for place in ("door", "end"))
+
+
+def _legend(summary: Summary) -> str:
+    return (
+        "Accuracy: exact match with Wilson's 95 % interval. % of full: share of the uncompressed "
+        "model's right answers, on the same questions, with a paired bootstrap interval. Lost: "
+        "right before, wrong now; gained: the other way. Behind STC: at the same retention, on the "
+        "questions both answered, paired. Evidence at the LLM's door / in its last layer, over the "
+        "questions that have some: share of their evidence cells whose own token survives (what "
+        "lives on in another token's mean is counted apart, `*_carried` in `summary.json`), share "
+        "of questions with any such token, share of the surviving tokens that are evidence. FLOPs "
+        "in the paper's convention and real ones (vision tower and text included, the compression "
+        "itself not: its time is in the last column)."
+    )
+
+
+def _kinds(summary: Summary) -> str:
+    stock = uncompressed(summary)
+    rows = [*([stock] if stock else []), *main_rows(summary)]
+    kinds = list(dict.fromkeys(kind for row in rows for kind in row["kinds"]))
+    if not kinds:
+        return ""
+    lines = [
+        [f"{percent(row['retention'], 0)} %", shown(row)]
+        + [percent(row["kinds"].get(kind, {}).get("accuracy")) for kind in kinds]
+        for row in rows
+    ]
+    return markdown(["retention", "method", *kinds], lines)
+
+
+def ablation_rows(summary: Summary) -> dict[str, Summary]:
+    """Name of the modules that are on -> row, in the paper's order."""
+    found = {
+        part.removeprefix("ablation "): row
+        for row in summary["rows"]
+        for part in row["parts"]
+        if part.startswith("ablation ")
+    }
+    return {name: found[name] for name in PAPER_MODULES if name in found}
+
+
+def ablation_table(summary: Summary) -> str:
+    """The seven rows, beside what the paper reports."""
+    rows = ablation_rows(summary)
+    head = ["modules", "questions", "accuracy, %", "% of full", "paper, % of full"]
+    head += ["evidence cells, %", "any evidence, %"]
+    lines = [
+        [
+            " + ".join(PARTS_OF[letter] for letter in name),
+            f"{row['questions']:,}",
+            percent(row["accuracy"]) + interval(row["interval95"]),
+            percent(row["of_full"]) + interval(row["of_full_interval95"]),
+            f"{PAPER_MODULES[name]}",
+            _evidence(row, "cells"),
+            _evidence(row, "any"),
+        ]
+        for name, row in rows.items()
+    ]
+    return markdown(head, lines) if lines else ""
+
+
+def _sweeps(summary: Summary) -> list[str]:
+    by_option: dict[str, list[Summary]] = {}
+    for row in summary["rows"]:
+        for part in row["parts"]:
+            if part.startswith("sweep "):
+                by_option.setdefault(part.removeprefix("sweep "), []).append(row)
+    made = []
+    for option, rows in by_option.items():
+        lines = [
+            [
+                _value(row, option),
+                f"{row['questions']:,}",
+                percent(row["accuracy"]) + interval(row["interval95"]),
+                percent(row["of_full"]) + interval(row["of_full_interval95"]),
+            ]
+            for row in rows
+        ]
+        made.append(markdown([f"`{option}`", "questions", "accuracy, %", "% of full"], lines))
+    return made
+
+
+def _value(row: Summary, option: str) -> str:
+    for part in row["method"].partition("(")[2].rstrip(")").split(", "):
+        name, _, value = part.partition("=")
+        if name == option:
+            return value + ("" if option in row["options"] else " (default)")
+    return "default"
+
+
+def _frames(summary: Summary) -> str:
+    rows = [r for r in summary["rows"] if "frames" in r["parts"]]
+    stock = {r["frames"]: r for r in summary["rows"] if r["method"] == "none"}
+    lines = [
+        [
+            str(row["frames"]),
+            f"{row['questions']:,}",
+            percent(stock[row["frames"]]["accuracy"]),
+            percent(row["accuracy"]) + interval(row["interval95"]),
+            percent(row["of_full"]) + interval(row["of_full_interval95"]),
+        ]
+        for row in sorted(rows, key=lambda r: r["frames"])
+        if row["method"] != "none" and row["frames"] in stock
+    ]
+    head = ["frames", "questions", "uncompressed, %", "STC, %", "% of full"]
+    return markdown(head, lines) if lines else ""
+
+
+def _recall(summary: Summary) -> str:
+    lines = [
+        [
+            "none" if not band["to"] else f"{percent(band['above'], 0)} - {percent(band['to'], 0)}",
+            f"{band['answers']:,}",
+            percent(band["accuracy"]) + interval(band["interval95"]),
+        ]
+        for band in summary["recall"]
+    ]
+    head = ["evidence cells in the last layer, %", "answers", "right, %"]
+    return markdown(head, lines) if lines else ""

@@ -1,0 +1,139 @@
+"""Tables, pictures and the README section, from made-up answers."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small import answer, outcome_of
+
+from stc_core import METHODS, STC, InputError
+from stc_core.benchmark.grid import grid, name_of
+from stc_core.benchmark.readme import check_readme, write_readme
+from stc_core.benchmark.results import write
+from stc_core.benchmark.score import summarise
+from stc_core.benchmark.table import tables
+
+PICTURES = {f"{n}.{e}" for n in ("retention", "ablation", "recall") for e in ("svg", "png")}
+
+
+@pytest.fixture(scope="module")
+def summary():
+    """Every row of a full grid, better the more is kept, 39 questions of three kinds."""
+    rows = grid(8, 32, questions=39, even=True)
+    rng, lines = np.random.default_rng(0), []
+    for row in rows:
+        kept = 1.0 if row.method is None else row.method.retention
+        for i in range(39):
+            right = bool(rng.random() < 0.95 * kept**0.1)
+            end = int(rng.integers(0, 5)) if row.method else 4
+            tokens = [1568, round(1568 * kept), round(784 * kept)]
+            kind = ("color", "count", "order")[i % 3]
+            more = {"tokens": tokens, "cells": 4 * (i % 4 > 0), "end": end}
+            lines.append(answer(str(i), name_of(row.method), right, kind, row.frames, **more))
+    return summarise(outcome_of(lines), rows)
+
+
+def test_all_files_are_written_and_repeat_themselves(summary, tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        write(summary, tmp_path / name)
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    assert names == {"summary.json", "table.md"} | PICTURES
+    for name in names:
+        first, second = ((tmp_path / folder / name).read_bytes() for folder in "ab")
+        assert first == second
+    written = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert written.keys() == summary.keys() and len(written["rows"]) == len(summary["rows"])
+    for one, row in zip(written["rows"], summary["rows"], strict=True):
+        assert one["method"] == row["method"] and one["kinds"].keys() == row["kinds"].keys()
+        assert one["interval95"] == pytest.approx(row["interval95"])
+    svg = (tmp_path / "a" / "retention.svg").read_text()
+    for kind in METHODS.values():
+        assert kind.__name__ in svg
+    assert "right answers" in svg and "logarithmic" in svg
+
+
+def test_the_table_has_the_papers_layout(summary):
+    text = tables(summary)
+    for heading in ("Methods", "By kind of question", "Ablations", "Sweeps", "Frames", "Evidence"):
+        assert f"## {heading}" in text
+    main = text.split("## Methods")[1].split("## By")[0]
+    lines = [line for line in main.splitlines() if line.startswith("| ")][1:]
+    names = [line.split(" | ")[1] for line in lines if "---" not in line]
+    assert names[0] == "uncompressed"
+    group = len(METHODS) + 1  # and STC without its inner stage
+    assert len(names) == 1 + 4 * group
+    assert names[group - 1 : group + 1] == ["STC, no inner merging", "STC"]
+    widths = {line.count("|") for line in main.splitlines() if line.startswith("|")}
+    assert len(widths) == 1
+    assert "attention + similarity + clusters" in text and "89.5" in text
+    assert "0.7 (default)" in text
+    assert "nan" not in text.lower().replace("nanos", "")
+
+
+def test_a_run_of_one_part_leaves_out_what_it_does_not_have(summary, tmp_path):
+    few = summary | {"rows": summary["rows"][:1], "recall": []}
+    assert "## Ablations" not in tables(few) and "## Methods" in tables(few)
+    write(few, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"summary.json", "table.md"}
+
+
+def test_the_section_replaces_what_is_between_the_marks_alone(summary, tmp_path):
+    readme = tmp_path / "README.md"
+    before, after = "# Title\n\nü text\n\n<!-- benchmark -->", "<!-- /benchmark -->\n\nmore\n"
+    readme.write_text(f"{before}\nold\n{after}")
+    folder = tmp_path / "assets" / "results"
+    folder.mkdir(parents=True)
+    for _ in range(2):
+        write_readme(readme, summary, folder)
+        text = readme.read_text()
+        assert text.startswith(before) and text.endswith(after) and "old" not in text
+    assert text.count("assets/results/retention.svg") == 1
+    assert (
+        "| STC, no inner merging |" in text and "of the uncompressed accuracy at 10 %" not in text
+    )
+    assert "At 2 % STC keeps" in text and "the paper reports 90.1 %" in text
+    assert "Modules (A attention" in text
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["README.md"]
+
+
+def test_claims_name_who_is_ahead(summary, tmp_path):
+    (tmp_path / "r.md").write_text("<!-- benchmark --><!-- /benchmark -->")
+    rows = []
+    for row in summary["rows"]:
+        behind = row.get("behind_stc")
+        if behind and row["name"] == "EVS" and row["retention"] == 0.02:
+            row = row | {"behind_stc": behind | {"points": -0.05, "interval95": [-0.1, 0.0]}}
+        elif behind and row["name"] != "STC":
+            row = row | {"behind_stc": behind | {"points": 0.1, "interval95": [0.05, 0.15]}}
+        rows.append(row)
+    write_readme(tmp_path / "r.md", summary | {"rows": rows}, tmp_path)
+    text = (tmp_path / "r.md").read_text()
+    assert "ahead of it, in points: EVS by 5.0" in text
+    assert f"ahead beyond doubt of {len(METHODS) - 2} of {len(METHODS) - 1}" in text
+    assert "no other method is ahead of it" in text  # at 1 %
+
+
+@pytest.mark.parametrize(
+    "content", ["", "<!-- benchmark -->", "<!-- /benchmark --> <!-- benchmark -->",
+                "<!-- benchmark --><!-- benchmark --><!-- /benchmark -->", None],
+)  # fmt: skip
+def test_a_readme_without_a_place_is_refused(tmp_path, content):
+    path = tmp_path / "README.md"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match="must hold" if content is not None else "no text file"):
+        check_readme(path)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(summary, tmp_path):
+    with pytest.raises(InputError, match="cannot write"):
+        write(summary, tmp_path / "none")
+
+
+def test_a_row_of_another_configuration_of_stc_is_named_by_its_options():
+    rows = [*grid(8, 8, questions=2, methods=["uniform"], parts=["main"], retentions=[0.1])]
+    rows.append(replace(rows[-1], method=STC(retention=0.1, tau=0.5)))
+    lines = [answer(c, name_of(r.method), frames=8) for r in rows for c in "12"]
+    assert "STC (tau=0.5)" in tables(summarise(outcome_of(lines), rows))
