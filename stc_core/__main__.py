@@ -1,7 +1,7 @@
-"""The command line: ``python -m stc_core answer | evaluate | train | clips``, with ``--help``.
+"""The command line: ``python -m stc_core answer | benchmark | evaluate | train | clips``.
 
-Exit code 0: done; 2: the input cannot be used, with one sentence on stderr that says why; 130:
-interrupted. Results go to stdout, progress to stderr.
+Exit code 0: done; 1: done, but some videos could not be read; 2: the input cannot be used, with one
+sentence on stderr that says why; 130: interrupted. Results go to stdout, progress to stderr.
 """
 
 from __future__ import annotations

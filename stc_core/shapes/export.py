@@ -74,7 +74,9 @@ class Case:
 _FLASHED, _CAME = "what flashed?", "what came after the triangle vanished?"
 CASES = (
     Case("1 flash, STC 2 percent, right", "two-on-waves.mp4", _FLASHED, STC(retention=0.02)),
-    Case("2 flash, uniform 2 percent, wrong", "two-on-waves.mp4", _FLASHED, Uniform(retention=0.02)),
+    Case(
+        "2 flash, uniform 2 percent, wrong", "two-on-waves.mp4", _FLASHED, Uniform(retention=0.02)
+    ),
     Case("3 lost before the LLM, STC 2 percent", "five-on-dots.mp4", _CAME, STC(retention=0.02)),
     Case(
         "4 lost inside the LLM, STC 2 percent",
