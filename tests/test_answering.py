@@ -70,12 +70,12 @@ def test_an_empty_question_is_refused(vlm, question):
 
 
 def test_a_question_of_ten_thousand_words_is_refused_with_numbers(vlm):
-    with pytest.raises(InputError, match=r"10\d\d\d text\) and the model reads 4088; ask a short"):
+    with pytest.raises(InputError, match=r"10\d\d\d text\) and the model reads 8184; ask a short"):
         build_prompt(vlm, clip_frames(), "star " * 10_000, 8)
 
 
 def test_a_video_too_long_for_the_context_says_how_many_frames_fit(vlm):
-    frames = clip_frames(300, side=8)
+    frames = clip_frames(600, side=8)
     with pytest.raises(InputError, match=r"use at most (\d+) frames") as error:
         build_prompt(vlm, frames, "is there a star?", 8)
     fit = int(str(error.value).split("at most ")[1].split()[0])

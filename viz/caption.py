@@ -31,7 +31,7 @@ def foot_lines(trace: Trace, width: float) -> list[str]:
     answered = f"Answer: {printable(trace.answer, 160) or '(none)'}"
     if "answer" in trace.baseline:
         answered += f"   Uncompressed: {printable(trace.baseline['answer'], 160) or '(none)'}"
-    run = f"{printable(trace.method, 200)}   {printable(trace.model, 80)}"
+    run = f"{printable(trace.method, 400)}   {printable(trace.model, 80)}"
     return [
         line for text in (asked, answered, run, alive(trace)) for line in wrap(text, width, 11)
     ]

@@ -621,7 +621,7 @@ def test_what_cannot_be_trained_is_one_sentence(tmp_path, arguments, sentence):
 def test_a_state_of_another_size_is_one_sentence(tmp_path):
     work = tmp_path / "model-training"
     work.mkdir()
-    state = {"layout": training.LAYOUT, "recipe": asdict(replace(RECIPE, size=TINY))}
+    state = {"layout": training.LAYOUT, "recipe": asdict(replace(RECIPE, size=TINY, middle=0))}
     torch.save(state, work / "state.pt")
     result = run("--output", str(tmp_path / "model"), "--resume", "--device", "cpu")
     assert result.exit_code == 2 and "another size" in result.stderr
