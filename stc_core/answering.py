@@ -25,6 +25,9 @@ from .video import Video, read_video, thumbnails
 __all__ = ["VLM", "Answer", "answer", "load"]
 
 Progress = Callable[[str, float], None]
+GREEDY = {
+    "do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None,
+}  # fmt: skip
 PICTURE_SIDE = 256  # pixels, longer side of the frames that a trace carries
 # how far each stage is through one run of the model, for a progress bar
 SHARES = {"vision": 0.05, "compression": 0.5, "prefill": 0.55, "answer": 0.8}
@@ -167,11 +170,7 @@ def _generate(vlm: VLM, prompt, watch: _Reporter, limit: int) -> tuple[str, int]
         with torch.no_grad(), timed(vlm.model, watch):
             ids = vlm.model.generate(
                 **inputs,
-                do_sample=False,
-                num_beams=1,
-                temperature=None,
-                top_p=None,
-                top_k=None,
+                **GREEDY,
                 max_new_tokens=limit,
                 stopping_criteria=[step],
             )

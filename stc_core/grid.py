@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class TokenGrid:
@@ -70,6 +72,11 @@ class TokenGrid:
             if not 0 <= value < limit:
                 raise ValueError(f"{name} {value} is outside this grid's 0..{limit - 1}")
         return (frame * self.rows + row) * self.cols + col
+
+    def indices(self, cells: np.ndarray) -> np.ndarray:
+        """Flat indices (E,) of the tokens at cells (E, 3), each (frame, row, col)."""
+        shape = (self.frames, self.rows, self.cols)
+        return np.ravel_multi_index(tuple(np.asarray(cells, dtype=int).T), shape)
 
     def locate(self, index: int) -> tuple[int, int, int]:
         """(frame, row, col) of the token with this flat index."""

@@ -150,7 +150,7 @@ class Trace:
         With ``among``, indices of different tokens, only these are counted.
         """
         if among is None:
-            among = np.arange(self.grid.size)
+            return [self.grid.size, *(len(stage.survivors) for stage in self.stages)]
         return [len(among), *(int(np.isin(among, s.survivors).sum()) for s in self.stages)]
 
     def check(self) -> None:

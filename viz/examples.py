@@ -33,10 +33,9 @@ class Known:
         """Indices of the evidence on a grid of as many frames; None where it does not fit."""
         if grid.frames != self.frames or not len(self.evidence):
             return None
-        frame, row, col = self.evidence.T
-        if row.max() >= grid.rows or col.max() >= grid.cols:
+        if (self.evidence[:, 1:].max(axis=0) >= (grid.rows, grid.cols)).any():
             return None
-        return (frame * grid.rows + row) * grid.cols + col
+        return grid.indices(self.evidence)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
+from ..answering import GREEDY
 from ..compression import compress
 from ..costs import layers_after, paper_flops
 from ..flops import LLMShape, VisionShape, real_flops
@@ -113,11 +114,7 @@ def _generate(
     processors = LogitsProcessorList([] if forced is None else [_Forced(forced, start)])
     output = vlm.model.generate(
         **prompt.inputs,
-        do_sample=False,
-        num_beams=1,
-        temperature=None,
-        top_p=None,
-        top_k=None,
+        **GREEDY,
         max_new_tokens=limit,
         logits_processor=processors,
         output_logits=True,  # as the model gave them, before any processor
@@ -145,16 +142,14 @@ def _evidence(case: Case, trace: Trace | None) -> dict[str, int] | None:
     names = ("door", "door_carried", "end", "end_carried")
     if trace is None:
         return {"cells": count} | dict.fromkeys(names, count)
-    grid = trace.grid
-    frame, row, col = np.asarray(case.evidence).T
-    cells = (frame * grid.rows + row) * grid.cols + col
-    outside = trace.stage("outside")
+    cells = trace.grid.indices(np.asarray(case.evidence))
+    alive = trace.alive(cells)
     found = {"cells": count}
-    for name, survivors, target in (
-        ("door", outside.survivors, outside.target),
-        ("end", trace.survivors, trace.target),
+    for name, left, target in (
+        ("door", alive[1], trace.stage("outside").target),
+        ("end", alive[-1], trace.target),
     ):
-        found[name] = int(np.isin(cells, survivors).sum())
+        found[name] = left
         found[f"{name}_carried"] = int((target[cells] >= 0).sum())
     return found
 

@@ -226,9 +226,9 @@ class _Asker:
 
     def name(self, thing: Thing, without: str = "") -> str | None:
         """A name of this thing alone that does not tell the property `without`; None if none is."""
-        properties = [p for p in ("size", "fill", "color", "shape") if p != without]
-        if thing.motion == GROWING:
-            properties.remove("size") if "size" in properties else None
+        # How large a growing thing is depends on when.
+        hidden = {without, "size"} if thing.motion == GROWING else {without}
+        properties = [p for p in ("size", "fill", "color", "shape") if p not in hidden]
         subsets = chain.from_iterable(
             combinations(properties, n) for n in range(1, len(properties) + 1)
         )
@@ -402,15 +402,14 @@ class _Asker:
             others = [thing for thing in self.steady if thing is not mark]
             gone = [t for t in others if self.last[t] < end]
             appeared, vanished = PHRASINGS["after"][:2], PHRASINGS["after"][2:]
-            for texts, moment, events, known in (
-                (appeared, self.last[mark], [(self.first[t], t) for t in others], self.last),
-                (vanished, self.first[mark], [(self.last[t], t) for t in gone], self.first),
+            for texts, moment, never, events in (
+                (appeared, self.last[mark], end, [(self.first[t], t) for t in others]),
+                (vanished, self.first[mark], 0, [(self.last[t], t) for t in gone]),
             ):
                 later = sorted((f for f in events if f[0] > moment), key=lambda f: f[0])
-                close = [t for f, t in events if abs(f - moment) < 1]
-                if known is self.last and moment == end or known is self.first and moment == 0:
-                    continue  # the mark itself is no event
-                if not name or not later or close:
+                if moment == never:
+                    continue  # the mark was there all along: that is no event
+                if not name or not later or any(f == moment for f, _ in events):
                     continue
                 if len(later) > 1 and later[1][0] - later[0][0] < self.gap:
                     continue

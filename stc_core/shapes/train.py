@@ -37,6 +37,7 @@ from stc_core.loading import device_named, load
 from stc_core.shapes.batches import (
     FRAME_EVENTS,
     IGNORED,
+    LOOKS,
     TOKEN_EVENTS,
     Stage,
     stage_batches,
@@ -45,7 +46,7 @@ from stc_core.shapes.curve import plot
 from stc_core.shapes.layers import layer_auc
 from stc_core.shapes.model import MEAN, START, STD, Size, build, save
 from stc_core.shapes.questions import KINDS
-from stc_core.shapes.world import COLORS, FILLS, SHAPES, SIZES, WORLD
+from stc_core.shapes.world import WORLD
 
 LAYOUT = 3  # of the state file; an older one cannot be gone on with
 LOG_EVERY = 20  # steps
@@ -54,7 +55,7 @@ DEFAULT_FRAMES = 32  # what a loader samples: the paper's number, trained on in 
 LAYER_CLIPS = 20  # development clips on which the contribution layer is chosen
 CHUNK = 256  # frames at most that the frozen tower sees at once, to bound memory
 MUON = 3.0  # the rate of Muon in learning rates of AdamW, whose step sizes it is scaled to
-LABELS = {"shape": len(SHAPES), "color": len(COLORS), "fill": len(FILLS), "size": len(SIZES)}
+LABELS = {name: len(values) for name, values in LOOKS.items()}
 
 Scores = dict[str, tuple[float, float]]  # name -> (sum, number of what was summed)
 Encode = Callable[[nn.Module, Tensor], Tensor]
