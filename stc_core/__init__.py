@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Trace": "trace",
     "Stage": "trace",
+    "Word": "trace",
     "Fate": "trace",
     "TokenGrid": "grid",
     "InputError": "errors",
@@ -19,6 +20,7 @@ _HOMES = {
     "METHODS": "methods",
     "STC": "methods",
     "Decision": "methods",
+    "Edited": "methods",
     "Method": "methods",
     "compress": "compression",
     "VLM": "loading",

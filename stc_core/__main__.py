@@ -84,14 +84,16 @@ def answer(
         vlm = load(model, device=device)
         with _bar() as progress:
             result = ask(
-                vlm, video, question, chosen, frames=frames, baseline=baseline, progress=progress
-            )
+                vlm, video, question, chosen, frames=frames, baseline=baseline,
+                record=trace is not None, progress=progress,
+            )  # fmt: skip
         if trace is not None:
             result.trace.save(trace)
         found = result.trace
         if as_json:
             record = {
                 "answer": result.text,
+                "logprob": result.logprob,
                 "uncompressed": found.baseline.get("answer"),
                 "question": question,
                 "video": str(video),
@@ -263,7 +265,8 @@ def benchmark(
         source = Folder(vlm, videos, questions_file) if own else Shapes(vlm, development)
         if chosen["frames"] is None:
             chosen["frames"] = vlm.frames
-        rows = grid(len(vlm.model.get_decoder().layers), methods=method, **chosen)
+        depth = len(vlm.model.get_decoder().layers)
+        rows = grid(depth, methods=method, settings=vlm.settings, **chosen)
         workers = default_workers(vlm) if workers is None else workers
         with _counter() as (tell, on_answer):
             outcome = run(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .compression import compress
 from .costs import Costs, kv_cache_bytes, layers_after, paper_flops
@@ -16,10 +18,12 @@ from .flops import LLMShape, VisionShape, inside_flops, outside_flops, real_flop
 from .loading import VLM, load
 from .memory import frames_that_fit
 from .methods import STC, Method
-from .prompt import build_prompt
-from .seams import timed
+from .methods.stc import paper_layer
+from .prompt import Prompt, build_prompt, encode_text
+from .recording import QUESTION_WORDS, pieces
+from .seams import listening, log_probability, rewind, timed
 from .stopwatch import Stopwatch
-from .trace import Fate, Trace
+from .trace import Fate, Trace, Word
 from .video import Video, read_video, thumbnails
 
 __all__ = ["VLM", "Answer", "answer", "load"]
@@ -44,11 +48,18 @@ class Answer:
         The fate of every video token; its ``baseline`` holds the uncompressed run.
     costs : Costs
         Of the compressed run.
+    logprob : float
+        Natural logarithm of the probability of this answer: the sum over its tokens, the end of
+        the answer among them where it came to its end.
+    scores : dict of str to float
+        The same of each text in ``score``, its end included.
     """
 
     text: str
     trace: Trace
     costs: Costs
+    logprob: float
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 def answer(
@@ -59,6 +70,8 @@ def answer(
     *,
     frames: int | None = None,
     baseline: bool = False,
+    record: bool = False,
+    score: Sequence[str] = (),
     max_new_tokens: int = 64,
     progress: Progress | None = None,
 ) -> Answer:
@@ -77,8 +90,14 @@ def answer(
     frames
         T, frames to sample; default: what the checkpoint records, else 32.
     baseline
-        Also run the model without compression, before, and keep that answer and its costs in the
-        trace.
+        Also run the model without compression, before, and keep that answer, its probability and
+        its costs in the trace.
+    record
+        Also keep in the trace the words, what they attend to, and the tokens' principal components.
+        The time that this takes is in none of the costs.
+    score
+        Answers whose probability is wanted, in this run and in the uncompressed one: how likely the
+        model was to say just that.
     max_new_tokens
         Longest answer.
     progress
@@ -88,11 +107,15 @@ def answer(
     Raises
     ------
     InputError
-        A video, question or setting that cannot be used, or too little GPU memory; one sentence.
+        A video, question, setting or answer to score that cannot be used, or too little GPU memory;
+        one sentence.
     """
     method = STC() if method is None else method
     report = progress or (lambda stage, share: None)
-    method.inside_layer(len(vlm.model.get_decoder().layers))  # refuse before the work, not after
+    depth = len(vlm.model.get_decoder().layers)
+    inside = method.inside_layer(depth)  # refuses before the work, not after
+    layer = None if not record else paper_layer(depth) if inside is None else inside
+    forced = _endings(vlm, score)
     decode = _Reporter(vlm.device, report, 0.0, 0.1)
     if not isinstance(video, Video):
         with decode("decode"):
@@ -101,16 +124,27 @@ def answer(
                 vlm.frames if frames is None else frames,
                 on_progress=lambda share: report("decode", 0.1 * share),
             )
-    prompt = build_prompt(vlm, video.frames, question, max_new_tokens)
+    room = max(max_new_tokens, *map(len, forced.values()), 0)
+    prompt = build_prompt(vlm, video.frames, question, room)
     reference: dict = {}
+    full_attention = None
     start = 0.1
     if baseline:
         vlm.warm_up()  # or the first of the two runs would pay for what both need
         start = 0.55
         watch = _Reporter(vlm.device, report, 0.1, start, "uncompressed: ")
-        text, generated = _generate(vlm, prompt, watch, max_new_tokens)
-        costs = _costs(vlm, None, prompt, generated, watch, decode)
-        reference = {"answer": text, "costs": costs.to_json()}
+        said = _generate(vlm, prompt, watch, max_new_tokens, layer)
+        costs = _costs(vlm, None, prompt, len(said.ids), watch, decode)
+        reference = {
+            "answer": said.text,
+            "costs": costs.to_json(),
+            "logprob": said.logprob,
+            "scores": _scores(vlm, prompt, said, forced),
+        }
+        if record:
+            words, full_attention = _words(vlm, prompt, said, None)
+            reference["words"] = [asdict(word) for word in words]
+        del said  # and its cache, before the second one grows
     watch = _Reporter(vlm.device, report, start, 1.0)
     about = {
         "seconds": video.seconds,
@@ -118,20 +152,28 @@ def answer(
         "frames": thumbnails(video.frames, PICTURE_SIDE),
         "question": question,
     }
-    with compress(vlm.model, method, watch=watch, **about) as live:
-        text, generated = _generate(vlm, prompt, watch, max_new_tokens)
-    costs = _costs(vlm, live, prompt, generated, watch, decode)
+    with compress(vlm.model, method, watch=watch, record=record, **about) as live:
+        said = _generate(vlm, prompt, watch, max_new_tokens, layer)
+        scores = _scores(vlm, prompt, said, forced)
+    costs = _costs(vlm, live, prompt, len(said.ids), watch, decode)
+    words, attention = _words(vlm, prompt, said, live) if record else ((), None)
     notes = [note for note in (video.warning, *prompt.notes) if note]
     trace = replace(
         live.freeze(),
         model=vlm.name,
-        answer=text,
+        answer=said.text,
         costs=costs.to_json(),
         baseline=reference,
         notes=(*live.notes, *notes),
+        logprob=said.logprob,
+        scores=scores,
+        words=words,
+        attention=attention,
+        full_attention=full_attention,
+        attention_layer=layer,
     )
     report("done", 1.0)
-    return Answer(text, trace, costs)
+    return Answer(said.text, trace, costs, said.logprob, scores)
 
 
 class _Reporter(Stopwatch):
@@ -154,30 +196,134 @@ class _Reporter(Stopwatch):
         self._report(self._prefix + stage, self._share)
 
 
-def _generate(vlm: VLM, prompt, watch: _Reporter, limit: int) -> tuple[str, int]:
-    """(answer, tokens generated). The watch learns of every token."""
+@dataclass
+class _Said:
+    """One run of the model.
+
+    ids are the new tokens, the end among them where it came, logprobs theirs; first (V,) are the
+    logits of the first one, cache holds the prompt, heard is what ``listening`` yields.
+    """
+
+    text: str
+    ids: list[int]
+    logprobs: list[float]
+    first: Tensor
+    cache: object
+    heard: list[Tensor]
+
+    @property
+    def logprob(self) -> float:
+        return sum(self.logprobs)
+
+
+def _generate(vlm: VLM, prompt: Prompt, watch: _Reporter, limit: int, layer: int | None) -> _Said:
+    """Answer; the watch learns of every token. ``layer``: where to listen, None: nowhere."""
     count = 0
 
-    def step(ids: torch.Tensor, scores: torch.Tensor, **_) -> torch.Tensor:
+    def step(ids: Tensor, scores: Tensor, **_) -> Tensor:
         nonlocal count
         count += 1
         watch.token()
         watch.tell("answer", SHARES["answer"] + (1 - SHARES["answer"]) * count / limit)
         return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
 
-    inputs = prompt.inputs
+    length = prompt.inputs["input_ids"].shape[1]
+    last = length - _asked(prompt).start  # the question and what the template puts after it
+    ear = nullcontext([]) if layer is None else listening(vlm.model, layer, last, watch)
     try:
-        with torch.no_grad(), timed(vlm.model, watch):
-            ids = vlm.model.generate(
-                **inputs,
+        with torch.no_grad(), timed(vlm.model, watch), ear as heard:
+            output = vlm.model.generate(
+                **prompt.inputs,
                 **GREEDY,
                 max_new_tokens=limit,
                 stopping_criteria=[step],
+                output_logits=True,  # as the model gave them, before any processor
+                return_dict_in_generate=True,
             )
     except torch.OutOfMemoryError as error:
         raise InputError(frames_that_fit(vlm, prompt.frames)) from error
-    new = ids[0, inputs["input_ids"].shape[1] :]
-    return vlm.processor.decode(new, skip_special_tokens=True).strip(), count
+    new = output.sequences[0, length:]
+    sure = torch.cat(output.logits).float().log_softmax(-1).gather(1, new[:, None])[:, 0]
+    rewind(output.past_key_values, count - 1)  # the last token was never fed
+    return _Said(
+        vlm.processor.decode(new, skip_special_tokens=True).strip(),
+        new.tolist(),
+        sure.tolist(),
+        output.logits[0][0],
+        output.past_key_values,
+        heard,
+    )
+
+
+def _endings(vlm: VLM, score: Sequence[str]) -> dict[str, list[int]]:
+    """The tokens of each answer to score, with the end. ``InputError`` for what cannot be said."""
+    if isinstance(score, str):
+        raise InputError("score takes several answers; write score=[answer] for one")
+    tokenizer, endings = vlm.processor.tokenizer, {}
+    for text in score:
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"an answer to score must be a text, not {text!r}")
+        ids = encode_text(tokenizer, text.strip())
+        if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+            raise InputError(
+                f"the model {vlm.name!r} has no words for the answer {text!r}; score one that it "
+                f"can give"
+            )
+        endings[text] = [*ids, *_ends(vlm)[:1]]
+    return endings
+
+
+def _ends(vlm: VLM) -> list[int]:
+    """The tokens that end an answer, the usual one first."""
+    ends = vlm.model.generation_config.eos_token_id
+    if ends is None:
+        return []
+    return list(ends) if isinstance(ends, (list, tuple)) else [ends]
+
+
+def _scores(
+    vlm: VLM, prompt: Prompt, said: _Said, forced: dict[str, list[int]]
+) -> dict[str, float]:
+    """Logarithms of the probability of other answers after the prompt that the cache holds."""
+    length = prompt.inputs["input_ids"].shape[1]
+    return {
+        text: log_probability(vlm.model, said.cache, said.first, ids, length)
+        for text, ids in forced.items()
+    }
+
+
+def _asked(prompt: Prompt) -> range:
+    """Places of the question's tokens that are recorded."""
+    return prompt.asked[-QUESTION_WORDS:]
+
+
+def _words(
+    vlm: VLM, prompt: Prompt, said: _Said, trace: Trace | None
+) -> tuple[tuple[Word, ...], np.ndarray]:
+    """The words of question and answer, and (W, n) float16: what each pays to the video.
+
+    trace: of the compressed run; None where all N tokens entered the LLM.
+    """
+    tokenizer, ids = vlm.processor.tokenizer, prompt.inputs["input_ids"][0]
+    asked = ids[list(_asked(prompt))].tolist()
+    answered = said.ids[:-1] if said.ids[-1] in _ends(vlm) else said.ids
+    words = (
+        *(Word(text, "question") for text in pieces(tokenizer, asked)),
+        *(
+            Word(text, "answer", logprob)
+            for text, logprob in zip(pieces(tokenizer, answered), said.logprobs, strict=False)
+        ),
+    )
+    placeholder = vlm.family.placeholder(vlm.model.config)
+    places = (ids == placeholder).nonzero().flatten().cpu()[: prompt.video_tokens]
+    if trace is not None:  # a place moves up by the tokens before it that did not enter
+        entered = torch.from_numpy(trace.stage("outside").survivors)
+        places = places[entered] - (entered - torch.arange(len(entered)))
+    read, *fed = said.heard
+    # a word of the answer was predicted where the token before it stood
+    rows = [*read[: len(asked)], read[-1], *(row[0] for row in fed)]
+    paid = torch.stack([row[places] for row in rows[: len(words)]])
+    return words, paid.half().numpy()
 
 
 def _costs(

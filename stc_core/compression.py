@@ -15,6 +15,7 @@ from .errors import InputError
 from .families import Family, class_token, contribution_module, family_of, pooling_head, to_grid
 from .grid import TokenGrid
 from .methods import Decision, Method
+from .recording import leading_components
 from .seams import Door, Seam, attention_of_first, attention_received, probe, probe_head
 from .stopwatch import Stopwatch
 from .trace import Stage, Trace
@@ -58,6 +59,7 @@ def compress(
     size: tuple[int, int] | None = None,
     frames: np.ndarray | None = None,
     question: str = "",
+    record: bool = False,
 ) -> Iterator[LiveTrace]:
     """Compress the video tokens of every prompt that ``model`` sees inside the ``with``.
 
@@ -81,6 +83,9 @@ def compress(
     seconds, size, frames, question
         For the trace: (T,) times of the frames in seconds, (height, width) of the source in pixels,
         (T, h, w, 3) uint8 pictures, the question.
+    record
+        Also keep the ``features`` of the trace; the watch is paused meanwhile. Its words and their
+        attention need a tokenizer and come with ``answer(..., record=True)``.
 
     Yields
     ------
@@ -100,7 +105,7 @@ def compress(
         raise InputError("this model is being compressed already; leave the outer `with` first")
     run = _Run(model, family, method, watch or Stopwatch())
     run.about = {"seconds": seconds, "frames": frames, "question": question}
-    run.size = size
+    run.size, run.record = size, record
     seam = Seam(model, run.at_door, run.layer, run.after_layer, method.positions == "compact")
     with ExitStack() as stack:
         _BUSY.add(model)
@@ -119,6 +124,8 @@ class _Run:
         self.trace = LiveTrace()
         self.about: dict = {}
         self.size: tuple[int, int] | None = None
+        self.record = False
+        self.features: np.ndarray | None = None
         self.scores: Tensor | None = None  # (T, patches) of the prompt under way
         self.visual: Tensor | None = None  # places of video tokens in the shortened sequence
         self.text: Tensor | None = None  # places of the text after the video, likewise
@@ -174,6 +181,9 @@ class _Run:
             last = torch.searchsorted(kept, places[-1])
             self.text = torch.arange(int(last) + 1, len(kept), device=kept.device)
             self.outside = decision
+        if self.record:
+            with self.watch.paused():
+                self.features = leading_components(tokens)
         if self.layer is None:
             self._write(None)
         return kept, embeds
@@ -217,9 +227,7 @@ class _Run:
         """Put this prompt into the trace."""
         n = self.grid.size
         stages = [Stage("outside", None, _numpy(self.outside.target), _numpy(self.outside.fate))]
-        notes = {
-            name: _numpy(values).astype(np.float32) for name, values in self.outside.notes.items()
-        }
+        notes = {name: _numpy(values) for name, values in self.outside.notes.items()}
         if inside is not None:
             stage, found = _inside_stage(self.outside, inside, self.layer, n)
             stages.append(stage)
@@ -239,23 +247,13 @@ class _Run:
                 method=repr(self.method),
                 model=_name(self.model),
                 positions=self.method.positions,
-                notes=self._remarks(),
+                notes=self.method.remarks(self.grid, len(self.outside.survivors)),
+                features=self.features,
                 **notes,
                 **about,
             )
         )
         self.scores = None
-
-    def _remarks(self) -> tuple[str, ...]:
-        """Sentences for the reader: a budget that the method could not meet."""
-        asked, kept = self.method.asked(self.grid), len(self.outside.survivors)
-        if asked == kept:
-            return ()
-        return (
-            f"{type(self.method).__name__} cannot meet every budget: retention "
-            f"{self.method.retention:g} asks for {asked} of {self.grid.size} video tokens, "
-            f"{kept} entered the LLM.",
-        )
 
 
 def _weight(outside: Decision, inside: Decision | None) -> np.ndarray:
@@ -282,7 +280,8 @@ def _inside_stage(
     fate[alive[ended]] = _numpy(inside.fate)[ended]
     notes = {}
     for name, values in inside.notes.items():
-        notes[name] = np.full(n, np.nan, np.float32)
+        missing = np.nan if values.is_floating_point() else -1
+        notes[name] = np.full(n, missing, _numpy(values).dtype)
         notes[name][alive] = _numpy(values)
     return Stage("inside", layer, target, fate), notes
 

@@ -31,6 +31,9 @@ class VLM:
     device : str
     frames : int
         Frames to sample where nobody says otherwise.
+    settings : dict
+        Options of ``STC`` that suit this checkpoint better than the paper's, chosen on development
+        clips and recorded in ``config.stc``; empty where none are. Nothing uses them unasked.
     """
 
     model: nn.Module
@@ -38,6 +41,7 @@ class VLM:
     name: str
     device: str
     frames: int = DEFAULT_FRAMES
+    settings: dict[str, float] = field(default_factory=dict)
     _warm: bool = field(default=False, repr=False)
 
     @property
@@ -118,7 +122,8 @@ def load(
     except Exception as error:  # safetensors and tokenizers raise types of their own
         raise InputError(_why(source, shown)) from error
     recorded = getattr(config, "stc", None) or {}
-    return VLM(model, processor, shown, device, int(recorded.get("frames", DEFAULT_FRAMES)))
+    frames = int(recorded.get("frames", DEFAULT_FRAMES))
+    return VLM(model, processor, shown, device, frames, dict(recorded.get("settings", {})))
 
 
 def device_named(device: str | None) -> str:

@@ -25,6 +25,7 @@ class Prompt:
     frames, video_tokens : T and N
     text_tokens : tokens of the prompt that are not on the video's grid
     text_after : those of them that come after the video
+    asked : places of the question's tokens in the prompt
     notes : sentences for the reader
     """
 
@@ -33,6 +34,7 @@ class Prompt:
     video_tokens: int
     text_tokens: int
     text_after: int
+    asked: range
     notes: tuple[str, ...]
 
 
@@ -91,6 +93,7 @@ def build_prompt(
         video_tokens=video_tokens,
         text_tokens=ids.shape[1] - video_tokens,
         text_after=ids.shape[1] - 1 - int(placeholders[-1]),
+        asked=range(ids.shape[1] - len(tail), ids.shape[1] - len(tail) + len(asked)),
         notes=notes,
     )
 

@@ -125,18 +125,42 @@ def attention_received(query: Tensor, key: Tensor, scaling: float) -> Tensor:
 def attention_paid(
     query: Tensor, key: Tensor, scaling: float, rows: Tensor, cols: Tensor, pad: Tensor | None
 ) -> Tensor:
-    """Attention from some tokens to some earlier ones in a causal layer, at prefill.
+    """Attention from some tokens to some earlier ones in a causal layer.
 
-    query (1, heads, L, head_dim), key (1, kv_heads, L, head_dim); rows (q,) and cols (n,) are
-    places in the sequence; pad (L,) bool is True at padding. Returns (q, n) float32, the mean over
-    heads of the softmax over all that a row may see.
+    query (1, heads, Q, head_dim), key (1, kv_heads, L, head_dim), the queries being the last Q of L
+    places: all of them at prefill, one when decoding. rows (q,) and cols (n,) are places in the
+    sequence; pad (L,) bool is True at padding. Returns (q, n) float32, the mean over heads of the
+    softmax over all that a row may see.
     """
     key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)[0].float()
-    logits = (query[0][:, rows].float() @ key.transpose(-1, -2)) * scaling
+    first = key.shape[1] - query.shape[2]  # place of the first query
+    logits = (query[0][:, rows - first].float() @ key.transpose(-1, -2)) * scaling
     hidden = torch.arange(logits.shape[-1], device=logits.device) > rows[:, None]
     if pad is not None:
         hidden = hidden | pad
     return logits.masked_fill(hidden, -torch.inf).softmax(dim=-1)[..., cols].mean(dim=0)
+
+
+@contextmanager
+def listening(model: nn.Module, layer: int, last: int, watch: Stopwatch) -> Iterator[list[Tensor]]:
+    """Record what one decoder layer attends to while ``model`` reads one prompt and answers it.
+
+    Yields a list that fills with float32 tensors on the CPU, means over heads: (last, L), from the
+    last tokens of the prompt to all L that it has in this layer, then (1, L + i) for the i-th token
+    that is fed back, i = 1, 2, ... The watch is paused meanwhile. May be entered within a
+    ``compress`` whose inside stage reads the same layer.
+    """
+    heard: list[Tensor] = []
+
+    @torch.no_grad()
+    def look(query: Tensor, key: Tensor, scaling: float) -> None:
+        with watch.paused():
+            cols = torch.arange(key.shape[2], device=key.device)
+            rows = cols[-last:] if query.shape[2] > 1 else cols[-1:]
+            heard.append(attention_paid(query[:1], key[:1], scaling, rows, cols, None).cpu())
+
+    with probe(model.get_decoder().layers[layer].self_attn, look):
+        yield heard
 
 
 # --- shortening the sequence ---------------------------------------------------------------------
@@ -355,6 +379,39 @@ def refuse_static_cache(cache, mask) -> None:
             "static caches cannot be shortened; call generate() without "
             "cache_implementation='static' and without a prepared 4-D mask"
         )
+
+
+# --- forced answers ------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def log_probability(model: nn.Module, cache, first: Tensor, ids: list[int], position: int) -> float:
+    """Natural logarithm of the probability that ``model`` goes on with exactly these tokens.
+
+    cache holds the prompt, compressed or not, and holds just it again afterwards; first (V,) are
+    the logits of the token after it, whose position id is ``position``. Tokens are fed one by one,
+    as when they are generated: no step that compresses the prompt ever sees them.
+    """
+    logits, total = first, 0.0
+    for number, token in enumerate(ids):
+        if number:
+            at = torch.tensor([[position + number - 1]], device=first.device)
+            logits = model(
+                input_ids=torch.tensor([[ids[number - 1]]], device=first.device),
+                attention_mask=at.new_ones(1, cache.get_seq_length() + 1),
+                position_ids=at,
+                past_key_values=cache,
+            ).logits[0, -1]
+        total += float(logits.float().log_softmax(-1)[token])
+    rewind(cache, len(ids) - 1)
+    return total
+
+
+def rewind(cache, count: int) -> None:
+    """Forget the last ``count`` tokens of a cache whose layers may differ in length."""
+    if count:  # older releases read crop(0) as "keep nothing"
+        for layer in cache.layers:
+            layer.crop(-count)
 
 
 # --- wall time -----------------------------------------------------------------------------------

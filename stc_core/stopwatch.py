@@ -42,6 +42,7 @@ class Stopwatch:
         self.device = str(device) if device is not None else "cpu"
         self._clock = clock
         self._running: list[str] = []
+        self._paused = 0.0
         self.seconds: dict[str, float] = {}
         self.first_token: float | None = None
         self.per_token: list[float] = []
@@ -61,6 +62,15 @@ class Stopwatch:
         finally:
             self._account()
             del self._running[depth:]
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave a block out of all that is measured: work that serves the looking on."""
+        before = self._now()
+        try:
+            yield
+        finally:
+            self._paused += self._now() - before
 
     def start(self, stage: str) -> None:
         """Begin a stage inside whatever is running."""
@@ -114,4 +124,4 @@ class Stopwatch:
             import torch
 
             torch.mps.synchronize()
-        return self._clock()
+        return self._clock() - self._paused

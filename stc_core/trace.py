@@ -7,10 +7,11 @@ It holds numbers about tokens and knows neither models nor tensors: numpy is all
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
@@ -19,9 +20,10 @@ import numpy as np
 from .errors import InputError
 from .grid import TokenGrid
 
-FORMAT = 1  # of the file; a reader refuses what is newer than itself
+FORMAT = 2  # of the file; a reader refuses what is newer than itself
 MAX_UNPACKED = 1 << 30  # bytes; a trace of 128 frames of 729 tokens with its frames needs 30 MB
 MAX_TOKENS = 1 << 22  # of one clip, when a file is read
+MAX_COMPONENTS = 16  # of the tokens before compression
 
 
 class Fate(IntEnum):
@@ -66,6 +68,31 @@ class Stage:
         return np.flatnonzero(np.isin(self.fate, SURVIVORS))
 
 
+@dataclass(frozen=True)
+class Word:
+    """One token of the text around a video.
+
+    Attributes
+    ----------
+    text : str
+        The token as it stands in the text, its leading space included. Untrusted.
+    kind : str
+        "question": the user's; "answer": the model's.
+    logprob : float or None
+        Natural logarithm of the probability with which the model said it; None for a question's.
+    """
+
+    text: str
+    kind: str
+    logprob: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or self.kind not in ("question", "answer"):
+            raise ValueError("a word is a text of the kind 'question' or 'answer'")
+        if self.logprob is not None and not math.isfinite(self.logprob):
+            raise ValueError("a word's logprob must be a finite number or None")
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """The fate of every video token of one clip under one method.
@@ -85,6 +112,11 @@ class Trace:
     similarity : (N,) float32
         Highest cosine to the retention pool when the token was considered: -inf for the first,
         nan for tokens that were never reached.
+    nearest : (N,) int64
+        The pool token to which ``similarity`` is the cosine; -1 where there was none.
+    order : (N,) int64
+        Turn of the token in the walk that filled the pool, 0 for the first; -1 for tokens that
+        were never reached.
     relevance : (N,) float32
         Text relevance at layer K; nan for tokens that were not there.
     seconds : (T,) float64
@@ -97,11 +129,30 @@ class Trace:
     costs : dict
         What ``stc_core.costs.Costs.to_json`` gives, for this run.
     baseline : dict
-        ``{"answer": str, "costs": dict}`` of the uncompressed run; empty where none was made.
+        Of the uncompressed run: "answer", "costs", "logprob" and "scores" as here, and in a
+        recorded trace "words", each as the dict of a ``Word``. Empty where there was no such run.
     frames : (T, h, w, 3) uint8 or None
         Small pictures of the frames, for drawing.
     notes : tuple of str
         Sentences for the reader: what was unusual about this run.
+    logprob : float or None
+        Natural logarithm of the probability of the whole answer, its end included.
+    scores : dict of str to float
+        The same of other answers that were asked about.
+    words : tuple of Word
+        Of a recorded trace: the tokens of the question (the end of one that is very long), then
+        those of the answer.
+    attention : (W, n) float16 or None
+        What each of these words pays at ``attention_layer`` to the n video tokens that entered the
+        LLM, in ascending order; mean over heads. For a word of the answer, it is the attention of
+        the place that predicted it.
+    full_attention : (W', N) float16 or None
+        The same for the words of the uncompressed run.
+    attention_layer : int or None
+        Index of the decoder layer: K, or where the method has no inside stage the paper's.
+    features : (N, c) float16 or None
+        Of a recorded trace: the tokens before compression, centred, on their c <= 16 leading
+        principal components.
     """
 
     grid: TokenGrid
@@ -110,6 +161,8 @@ class Trace:
     weight: np.ndarray
     contribution: np.ndarray
     similarity: np.ndarray
+    nearest: np.ndarray
+    order: np.ndarray
     relevance: np.ndarray
     seconds: np.ndarray
     stages: tuple[Stage, ...]
@@ -122,6 +175,13 @@ class Trace:
     baseline: dict = field(default_factory=dict)
     frames: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    logprob: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    words: tuple[Word, ...] = ()
+    attention: np.ndarray | None = None
+    full_attention: np.ndarray | None = None
+    attention_layer: int | None = None
+    features: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self.check()
@@ -130,6 +190,11 @@ class Trace:
     def survivors(self) -> np.ndarray:
         """(B,) int64, ascending: the tokens in the LLM's last layers."""
         return np.flatnonzero(np.isin(self.fate, SURVIVORS))
+
+    @property
+    def full_words(self) -> tuple[Word, ...]:
+        """The words of the uncompressed run."""
+        return tuple(Word(**word) for word in self.baseline.get("words", ()))
 
     def stage(self, name: str) -> Stage | None:
         """The step of that name, None where this run had none."""
@@ -162,6 +227,8 @@ class Trace:
             ("weight", np.float32),
             ("contribution", np.float32),
             ("similarity", np.float32),
+            ("nearest", np.int64),
+            ("order", np.int64),
             ("relevance", np.float32),
         ):
             array = getattr(self, name)
@@ -189,21 +256,69 @@ class Trace:
         sums = np.bincount(self.target[carried], self.weight[carried].astype(np.float64), n)
         if not np.allclose(sums[self.survivors], 1, atol=1e-4):
             raise ValueError("in a trace the weights into one survivor must sum to 1")
+        self._check_walk()
+        self._check_record()
+
+    def _check_walk(self) -> None:
+        reached, near = self.order >= 0, self.nearest >= 0
+        turns = np.sort(self.order[reached])
+        if self.order.min() < -1 or not np.array_equal(turns, np.arange(len(turns))):
+            raise ValueError("a trace's order must number the tokens reached 0, 1, 2 ..., else -1")
+        if self.nearest.min() < -1 or self.nearest.max() >= self.grid.size or near[~reached].any():
+            raise ValueError("a trace's nearest must be tokens, or -1, of tokens in its order")
+        if not (self.order[self.nearest[near]] < self.order[near]).all():
+            raise ValueError("in a trace the nearest pool token must have had its turn before")
+
+    def _check_record(self) -> None:
+        if not all(isinstance(word, Word) for word in self.words):
+            raise ValueError("a trace's words must be of the type Word")
+        for value in (self.logprob, *self.scores.values()):
+            if value is not None and not math.isfinite(value):
+                raise ValueError("a trace's log-probabilities must be finite numbers")
+        n, outside = self.grid.size, self.stage("outside")
+        entered = n if outside is None else len(outside.survivors)
+        for name, rows, cols in (
+            ("attention", len(self.words), entered),
+            ("full_attention", len(self.full_words), n),
+        ):
+            array = getattr(self, name)
+            if array is None:
+                continue
+            if array.shape != (rows, cols) or array.dtype != np.float16:
+                raise ValueError(f"a trace's {name} must be {rows} x {cols} float16")
+            if not ((array >= 0) & (array <= 1)).all():
+                raise ValueError(f"a trace's {name} must be numbers from 0 to 1")
+            if self.attention_layer is None or self.attention_layer < 0:
+                raise ValueError("a trace with attention must name the layer in attention_layer")
+        features = self.features
+        if features is not None and not (
+            features.ndim == 2
+            and features.shape[0] == n
+            and 1 <= features.shape[1] <= MAX_COMPONENTS
+            and features.dtype == np.float16
+            and np.isfinite(features).all()
+        ):
+            raise ValueError(
+                f"a trace's features must be {n} x 1 to {MAX_COMPONENTS} finite float16"
+            )
 
     @classmethod
     def from_stages(cls, grid: TokenGrid, stages: tuple[Stage, ...], **fields) -> Trace:
         """Build a trace from its steps: fates and targets follow from them.
 
-        ``contribution``, ``similarity``, ``relevance`` default to nan, ``seconds`` to 0, 1, 2 ...
-        and ``weight`` to what plain means give.
+        ``contribution``, ``similarity``, ``relevance`` default to nan, ``nearest`` and ``order``
+        to -1, ``seconds`` to 0, 1, 2 ... and ``weight`` to what plain means give.
         """
         n = grid.size
         fate, target = replay(stages, n)
-        for name in ("contribution", "similarity", "relevance"):
-            given = fields.get(name)
-            fields[name] = (
-                np.full(n, np.nan, np.float32) if given is None else np.asarray(given, np.float32)
-            )
+        for names, kind, missing in (
+            (("contribution", "similarity", "relevance"), np.float32, np.nan),
+            (("nearest", "order"), np.int64, -1),
+        ):
+            for name in names:
+                given = fields.get(name)
+                given = np.full(n, missing) if given is None else np.asarray(given)
+                fields[name] = given.astype(kind)
         if fields.get("weight") is None:
             fields["weight"] = weights(stages, n)
         if fields.get("seconds") is None:
@@ -221,13 +336,21 @@ class Trace:
             "notes": list(self.notes),
             "costs": self.costs,
             "baseline": self.baseline,
+            "logprob": self.logprob,
+            "scores": self.scores,
+            "words": [asdict(word) for word in self.words],
+            "attention_layer": self.attention_layer,
         }
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         for number, stage in enumerate(self.stages):
             arrays[f"stage{number}_target"] = stage.target
             arrays[f"stage{number}_fate"] = stage.fate
+        for name in _RECORDED:
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
         if self.frames is not None:
-            arrays["frames"] = self.frames
+            # steps from frame to frame wrap around and pack to a third of the frames themselves
+            arrays["frames"] = np.diff(self.frames, axis=0, prepend=np.uint8(0))
         raw = json.dumps(header, ensure_ascii=False, allow_nan=False).encode()
         if not path.parent.is_dir():
             raise InputError(f"the folder {path.parent} for the trace does not exist; create it")
@@ -291,20 +414,37 @@ class Trace:
             )
             for number, item in enumerate(header["stages"])
         )
+        old = header["format"] < 2
+        frames = file["frames"] if "frames" in file.files else None
+        if frames is not None and not old:
+            frames = np.cumsum(frames, axis=0, dtype=frames.dtype)
+        unknown = np.full(grid.size, -1, np.int64)
+        arrays = {name: unknown if old and name in _SINCE_2 else file[name] for name in _ARRAYS}
+        recorded = {name: file[name] for name in _RECORDED if name in file.files}
+        layer, logprob = header.get("attention_layer"), header.get("logprob")
         return cls(
             grid=grid,
             stages=stages,
-            frames=file["frames"] if "frames" in file.files else None,
+            frames=frames,
             notes=tuple(str(note) for note in header["notes"]),
             costs=dict(header["costs"]),
             baseline=dict(header["baseline"]),
+            logprob=None if logprob is None else float(logprob),
+            scores={str(text): float(score) for text, score in header.get("scores", {}).items()},
+            words=tuple(Word(**word) for word in header.get("words", ())),
+            attention_layer=None if layer is None else int(layer),
             **{name: str(header[name]) for name in _TEXT},
-            **{name: file[name] for name in _ARRAYS},
+            **arrays,
+            **recorded,
         )
 
 
 _TEXT = ("method", "model", "question", "answer", "positions")
-_ARRAYS = ("fate", "target", "weight", "contribution", "similarity", "relevance", "seconds")
+_SINCE_2 = ("nearest", "order")
+_ARRAYS = (
+    "fate", "target", "weight", "contribution", "similarity", *_SINCE_2, "relevance", "seconds",
+)  # fmt: skip
+_RECORDED = ("attention", "full_attention", "features")
 
 
 def replay(stages: tuple[Stage, ...], n: int) -> tuple[np.ndarray, np.ndarray]:

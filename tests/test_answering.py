@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import time
 
 import numpy as np
 import pytest
 import torch
 from conftest import clip_frames, prompt
+from test_seams import masked_logits, snapshot
 
-from stc_core import STC, InputError, answer, load
+from stc_core import METHODS, STC, InputError, Trace, answer, load
 from stc_core import loading as loading_module
 from stc_core.loading import VLM
 from stc_core.memory import frames_that_fit, working_bytes
@@ -129,9 +131,9 @@ def test_an_answer_carries_its_trace_and_costs(vlm):
     np.testing.assert_array_equal(trace.seconds, clip().seconds)
     assert {"decode", "vision", "compression", "prefill"} <= set(costs.seconds)
     assert "compression" not in trace.baseline["costs"]["seconds"]
-    assert costs.real_flops["compression"] > 0 == trace.baseline["costs"]["real_flops"][
-        "compression"
-    ]
+    assert (
+        costs.real_flops["compression"] > 0 == trace.baseline["costs"]["real_flops"]["compression"]
+    )
     stages = [stage for stage, _ in told]
     for stage in ("uncompressed: vision", "uncompressed: prefill", "vision", "compression",
                   "prefill", "answer"):  # fmt: skip
@@ -200,6 +202,214 @@ def test_out_of_memory_says_what_would_fit(vlm, monkeypatch):
         answer(vlm, clip(), "is there a star?")
     monkeypatch.setattr(Properties, "total_memory", vlm.model.get_memory_footprint() + 10)
     assert "use a smaller model" in frames_that_fit(vlm, 6)
+
+
+# --- what is recorded ----------------------------------------------------------------------------
+
+QUESTION = "what color is the star?"
+BOTH = {
+    "both stages": STC(retention=0.4, layer=2, tau=0.99),
+    "compact": STC(retention=0.4, layer=2, positions="compact"),
+}
+
+
+def continued(vlm, video, texts=()):
+    """(inputs of the stock processor, ids (1, L + G) of the prompt and the texts after it)."""
+    inputs = prompt(vlm.processor, video.frames, "what color is the star ?")
+    more = [vlm.processor.tokenizer.convert_tokens_to_ids(text) for text in texts]
+    return inputs, torch.cat([inputs["input_ids"], torch.tensor([more], dtype=torch.long)], 1)
+
+
+def words_of(trace, kind):
+    return [word.text.strip() for word in trace.words if word.kind == kind]
+
+
+def test_nothing_is_recorded_unasked_and_recording_changes_nothing(vlm):
+    plain = answer(vlm, clip(), QUESTION, BOTH["both stages"], baseline=True, max_new_tokens=4)
+    before = snapshot(vlm.model)
+    full = answer(
+        vlm, clip(), QUESTION, BOTH["both stages"], baseline=True, record=True, max_new_tokens=4
+    )
+    assert snapshot(vlm.model) == before
+    assert plain.trace.words == () and plain.trace.attention_layer is None
+    for name in ("attention", "full_attention", "features"):
+        assert getattr(plain.trace, name) is None
+    assert "words" not in plain.trace.baseline
+    assert (full.text, full.logprob) == (plain.text, plain.logprob)
+    for name in ("fate", "target", "weight", "similarity", "nearest", "order", "relevance"):
+        np.testing.assert_array_equal(getattr(full.trace, name), getattr(plain.trace, name))
+
+
+def test_words_are_those_of_the_question_and_the_answer_alone(vlm):
+    result = answer(vlm, clip(), QUESTION, record=True, baseline=True, max_new_tokens=4)
+    trace = result.trace
+    assert words_of(trace, "question") == ["what", "color", "is", "the", "star", "?"]
+    assert [word.text for word in trace.words[:2]] == ["what", " color"]
+    assert "".join(w.text for w in trace.words if w.kind == "answer").strip() == result.text
+    assert [word.logprob for word in trace.words[:6]] == [None] * 6
+    said = [word.logprob for word in trace.words[6:]]
+    assert sum(said) == pytest.approx(result.logprob, abs=1e-5) and result.logprob < 0
+    assert trace.logprob == result.logprob
+    assert [word.text for word in trace.full_words[:6]] == [word.text for word in trace.words[:6]]
+
+
+def test_of_a_very_long_question_the_end_is_recorded(vlm, monkeypatch):
+    monkeypatch.setattr("stc_core.answering.QUESTION_WORDS", 4)
+    short = answer(vlm, clip(), QUESTION, record=True, max_new_tokens=2).trace
+    monkeypatch.undo()
+    full = answer(vlm, clip(), QUESTION, record=True, max_new_tokens=2).trace
+    assert words_of(short, "question") == ["is", "the", "star", "?"]
+    np.testing.assert_array_equal(short.attention, full.attention[2:])
+
+
+def test_the_costs_do_not_count_the_recording(vlm, monkeypatch):
+    def slow(tokens):
+        time.sleep(3)
+        return np.zeros((len(tokens), 1), np.float16)
+
+    monkeypatch.setattr("stc_core.compression.leading_components", slow)
+    costs = answer(vlm, clip(), QUESTION, record=True, max_new_tokens=2).costs
+    assert costs.time_to_first_token < 3 and sum(costs.seconds.values()) < 3
+
+
+@pytest.mark.parametrize("name", BOTH)
+@torch.no_grad()
+def test_attention_of_words_equals_the_masked_reference(vlm, name):
+    trace = answer(vlm, clip(), QUESTION, BOTH[name], record=True, max_new_tokens=4).trace
+    said = words_of(trace, "answer")
+    inputs, ids = continued(vlm, clip(), said)
+    _, (_, weights, places) = masked_logits(vlm.model, inputs, trace, ids)
+    length = inputs["input_ids"].shape[1]
+    asked = build_prompt(vlm, clip().frames, QUESTION, 4).asked
+    rows = [*asked, *range(length - 1, length - 1 + len(said))]
+    entered = places[torch.from_numpy(trace.stage("outside").survivors)]
+    assert trace.attention_layer == 2
+    np.testing.assert_allclose(trace.attention, weights[rows][:, entered].numpy(), atol=1e-3)
+
+
+@torch.no_grad()
+def test_attention_of_the_uncompressed_run_is_what_eager_attention_weighs(vlm):
+    trace = answer(
+        vlm, clip(), QUESTION, METHODS["uniform"](retention=0.3), record=True, baseline=True,
+        max_new_tokens=4,
+    ).trace  # fmt: skip
+    said = [word.text.strip() for word in trace.full_words if word.kind == "answer"]
+    inputs, ids = continued(vlm, clip(), said)
+    vlm.model.set_attn_implementation("eager")
+    inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    weights = vlm.model(**inputs, output_attentions=True).attentions[3][0].mean(0)
+    length = ids.shape[1] - len(said)
+    asked = build_prompt(vlm, clip().frames, QUESTION, 4).asked
+    rows = [*asked, *range(length - 1, length - 1 + len(said))]
+    places = (ids[0] == vlm.model.config.video_token_id).nonzero().flatten()[:96]
+    assert trace.attention_layer == 3  # 18/28 of five layers: no inside stage says otherwise
+    np.testing.assert_allclose(trace.full_attention, weights[rows][:, places].numpy(), atol=1e-3)
+    assert trace.attention.shape == (len(trace.words), trace.alive()[1])
+
+
+def test_where_nothing_is_compressed_both_runs_attend_alike(vlm):
+    method = STC(retention=1.0, keep_inside=1.0)
+    trace = answer(
+        vlm, clip(), QUESTION, method, record=True, baseline=True, max_new_tokens=4
+    ).trace
+    assert trace.words == trace.full_words
+    np.testing.assert_array_equal(trace.attention, trace.full_attention)
+    assert (trace.attention > 0).all() and (trace.attention.sum(1) < 1).all()
+
+
+def test_a_recorded_trace_reads_back(vlm, tmp_path):
+    trace = answer(
+        vlm, clip(), QUESTION, record=True, baseline=True, score=["red"], max_new_tokens=2
+    ).trace
+    again = Trace.load(trace.save(tmp_path / "a.npz"))
+    assert (again.words, again.full_words) == (trace.words, trace.full_words)
+    assert (again.logprob, again.scores) == (trace.logprob, trace.scores)
+    for name in ("attention", "full_attention", "features", "nearest", "order", "frames"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(trace, name))
+
+
+def test_an_exception_while_recording_leaves_the_model_clean(vlm, monkeypatch):
+    answer(vlm, clip(), QUESTION, max_new_tokens=2)
+    before = snapshot(vlm.model)
+
+    def fail(*args, **kwargs):
+        raise ArithmeticError("on purpose")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stc_core.seams.attention_paid", fail)
+        with pytest.raises(ArithmeticError):
+            answer(vlm, clip(), QUESTION, record=True, max_new_tokens=2)
+    assert snapshot(vlm.model) == before
+
+
+# --- probabilities -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BOTH)
+@torch.no_grad()
+def test_scores_are_the_log_probabilities_of_a_forward_without_a_cache(vlm, name):
+    texts = {"red": ["red"], "the star is red": ["the", "star", "is", "red"]}
+    end = vlm.processor.tokenizer.convert_ids_to_tokens(vlm.model.generation_config.eos_token_id)
+    result = answer(
+        vlm, clip(), QUESTION, BOTH[name], baseline=True, score=list(texts), max_new_tokens=3
+    )
+    assert result.trace.scores == result.scores and set(result.scores) == set(texts)
+    for text, tokens in texts.items():
+        tokens = [*tokens, end]
+        inputs, ids = continued(vlm, clip(), tokens)
+        length = ids.shape[1] - len(tokens)
+        stock = vlm.model(**inputs | {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+        sure = stock.logits[0, length - 1 : -1].log_softmax(-1)
+        expected = float(sure.gather(1, ids[0, length:, None]).sum())
+        assert result.trace.baseline["scores"][text] == pytest.approx(expected, abs=1e-4)
+        expected = 0.0
+        for place in range(length, ids.shape[1]):
+            logits, _ = masked_logits(vlm.model, inputs, result.trace, ids[:, :place])
+            expected += float(logits.log_softmax(-1)[ids[0, place]])
+        assert result.scores[text] == pytest.approx(expected, abs=1e-4)
+
+
+@torch.no_grad()
+def test_the_answers_own_probability_is_that_of_a_forward_and_scoring_changes_nothing(vlm):
+    plain = answer(vlm, clip(), QUESTION, baseline=True, max_new_tokens=3)
+    scored = answer(vlm, clip(), QUESTION, baseline=True, max_new_tokens=3, score=["red", "blue"])
+    assert (plain.text, plain.logprob) == (scored.text, scored.logprob)
+    assert plain.scores == {} and plain.trace.baseline["scores"] == {}
+    inputs = prompt(vlm.processor, clip().frames, "what color is the star ?")
+    length = inputs["input_ids"].shape[1]
+    ids = vlm.model.generate(**inputs, do_sample=False, max_new_tokens=3)
+    logits = vlm.model(**inputs | {"input_ids": ids, "attention_mask": torch.ones_like(ids)}).logits
+    expected = logits[0, length - 1 : -1].log_softmax(-1).gather(1, ids[0, length:, None]).sum()
+    assert plain.trace.baseline["logprob"] == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        ("red", "several answers"),
+        (["red", " "], "must be a text"),
+        ([7], "must be a text"),
+        (["a zeppelin"], "no words for the answer 'a zeppelin'"),
+    ],
+)
+def test_answers_that_cannot_be_scored_are_refused_before_the_video_is_read(vlm, score, message):
+    with pytest.raises(InputError, match=message) as error:
+        answer(vlm, "missing.mp4", QUESTION, score=score)
+    assert "\n" not in str(error.value)
+
+
+def test_the_embedded_model_records_and_scores_within_a_megabyte(tmp_path):
+    vlm = load(device="cpu")
+    texts = ["red", "blue", "green"]
+    result = answer(vlm, clip(32, 112, 112), QUESTION, record=True, baseline=True, score=texts)
+    trace = result.trace
+    assert trace.words[-1].kind == "answer"  # it came to its end, which is no word
+    scores = result.scores | answer(vlm, clip(32, 112, 112), QUESTION, score=[result.text]).scores
+    assert scores[result.text] == pytest.approx(result.logprob, abs=1e-4)
+    assert sum(np.exp(list(scores.values()))) <= 1 + 1e-6
+    assert trace.features.shape == (trace.grid.size, 16)
+    bare = dataclasses.replace(trace, frames=None).save(tmp_path / "a.npz")
+    assert bare.stat().st_size < 250_000
 
 
 # --- loading -------------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ def test_answer_prints_one_json_object_and_writes_the_trace(clip, tmp_path):
     record = json.loads(done.stdout)
     trace = Trace.load(tmp_path / "t.npz")
     assert record["answer"] == trace.answer
+    assert record["logprob"] == trace.logprob < 0
+    assert trace.words and trace.attention is not None and trace.features is not None
     assert record["uncompressed"] == trace.baseline["answer"]
     assert record["tokens"] == trace.alive()
     assert record["tokens"][1] == round(0.1 * record["tokens"][0])

@@ -466,6 +466,24 @@ def test_a_moment_belongs_to_the_innermost_stage(watch: Stopwatch) -> None:
     assert watch.seconds == {"prefill": 49.0, "vision": 10.0, "compression": 4.0}
 
 
+def test_what_happens_in_a_pause_is_in_no_measure(watch: Stopwatch) -> None:
+    with watch("prefill"):
+        wait(watch, 1)
+        with watch.paused():
+            wait(watch, 20)
+            with watch.paused():
+                wait(watch, 30)
+        wait(watch, 2)
+    watch.token()
+    with pytest.raises(ArithmeticError), watch.paused():
+        wait(watch, 40)
+        raise ArithmeticError
+    wait(watch, 4)
+    watch.token()
+    assert watch.seconds == {"prefill": 3}
+    assert watch.first_token == 3 and watch.per_token == [4]
+
+
 def test_an_exception_ends_the_stages_inside(watch: Stopwatch) -> None:
     with pytest.raises(KeyError), watch("prefill"):
         wait(watch, 1)

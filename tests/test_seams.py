@@ -1,5 +1,6 @@
 """Hooks on stock models: identity, an independent masked reference, cleanliness, known traps."""
 
+import contextlib
 import copy
 import gc
 import weakref
@@ -14,7 +15,15 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from stc_core import STC, compress
 from stc_core.families import contribution_module, family_of, to_grid
 from stc_core.grid import TokenGrid
-from stc_core.seams import attention_paid, attention_received, probe
+from stc_core.seams import (
+    attention_paid,
+    attention_received,
+    listening,
+    log_probability,
+    probe,
+    rewind,
+)
+from stc_core.stopwatch import Stopwatch
 from stc_core.trace import Fate
 
 KERNELS = ["sdpa", "eager"]
@@ -201,6 +210,25 @@ def test_the_outside_decision_is_taken_on_the_models_own_features(tiny):
     assert trace.target.tolist() == target
 
 
+@torch.no_grad()
+def test_recorded_features_are_the_principal_components_of_what_the_outside_stage_saw(tiny):
+    model, processor = tiny
+    inputs = prompt(processor, clip_frames())
+    with compress(model, METHODS["both"], record=True) as trace:
+        generate(model, inputs)
+    tokens = model.model.get_video_features(inputs["pixel_values_videos"]).pooler_output[0]
+    tokens = tokens[: trace.grid.size].double().numpy()
+    tokens = tokens - tokens.mean(0)
+    left, sizes, _ = np.linalg.svd(tokens, full_matrices=False)
+    assert trace.features.shape == (trace.grid.size, 16)
+    for found, expected in zip(trace.features.T[:6], (left * sizes).T, strict=False):
+        sign = np.sign(found.astype(float) @ expected)
+        np.testing.assert_allclose(found, sign * expected, atol=2e-3 * sizes[0])
+    with compress(model, METHODS["both"]) as trace:
+        generate(model, inputs)
+    assert trace.features is None
+
+
 # --- attention -----------------------------------------------------------------------------------
 
 
@@ -250,6 +278,63 @@ def test_a_probe_sees_what_eager_attention_weighs_and_changes_nothing(tiny):
     rows, cols = torch.arange(70, 74), torch.arange(5, 60)
     paid = attention_paid(*seen[0], rows, cols, None)
     torch.testing.assert_close(paid, weights[rows][:, cols], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@torch.no_grad()
+def test_listening_hears_eager_attention_at_prefill_and_at_every_step(tiny, kernel):
+    model, processor = tiny
+    model.set_attn_implementation(kernel)
+    inputs = prompt(processor, clip_frames())
+    length = inputs["input_ids"].shape[1]
+    stock = generate(model, inputs)
+    before = snapshot(model)
+    with listening(model, 2, 5, Stopwatch()) as heard:
+        out = generate(model, inputs)
+    assert snapshot(model) == before
+    assert all(torch.equal(a, b) for a, b in zip(stock.logits, out.logits, strict=True))
+    assert [tuple(rows.shape) for rows in heard] == [
+        (5, length), *((1, length + step) for step in range(1, 6))
+    ]  # fmt: skip
+    model.set_attn_implementation("eager")
+    ids = out.sequences
+    inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    weights = model(**inputs, output_attentions=True).attentions[2][0].mean(0)
+    for number, rows in enumerate(heard):
+        end = length + number
+        expected = weights[length - 5 : length] if not number else weights[end - 1 : end]
+        torch.testing.assert_close(rows, expected[:, :end], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", range(5))
+@torch.no_grad()
+def test_listening_within_a_compression_equals_the_masked_reference(tiny, layer):
+    """Below, in and after layer K; there two probes sit on one module, and both come off."""
+    model, processor = tiny
+    inputs = prompt(processor, clip_frames())
+    stock = generate(model, inputs)
+    before = snapshot(model)
+    with compress(model, METHODS["both"]) as trace:
+        plain = generate(model, inputs)
+        with listening(model, layer, 4, Stopwatch()) as heard:
+            out = generate(model, inputs)
+        again = generate(model, inputs)
+    assert snapshot(model) == before
+    assert torch.equal(generate(model, inputs).logits[0], stock.logits[0])
+    for other in (out, again):
+        assert all(torch.equal(a, b) for a, b in zip(plain.logits, other.logits, strict=True))
+    text = inputs["input_ids"].shape[1] - trace.grid.size
+    there = trace.alive()[1 if layer <= 2 else 2] + text
+    assert [rows.shape[1] for rows in heard] == list(range(there, there + 6))
+    if layer == 2:
+        ids = out.sequences[:, :-1]
+        _, (_, weights, places) = masked_logits(model, inputs, trace, ids)
+        gone = np.setdiff1d(np.arange(trace.grid.size), trace.stage("outside").survivors)
+        going = torch.ones(ids.shape[1], dtype=torch.bool)
+        going[places[torch.from_numpy(gone)]] = False
+        seen = weights[:, going][-9:]  # four of the prompt's end and five that were fed back
+        for row, expected in zip([*heard[0], *(r[0] for r in heard[1:])], seen, strict=True):
+            torch.testing.assert_close(row, expected[: len(row)], atol=1e-5, rtol=1e-4)
 
 
 def test_attention_received_takes_a_frame_at_a_time_and_grouped_keys():
@@ -489,6 +574,36 @@ def test_cache_lengths_are_those_of_the_trace(tiny):
     text = inputs["input_ids"].shape[1] - full
     lengths = [cache.get_seq_length(layer) for layer in range(5)]
     assert lengths == [door + text + 5] * 3 + [end + text + 5] * 2
+
+
+@pytest.mark.parametrize("name", ["both", "both, compact", "inside", None])
+@torch.no_grad()
+def test_a_forced_answer_has_the_probability_of_generation_and_the_cache_is_as_before(tiny, name):
+    model, processor = tiny
+    inputs = prompt(processor, clip_frames())
+    length = inputs["input_ids"].shape[1]
+    with contextlib.ExitStack() as stack:
+        if name is not None:
+            stack.enter_context(compress(model, METHODS[name]))
+        out = generate(model, inputs)
+        new, cache = out.sequences[0, length:], out.past_key_values
+        lengths = [cache.get_seq_length(layer) for layer in range(5)]
+        rewind(cache, 5)
+        assert [cache.get_seq_length(layer) for layer in range(5)] == [n - 5 for n in lengths]
+        kept = copy.deepcopy(cache)
+        expected = sum(
+            float(logits[0].log_softmax(-1)[token])
+            for logits, token in zip(out.logits, new, strict=True)
+        )
+        said, other = new.tolist(), [7, 9, 11]
+        once, first, again, second = (
+            log_probability(model, cache, out.logits[0][0], ids, length)
+            for ids in (said, other, said, other)
+        )
+    assert once == pytest.approx(expected, abs=1e-6)
+    assert (once, first) == (again, second)  # scoring leaves nothing that the next would meet
+    for one, two in zip(cache.layers, kept.layers, strict=True):
+        assert torch.equal(one.keys, two.keys) and torch.equal(one.values, two.values)
 
 
 # --- what cannot be compressed -------------------------------------------------------------------

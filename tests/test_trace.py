@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from stc_core import Fate, Stage, TokenGrid, Trace
 from stc_core import trace as trace_module
+from stc_core.trace import Word
 
 K, C, M, D, MI, DI = (int(fate) for fate in Fate)
 
@@ -142,6 +143,21 @@ def test_broken_stages_are_refused_on_construction(message):
         ("seconds", np.array([0, np.nan]), "one time for each"),
         ("frames", np.zeros((3, 4, 4, 3), np.uint8), "frames must be"),
         ("positions", "random", "positions must be"),
+        ("order", np.arange(8, dtype=np.int32), "must be 8 numbers of type int64"),
+        ("order", np.array([0, 2, *[-1] * 6]), "number the tokens reached"),
+        ("order", np.array([0, 0, *[-1] * 6]), "number the tokens reached"),
+        ("order", np.array([0, -2, *[-1] * 6]), "number the tokens reached"),
+        ("nearest", np.array([1, *[-1] * 7]), "of tokens in its order"),
+        ("nearest", np.array([-1, 8, *[-1] * 6]), "of tokens in its order"),
+        ("words", ("what",), "of the type Word"),
+        ("logprob", float("nan"), "log-probabilities must be finite"),
+        ("scores", {"red": float("-inf")}, "log-probabilities must be finite"),
+        ("attention", np.zeros((1, 4), np.float16), "attention must be 0 x 4 float16"),
+        ("full_attention", np.zeros((1, 8), np.float16), "full_attention must be 0 x 8"),
+        ("baseline", {"words": [{"text": "what", "kind": "told"}]}, "kind 'question' or 'answer'"),
+        ("features", np.zeros((8, 2), np.float32), "features must be 8 x 1 to 16"),
+        ("features", np.zeros((8, 17), np.float16), "features must be 8 x 1 to 16"),
+        ("features", np.full((8, 2), np.inf, np.float16), "features must be 8 x 1 to 16"),
     ],
 )
 def test_broken_fields_are_refused_on_construction(field, value, message):
@@ -149,9 +165,49 @@ def test_broken_fields_are_refused_on_construction(field, value, message):
         dataclasses.replace(small(), **{field: value})
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"attention": np.zeros((2, 3), np.float16)}, "must be 2 x 4 float16"),
+        ({"attention": np.zeros((2, 4))}, "must be 2 x 4 float16"),
+        ({"attention": np.full((2, 4), np.nan, np.float16)}, "numbers from 0 to 1"),
+        ({"attention": np.full((2, 4), 2, np.float16)}, "numbers from 0 to 1"),
+        ({"attention_layer": None}, "must name the layer"),
+    ],
+)
+def test_attention_must_fit_the_words_and_the_tokens_that_entered(fields, message):
+    words = (Word("what", "question"), Word("red", "answer", -0.5))
+    good = {"words": words, "attention": np.zeros((2, 4), np.float16), "attention_layer": 2}
+    small(**good)
+    with pytest.raises(ValueError, match=message):
+        small(**good | fields)
+
+
+def test_a_nearest_token_must_have_had_its_turn():
+    order = np.array([1, 0, *[-1] * 6])
+    small(order=order, nearest=np.array([1, *[-1] * 7]))
+    with pytest.raises(ValueError, match="had its turn before"):
+        small(order=order, nearest=np.array([-1, 0, *[-1] * 6]))
+
+
+def test_what_was_not_walked_or_recorded_is_empty():
+    trace = small()
+    assert (trace.order == -1).all() and (trace.nearest == -1).all()
+    assert trace.words == trace.full_words == () and trace.attention is None
+
+
 def full():
     rng = np.random.default_rng(0)
     return small(
+        order=[0, 2, -1, 1, -1, -1, -1, -1],
+        nearest=[-1, 0, -1, 0, -1, -1, -1, -1],
+        words=(Word("what", "question"), Word(" <b>", "answer", -0.25)),
+        attention=rng.random((2, 4)).astype(np.float16),
+        full_attention=rng.random((1, 8)).astype(np.float16),
+        attention_layer=2,
+        features=rng.normal(size=(8, 3)).astype(np.float16),
+        logprob=-0.5,
+        scores={"blue": -2.5},
         contribution=rng.random(8),
         relevance=np.where(rng.random(8) < 0.5, np.nan, 1),
         seconds=np.array([0.5, 2.25]),
@@ -161,7 +217,13 @@ def full():
         answer="red",
         positions="compact",
         costs={"tokens_full": 8},
-        baseline={"answer": "blue", "costs": {}},
+        baseline={
+            "answer": "blue",
+            "costs": {},
+            "logprob": -1.5,
+            "scores": {"red": -3.0},
+            "words": [{"text": "blue", "kind": "answer", "logprob": -1.0}],
+        },
         frames=rng.integers(0, 256, (2, 4, 6, 3)).astype(np.uint8),
         notes=("cut off after 3 s",),
     )
@@ -180,6 +242,90 @@ def test_a_file_gives_back_the_same_trace(tmp_path):
         else:
             np.testing.assert_equal(one, other)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+SINCE_2 = ("order", "nearest", "attention", "full_attention", "features")
+
+
+def as_format_1(path, trace):
+    """Write a trace of one outside and one inside stage as the first format laid it out."""
+    header = {
+        "format": 1,
+        "grid": {"frames": 2, "rows": 2, "cols": 2, "height": 20, "width": 30, "seen": None},
+        "stages": [{"name": "outside", "layer": None}, {"name": "inside", "layer": 2}],
+        "method": trace.method,
+        "model": trace.model,
+        "question": trace.question,
+        "answer": trace.answer,
+        "positions": trace.positions,
+        "notes": list(trace.notes),
+        "costs": trace.costs,
+        "baseline": {"answer": "blue", "costs": {}},
+    }
+    arrays = {
+        name: getattr(trace, name)
+        for name in (
+            "fate", "target", "weight", "contribution", "similarity", "relevance", "seconds",
+            "frames",
+        )
+    }  # fmt: skip
+    for number, stage in enumerate(trace.stages):
+        arrays |= {f"stage{number}_target": stage.target, f"stage{number}_fate": stage.fate}
+    raw = json.dumps(header, ensure_ascii=False).encode()
+    np.savez_compressed(path, header=np.frombuffer(raw, np.uint8), **arrays)
+
+
+def test_a_file_of_the_first_format_still_loads(tmp_path):
+    path, trace = tmp_path / "old.npz", full()
+    as_format_1(path, trace)
+    loaded = Trace.load(path)
+    for name in ("fate", "target", "weight", "contribution", "similarity", "relevance", "frames"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(trace, name))
+    assert (loaded.question, loaded.notes) == (trace.question, trace.notes)
+    assert loaded.baseline == {"answer": "blue", "costs": {}}
+    assert (loaded.order == -1).all() and (loaded.nearest == -1).all()
+    assert loaded.words == () and loaded.logprob is None and loaded.scores == {}
+    assert loaded.attention is loaded.full_attention is loaded.features is None
+
+
+@pytest.mark.parametrize("name", SINCE_2)
+def test_arrays_that_do_not_fit_are_refused_when_a_file_is_read(tmp_path, name):
+    path = full().save(tmp_path / "a.npz")
+    with np.load(path) as file:
+        arrays = dict(file)
+    for bad in (arrays[name][1:], arrays[name].astype(np.float64), np.array({}, dtype=object)):
+        np.savez(path, **arrays | {name: bad})
+        with pytest.raises(ValueError, match="not a trace file or is damaged"):
+            Trace.load(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"words": [{"text": 7, "kind": "answer"}] * 2},
+        {"words": [{"text": "a", "kind": "answer", "logprob": "-1"}] * 2},
+        {"words": [{"text": "a", "kind": "answer", "size": 3}] * 2},
+        {"words": []},
+        {"words": "ab"},
+        {"logprob": "nan"},
+        {"scores": {"a": None}},
+        {"attention_layer": -1},
+        {"baseline": {"words": 3}},
+    ],
+)
+def test_words_and_probabilities_that_do_not_fit_are_refused_when_a_file_is_read(tmp_path, header):
+    path = full().save(tmp_path / "a.npz")
+    rewrite(path, **header)
+    with pytest.raises(ValueError, match="not a trace file or is damaged"):
+        Trace.load(path)
+
+
+def test_pictures_that_change_little_take_little_room(tmp_path):
+    rng = np.random.default_rng(1)
+    still = np.tile(rng.integers(0, 256, (1, 128, 128, 3)).astype(np.uint8), (2, 1, 1, 1))
+    trace = small(frames=still)
+    assert trace.save(tmp_path / "a.npz").stat().st_size < 0.6 * still.nbytes
+    np.testing.assert_array_equal(Trace.load(tmp_path / "a.npz").frames, still)
 
 
 def test_a_file_opens_without_torch(tmp_path):
@@ -244,7 +390,7 @@ def test_missing_files_and_folders_are_one_sentence(tmp_path):
 
 def test_pickles_are_never_opened(tmp_path):
     path = tmp_path / "a.npz"
-    np.savez(path, header=np.array([{"format": 1}], dtype=object))
+    np.savez(path, header=np.array([{"format": 2}], dtype=object))
     with pytest.raises(ValueError, match="not a trace file"):
         Trace.load(path)
 

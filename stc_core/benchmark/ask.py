@@ -33,8 +33,9 @@ def ask(
 
     Yields one record a method, plain values only:
 
-    case, kind, frames, method
-        ``frames`` as asked for; ``method`` is its ``repr``, "none" for the uncompressed model.
+    case, clip, kind, frames, question, expected, method
+        ``frames`` as asked for; ``expected`` is the right answer; ``method`` is its ``repr``,
+        "none" for the uncompressed model.
     answer, right
         What was said, greedily decoded, and whether that is right.
     log_answer, log_right
@@ -76,8 +77,11 @@ def ask(
             tokens, per_layer = _tokens(vlm, prompt, trace)
             yield {
                 "case": case.id,
+                "clip": case.clip,
                 "kind": case.kind,
                 "frames": case.asked_frames,
+                "question": case.question,
+                "expected": case.answer,
                 "method": name_of(method),
                 "answer": said,
                 "right": case.is_right(said),

@@ -22,6 +22,8 @@ class Case:
     ----------
     id : str
         No two cases of a source share it.
+    clip : str
+        Seed of a clip of the world of shapes, or path of a video in its folder, as it was given.
     kind : str
         Group of questions it is reported with; "" for none.
     asked_frames : int
@@ -38,6 +40,7 @@ class Case:
     """
 
     id: str
+    clip: str
     kind: str
     asked_frames: int
     frames: np.ndarray
@@ -108,6 +111,7 @@ class Shapes:
         for clip, question in pairs:
             yield Case(
                 id=str(clip.seed),
+                clip=str(clip.seed),
                 kind=question.kind,
                 asked_frames=frames,
                 frames=clip.frames,

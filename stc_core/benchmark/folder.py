@@ -31,6 +31,7 @@ class _Line:
 
     id: str
     kind: str
+    video: str
     path: Path
     question: str
     answer: str
@@ -124,6 +125,7 @@ class Folder:
                     evidence = cells_of(line.boxes, video, rows, cols)
                 yield Case(
                     id=line.id,
+                    clip=line.video,
                     kind=line.kind,
                     asked_frames=frames,
                     frames=video.frames,
@@ -160,7 +162,8 @@ class Folder:
         question, answer = record["question"].strip(), record["answer"].strip()
         question, answer, right = _with_options(question, answer, record.get("options"))
         boxes = _boxes(record.get("evidence"))
-        return _Line(str(name), record.get("kind", ""), path, question, answer, right, boxes)
+        kind, video = record.get("kind", ""), record["video"]
+        return _Line(str(name), kind, video, path, question, answer, right, boxes)
 
 
 def _no_constant(name: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -44,7 +44,8 @@ class Row:
         None: the stock model, uncompressed.
     frames, questions : int
     parts : tuple of str
-        Where it is reported: "main", "ablation AS", "sweep tau", "frames".
+        Where it is reported: "main", "own" (settings of the model's own), "ablation AS",
+        "own ablation AS", "sweep tau", "frames".
     """
 
     method: Method | None
@@ -109,6 +110,7 @@ def grid(
     methods: Iterable[str] | None = None,
     parts: Iterable[str] = PARTS,
     even: bool = False,
+    settings: Mapping[str, float] | None = None,
 ) -> list[Row]:
     """All rows, none twice: first the uncompressed model, then the methods of ``METHODS``.
 
@@ -129,6 +131,9 @@ def grid(
         Of "main", "ablation", "sweep", "frames".
     even
         All rows take as many questions.
+    settings
+        Options of STC that suit the model (``VLM.settings``): main rows and ablations with them
+        are added to those with the paper's.
     """
     names = list(METHODS) if methods is None else list(methods)
     for name in names:
@@ -155,11 +160,19 @@ def grid(
                 if METHODS[name] is STC:  # "w/o M" of the paper's table
                     alone = STC(retention=retention, keep_inside=1.0)
                     rows.append(Row(alone, frames, count, ("main",)))
+                    if settings:
+                        own = STC(retention=retention, **settings)
+                        rows.append(Row(own, frames, count, ("main", "own")))
     if "stc" in names:
         stc = STC(retention=close)
         if "ablation" in parts:
             for name, switches in ABLATIONS.items():
                 rows.append(Row(replace(stc, **switches), frames, half, (f"ablation {name}",)))
+                if settings:
+                    # without similarity tau is never asked for: that row is there already
+                    asked = {o: v for o, v in settings.items() if o != "tau" or "S" in name}
+                    own = replace(stc, **asked, **switches)
+                    rows.append(Row(own, frames, half, (f"own ablation {name}",)))
         if "sweep" in parts:
             for layer in sorted({round_half_up(k * depth / 28) for k in LAYERS}):
                 if layer <= depth - 2:

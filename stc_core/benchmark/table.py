@@ -162,22 +162,29 @@ def _kinds(summary: Summary) -> str:
     return markdown(["retention", "method", *kinds], lines)
 
 
-def ablation_rows(summary: Summary) -> dict[str, Summary]:
-    """Name of the modules that are on -> row, in the paper's order."""
+def ablation_rows(summary: Summary, own: bool = False) -> dict[str, Summary]:
+    """Name of the modules that are on -> row, in the paper's order.
+
+    own : with the settings that suit the model, instead of the paper's.
+    """
+    begin = "own ablation " if own else "ablation "
     found = {
-        part.removeprefix("ablation "): row
+        part.removeprefix(begin): row
         for row in summary["rows"]
         for part in row["parts"]
-        if part.startswith("ablation ")
+        if part.startswith(begin)
     }
     return {name: found[name] for name in PAPER_MODULES if name in found}
 
 
 def ablation_table(summary: Summary) -> str:
-    """The seven rows, beside what the paper reports."""
-    rows = ablation_rows(summary)
+    """The seven rows, beside what the paper reports and what the model's own settings give."""
+    rows, own = ablation_rows(summary), ablation_rows(summary, own=True)
     head = ["modules", "questions", "accuracy, %", "% of full", "paper, % of full"]
     head += ["evidence cells, %", "any evidence, %"]
+    if own:
+        settings = own["ASC"]["options"]
+        head += [f"% of full with {settings}"]
     lines = [
         [
             " + ".join(PARTS_OF[letter] for letter in name),
@@ -187,6 +194,11 @@ def ablation_table(summary: Summary) -> str:
             f"{PAPER_MODULES[name]}",
             _evidence(row, "cells"),
             _evidence(row, "any"),
+            *(
+                [percent(own[name]["of_full"]) + interval(own[name]["of_full_interval95"])]
+                if name in own
+                else []
+            ),
         ]
         for name, row in rows.items()
     ]

@@ -7,6 +7,7 @@ tensors, never a model, so every method can be tried on features from anywhere.
 from .base import Decision, Method
 from .chance import Random
 from .downsample import Downsample
+from .edited import Edited
 from .evs import EVS
 from .fastv import FastV
 from .fastvid import FastVID
@@ -33,4 +34,10 @@ METHODS: dict[str, type[Method]] = {
     "downsample": Downsample,
 }
 
-__all__ = ["METHODS", "Decision", "Method", *(method.__name__ for method in METHODS.values())]
+__all__ = [
+    "METHODS",
+    "Decision",
+    "Edited",
+    "Method",
+    *(method.__name__ for method in METHODS.values()),
+]

@@ -125,8 +125,9 @@ class Decision:
         Index of the survivor that carries token i; itself for a survivor; -1 for a dropped token.
     fate : (N,) uint8
         ``Fate`` of each token.
-    notes : dict of str to (N,) float tensors
-        Numbers worth recording: ``similarity`` or ``relevance``; nan where not defined.
+    notes : dict of str to (N,) tensors
+        Numbers worth recording, by the name of a trace's field: floats such as ``similarity`` and
+        ``relevance``, nan where not defined; integers such as ``order``, -1 where not defined.
     weight : (N,) float, optional
         Weight of token i, above 0, in the mean that its survivor becomes; ``apply`` scales the
         weights into one survivor to a sum of 1. Not read where the token is dropped. Default: the
@@ -256,6 +257,16 @@ class Method:
         says so.
         """
         return self.asked(grid)
+
+    def remarks(self, grid: TokenGrid, entered: int) -> tuple[str, ...]:
+        """Sentences for a trace of which ``entered`` tokens entered the LLM."""
+        asked = self.asked(grid)
+        if asked == entered:
+            return ()
+        return (
+            f"{type(self).__name__} cannot meet every budget: retention {self.retention:g} asks "
+            f"for {asked} of {grid.size} video tokens, {entered} entered the LLM.",
+        )
 
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         """Decide before the LLM: tokens (N, d), contribution (N,) -> ``Decision`` on N."""

@@ -132,10 +132,11 @@ class STC(Method):
             capacity = capacity if self.similarity else 0
             contribution = self._uninformed(contribution)
         tau = self.tau if self.similarity else math.inf
-        pool, similarity = retention_pool(tokens, contribution, capacity, tau)
+        pool, *reached = retention_pool(tokens, contribution, capacity, tau)
+        notes = dict(zip(("similarity", "nearest", "order"), reached, strict=True))
         if not self.clusters:
-            pool = _filled(pool, similarity, contribution, budget)
-            return Decision.keeping(pool, len(tokens), similarity=similarity)
+            pool = _filled(pool, notes["similarity"], contribution, budget)
+            return Decision.keeping(pool, len(tokens), **notes)
         kinds = {"dtype": torch.uint8, "device": tokens.device}
         fate = torch.full((len(tokens),), int(Fate.DROPPED), **kinds)
         target = torch.full((len(tokens),), -1, dtype=torch.int64, device=tokens.device)
@@ -146,7 +147,7 @@ class STC(Method):
             fate[recycled] = int(Fate.MERGED)
             fate[recycled[centers]] = int(Fate.CENTER)
             target[recycled] = recycled[nearest]
-        return Decision.of(fate, target, similarity=similarity)
+        return Decision.of(fate, target, **notes)
 
     def _uninformed(self, contribution: Tensor) -> Tensor:
         """(N,) numbers that fall along the walk of those who know no contribution."""
@@ -158,15 +159,10 @@ class STC(Method):
         return -places
 
     def inside_layer(self, depth: int) -> int | None:
-        """K. ``InputError`` where the model has no layer after it.
-
-        Paper, section 4: K = 18 of 28 layers, layers 0..K at full length.
-        """
+        """K. ``InputError`` where the model has no layer after it."""
         if self.keep_inside == 1:
             return None
-        layer = round_half_up(18 / 28 * depth) if self.layer is None else self.layer
-        layer = min(layer, depth - 2) if self.layer is None else layer
-        return check_layer(layer, depth)
+        return check_layer(paper_layer(depth) if self.layer is None else self.layer, depth)
 
     def inside_budget(self, entered: int) -> int:
         if self.keep_inside == 1:
@@ -182,6 +178,11 @@ class STC(Method):
         )
         fate[survivors] = int(Fate.KEPT)
         return Decision.of(fate, most_alike(visual, survivors), relevance=relevance)
+
+
+def paper_layer(depth: int) -> int:
+    """K of a model of this depth: 18 of 28 layers, layers 0..K at full length (section 4)."""
+    return max(0, min(round_half_up(18 / 28 * depth), depth - 2))
 
 
 def _filled(pool: Tensor, similarity: Tensor, contribution: Tensor, budget: int) -> Tensor:

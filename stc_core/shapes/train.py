@@ -111,6 +111,26 @@ RECIPE = Recipe(
             events=1.0,
             hard_first=True,
         ),  # fmt: skip
+        Stage(
+            "language",
+            1150,
+            20,
+            (8, 16, 8, 32, 8, 16),
+            (1e-3, 4e-4),
+            EVENTS,
+            events=1.0,
+            hard_first=True,
+        ),  # fmt: skip
+        Stage(
+            "language",
+            200,
+            20,
+            (8, 16, 32, 8, 16),
+            (4e-4, 1e-5),
+            EVENTS,
+            events=1.0,
+            hard_first=True,
+        ),  # fmt: skip
     ),
 )
 # A GPU wants larger batches and has the memory for them.

@@ -16,10 +16,13 @@ def answer(case, method="none", right=True, kind="color", frames=8, cells=4, end
     evidence = {"cells": cells, "door": end, "door_carried": cells, "end": end}
     return {
         "case": case,
+        "clip": case,
         "kind": kind,
         "frames": frames,
+        "question": "what color is the star?",
+        "expected": "red",
         "method": method,
-        "answer": "red",
+        "answer": "red" if right else "blue",
         "right": right,
         "log_answer": -0.1,
         "log_right": -0.1 if right else -2.0,

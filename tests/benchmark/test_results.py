@@ -20,7 +20,11 @@ PICTURES = {f"{n}.{e}" for n in ("retention", "ablation", "recall") for e in ("s
 @pytest.fixture(scope="module")
 def summary():
     """Every row of a full grid, better the more is kept, 39 questions of three kinds."""
-    rows = grid(8, 32, questions=39, even=True)
+    return made(grid(8, 32, questions=39, even=True))
+
+
+def made(rows):
+    """The summary of made-up answers to these rows."""
     rng, lines = np.random.default_rng(0), []
     for row in rows:
         kept = 1.0 if row.method is None else row.method.retention
@@ -113,6 +117,19 @@ def test_claims_name_who_is_ahead(summary, tmp_path):
     assert "ahead of it, in points: EVS by 5.0" in text
     assert f"ahead beyond doubt of {len(METHODS) - 2} of {len(METHODS) - 1}" in text
     assert "no other method is ahead of it" in text  # at 1 %
+
+
+def test_settings_of_the_models_own_are_shown_beside_the_papers(tmp_path):
+    rows = grid(8, 32, questions=39, even=True, settings={"tau": 0.9})
+    summary = made(rows)
+    (tmp_path / "r.md").write_text("<!-- benchmark --><!-- /benchmark -->")
+    write_readme(tmp_path / "r.md", summary, tmp_path)
+    text = (tmp_path / "r.md").read_text()
+    assert text.count("With tau=0.9, chosen for this model on development clips, it keeps") == 2
+    assert "| STC (tau=0.9) |" in text and "% of full with tau=0.9 |" in text
+    assert "With the model's own settings: " in text
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("| attention")}
+    assert len(widths) == 1
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,21 @@ def test_the_parts_hold_the_papers_rows_and_the_sweeps():
     assert {row.frames for row in rows if "frames" in row.parts} == {16, 32, 64}
 
 
+def test_settings_of_the_models_own_add_main_rows_and_ablations():
+    plain, both = grid(8, 32), grid(8, 32, settings={"tau": 0.9, "cluster_ratio": 0.15})
+    assert {row.key for row in plain} <= {row.key for row in both}
+    mine = [row for row in both if "own" in row.parts]
+    assert [row.method for row in mine] == [
+        STC(retention=r, tau=0.9, cluster_ratio=0.15) for r in RETENTIONS
+    ]
+    assert {row.questions for row in mine} == {QUESTIONS} and not any(
+        "own" in part for row in plain for part in row.parts
+    )
+    ablated = {p: row.method for row in both for p in row.parts if p.startswith("own ablation")}
+    assert len(ablated) == len(ABLATIONS)
+    assert ablated["own ablation AS"].tau == 0.9 and ablated["own ablation AC"].tau == STC().tau
+
+
 def test_the_papers_rows_have_enough_questions_for_their_interval():
     low, high = wilson(QUESTIONS // 2, QUESTIONS)
     assert (high - low) / 2 < 0.025

@@ -91,6 +91,8 @@ def test_records_say_what_a_fresh_run_and_its_trace_say(tiny):
             said = vlm.processor.decode(ids[0, inputs["input_ids"].shape[1] :])
             assert record["answer"] == said.replace("<|im_end|>", "").strip()
             assert record["right"] == (record["answer"] == case.answer)
+            asked = case.clip, case.question, case.answer, 4
+            assert tuple(map(record.get, ("clip", "question", "expected", "frames"))) == asked
 
 
 def test_the_probability_of_the_right_answer_is_that_of_a_plain_forward_pass(tiny):
@@ -259,6 +261,10 @@ def test_a_folder_of_videos_with_one_that_is_broken(checkpoint, tmp_path):
     assert summary["rows"][0]["evidence"]["questions"] == 1
     assert list(summary["rows"][0]["kinds"]) == ["color"]
     assert np.isfinite(summary["rows"][1]["log_right"])
+    for line in lines(output)[1:]:
+        assert (line["clip"], line["question"], line["expected"]) == (
+            "a.mp4", "what color is the star?", "Red",
+        )  # fmt: skip
     file.write_text(file.read_text() + "\n")  # another file, another configuration
     done = command(*options)
     assert done.exit_code == 2 and "questions_sha256" in done.stderr

@@ -85,10 +85,47 @@ def test_outside_equals_the_reference_on_adversarial_tokens(case, tau, ratio, bu
 @pytest.mark.parametrize("block", [1, 3, 256])
 def test_pool_equals_the_reference_whatever_the_block(seed, block):
     tokens, contribution = random_case(seed, n=40)
-    pool, similarity = retention_pool(tokens, contribution, 12, 0.8, block=block)
-    expected, expected_similarity = references.pool(tokens.tolist(), contribution.tolist(), 12, 0.8)
-    assert pool.tolist() == expected
-    np.testing.assert_allclose(similarity.numpy(), expected_similarity, atol=1e-12)
+    walk = retention_pool(tokens, contribution, 12, 0.8, block=block)
+    expected, similarity = references.pool(tokens.tolist(), contribution.tolist(), 12, 0.8)
+    assert walk.pool.tolist() == expected
+    np.testing.assert_allclose(walk.similarity.numpy(), similarity, atol=1e-12)
+    assert walk.order.dtype == walk.nearest.dtype == torch.int64
+    turns = sorted(range(40), key=lambda i: (-contribution[i], i))
+    reached = [i for i in turns if not math.isnan(similarity[i])]
+    assert walk.order.tolist() == [reached.index(i) if i in reached else -1 for i in range(40)]
+    for i in range(40):
+        before = [p for p in expected if i in reached and reached.index(p) < reached.index(i)]
+        alike = {p: references.cosine(tokens[i].tolist(), tokens[p].tolist()) for p in before}
+        assert walk.nearest[i] == max(alike, key=alike.get, default=-1)
+
+
+@pytest.mark.parametrize("case", ADVERSARIAL)
+@pytest.mark.parametrize("capacity", [0, 1, 3, 100])
+@pytest.mark.parametrize("tau", [-1.0, 0.7, math.inf])
+def test_similarity_is_the_cosine_to_the_nearest_pool_token(case, capacity, tau):
+    """Also where many are equally near: which of them is named is open, that it is one is not."""
+    tokens, contribution = ADVERSARIAL[case]
+    walk = retention_pool(tokens, contribution, capacity, tau)
+    reached = (walk.order >= 0).nonzero().flatten()
+    assert torch.equal(walk.order[reached].sort().values, torch.arange(len(reached)))
+    assert torch.equal(walk.similarity.isnan(), walk.order < 0)
+    for i in range(len(tokens)):
+        near = int(walk.nearest[i])
+        assert (near < 0) == (int(walk.order[i]) < 1)
+        if near >= 0:
+            assert near in walk.pool and walk.order[near] < walk.order[i]
+            cosine = references.cosine(tokens[i].double().tolist(), tokens[near].double().tolist())
+            assert walk.similarity[i] == pytest.approx(cosine, abs=1e-12)
+
+
+@pytest.mark.parametrize("clusters", [True, False])
+def test_a_decision_notes_the_walk(clusters):
+    tokens, contribution = random_case(2, n=30)
+    grid = TokenGrid(1, 5, 6)
+    notes = STC(retention=0.3, clusters=clusters).outside(tokens, contribution, grid).notes
+    walk = retention_pool(tokens, contribution, 6 if clusters else 9, 0.7)
+    for name in ("similarity", "nearest", "order"):
+        torch.testing.assert_close(notes[name], getattr(walk, name), equal_nan=True)
 
 
 @pytest.mark.parametrize("seed", range(10))
