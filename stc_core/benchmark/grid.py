@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import InputError
 from ..methods import METHODS, STC, Method
 from ..methods.base import round_half_up
+from ..methods.fastv import FastV
 from ..methods.stc import ABLATIONS
 
 RETENTIONS = (0.10, 0.05, 0.02, 0.01)
@@ -23,6 +24,10 @@ QUICK_QUESTIONS = 26
 MANY = 1 << 30  # all there are
 QUICK_RETENTIONS = (0.10, 0.02)
 QUICK_FRAMES = 8
+
+# FastV's K counts layers: of 28 the paper lets all tokens through three. A shallow decoder spends
+# far more that way, so FastV is also tried with that share of the depth.
+FULL_SHARE = 3 / 28
 
 # What is varied, one at a time. K is in layers of the paper's 28.
 LAYERS = (2, 7, 14, 18, 21)
@@ -151,12 +156,16 @@ def grid(
     if even:
         quarter = half = questions
     close = min(retentions, key=lambda r: abs(r - CLOSE))
+    early = max(0, round_half_up(FULL_SHARE * depth) - 1)
     rows: list[Row] = []
     if "main" in parts:
         for retention in retentions:
             for name in names:
                 count = questions if name in PAPER else quarter
                 rows.append(Row(METHODS[name](retention=retention), frames, count, ("main",)))
+                if METHODS[name] is FastV:
+                    row = Row(FastV(retention=retention, layer=early), frames, count, ("main",))
+                    rows.append(row)
                 if METHODS[name] is STC:  # "w/o M" of the paper's table
                     alone = STC(retention=retention, keep_inside=1.0)
                     rows.append(Row(alone, frames, count, ("main",)))

@@ -45,6 +45,12 @@ def test_the_parts_hold_the_papers_rows_and_the_sweeps():
     assert {row.frames for row in rows if "frames" in row.parts} == {16, 32, 64}
 
 
+def test_fastv_is_also_tried_at_the_papers_share_of_the_depth():
+    for depth, layers in ((28, {2}), (8, {0, 2}), (56, {2, 5}), (4, {0, 2})):
+        main = [row.method for row in grid(depth, 32, parts=["main"]) if row.method]
+        assert {m.layer for m in main if type(m) is METHODS["fastv"]} == layers
+
+
 def test_settings_of_the_models_own_add_main_rows_and_ablations():
     plain, both = grid(8, 32), grid(8, 32, settings={"tau": 0.9, "cluster_ratio": 0.15})
     assert {row.key for row in plain} <= {row.key for row in both}
