@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -40,42 +39,29 @@ def private_folder() -> Path:
     return folder
 
 
-def draw_ahead(folder: Path) -> subprocess.Popen | None:
-    """Draw the trace that the page opens on, in a process of its own: Gradio's import takes 3 s."""
-    first = sorted((HERE / "assets" / "traces").glob("*.npz"))[:1]
-    if not first:
-        return None
-    command = [sys.executable, "-m", "viz.shelf", str(folder), str(first[0])]
-    return subprocess.Popen(command, cwd=HERE)
-
-
 def main(argv: list[str] | None = None) -> None:
     args = arguments(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     folder = private_folder() / "shelf"
-    drawing = draw_ahead(folder)
 
     def load():
         from stc_core import load
 
         return load(args.model, device=args.device)
 
-    def answer(vlm, video, question, numbers, progress, **options):
-        from stc_core import STC, answer
+    def answer(vlm, video, question, method, progress, **options):
+        from stc_core import answer
+        from viz.rerun import make_method
 
-        return answer(
-            vlm, video, question, method=STC(**numbers), progress=progress, **options
-        )
+        return answer(vlm, video, question, make_method(method), progress=progress, **options)
 
     from viz.look import stylesheet, theme
     from viz.page import build
     from viz.runs import Runner
     from viz.shelf import Shelf
 
-    runner, shelf, assets = Runner(load, answer), Shelf(folder, drawing), HERE / "assets"
-    demo = build(
-        runner, shelf, assets / "clips", assets / "traces", teaching=args.model is None
-    )
+    runner, shelf, assets = Runner(load, answer), Shelf(folder), HERE / "assets"
+    demo = build(runner, shelf, assets, teaching=args.model is None)
     demo.queue(max_size=32)
     try:
         demo.launch(

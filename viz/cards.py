@@ -54,7 +54,7 @@ def progress(stage: str, fraction: float, elapsed: float) -> str:
 
 
 def answers(trace: Trace, about: Known | None = None) -> str:
-    """Question, both answers, where the evidence went, and the table of costs.
+    """Question, both answers and where the evidence went.
 
     Parameters
     ----------
@@ -62,22 +62,31 @@ def answers(trace: Trace, about: Known | None = None) -> str:
         The right answer and its evidence, where the world that made the clip knows them.
     """
     expected = about.answer if about else None
-    whole, small = trace.baseline.get("costs") or {}, trace.costs
     first = trace.baseline.get("answer")
     cards = _card("Uncompressed", "all video tokens", first, "plain", expected)
     n, left = trace.grid.size, trace.alive()[-1]
     share = f"{percent(left, n)} of them at the end"
     cards += _card("Compressed", share, trace.answer, "accent", expected)
-    rows = "".join(_row(*row) for row in _costs(whole, small))
     return (
         f'<section class="answers"><p class="question"><span>Question</span> '
         f"{escape(trace.question) or DASH}</p>"
         f'<div class="pair">{cards}</div>{_verdict(first, trace.answer, expected)}'
-        f"{_evidence(trace, about)}"
+        f"{_evidence(trace, about)}</section>"
+    )
+
+
+def costs(trace: Trace) -> str:
+    """What both runs cost, the saving of the LLM's work in the heading, the table folded away."""
+    whole, small = trace.baseline.get("costs") or {}, trace.costs
+    rows = "".join(_row(*row) for row in _costs(whole, small))
+    work = saved(_number(whole.get("paper_flops")), _number(small.get("paper_flops")))
+    lead = f": FLOPs of the LLM {escape(work)}" if work != DASH else ""
+    return (
+        f'<details class="bill"><summary>Costs{lead}</summary>'
         f'<div class="scroll"><table class="costs"><thead><tr><th scope="col">Cost</th>'
         f'<th scope="col">Uncompressed</th><th scope="col">Compressed</th>'
         f'<th scope="col">Saved</th></tr></thead><tbody>{rows}</tbody></table></div>'
-        f"{_stages(whole, small)}</section>"
+        f"{_stages(whole, small)}</details>"
     )
 
 

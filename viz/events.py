@@ -14,93 +14,119 @@ import gradio as gr
 from stc_core import InputError, Trace
 
 from . import cards
-from .examples import Example, Known, asked, known_questions
+from .examples import Example, Known, asked
 from .job import job_of
 from .parts import ORDER, Controls, Views
+from .rerun import Origin, recall, remember
 from .runs import Runner, Step, Stopped, failure, sentence
+from .share import wanted
 from .shelf import Shelf
+
+WORKSPACE = 1  # its place among what ``show`` returns
 
 
 def wire(
     demo: gr.Blocks, runner: Runner, shelf: Shelf, examples: list[Example], saved: list[Path],
-    origins: dict[str, Path], controls: Controls, views: Views,
+    origins: dict[str, tuple[Path, dict | None]], known: dict[tuple[str, str], Known],
+    controls: Controls, views: Views,
 ) -> None:  # fmt: skip
     """Connect the page's parts.
 
-    ``saved`` are the traces of the project, the first opens; ``origins`` name the clip of each.
+    ``saved`` are the traces of the project, the first opens; ``origins`` name the clip and the
+    method of each, ``known`` is what is known of questions about the examples.
     """
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    known = known_questions(examples)
-    keep = [gr.skip() for _ in views.first], [gr.skip() for _ in views.later]
+    keep = [gr.skip() for _ in views.all]
     idle = [gr.update(interactive=True), gr.update(interactive=False)]
     busy = [gr.update(interactive=False), gr.update(interactive=True)]
 
-    def show(trace: Trace, about: Known | None = None) -> Iterator[tuple[list, list]]:
-        """The pictures first, what can be downloaded a moment later."""
-        home = shelf.put(trace)
-        first = [
-            cards.answers(trace, about), cards.run_line(trace), cards.notes(trace),
-            gr.update(value=str(home), interactive=True),
+    def show(trace: Trace, origin: Origin | None = None, source: Path | None = None) -> list:
+        """Values of ``views.all``; the figures fold up, since they show another trace."""
+        home = shelf.put(trace, source)
+        about = clip = None
+        if origin is not None:
+            remember(home, origin)
+            about, clip = known.get(asked(origin.video, origin.question)), Path(origin.video)
+        return [
+            cards.answers(trace, about), shelf.addresses(trace, home, about, clip),
+            cards.costs(trace), cards.notes(trace), cards.run_line(trace),
+            gr.update(value=str(home), interactive=True), gr.update(open=False),
         ]  # fmt: skip
+
+    def draw(shown: dict | None) -> Iterator[list]:
+        """The figures of the trace that the workspace shows; what can be downloaded comes after."""
+        home = shelf.find((shown or {}).get("key"))
+        if home is None:
+            yield [gr.skip() for _ in views.figures.all]
+            return
+        trace = Trace.load(home)
+        pictures = []
         for name in ORDER:
             path, words = shelf.shown(trace, home, name)
-            first.append(gr.update(value=path, alt_text=words))
-        yield first, [gr.update(interactive=False) for _ in views.later]
-        files = itertools.chain.from_iterable(
-            shelf.downloads(trace, home, name) for name in ORDER
-        )
-        yield keep[0], [gr.update(value=path, interactive=True) for path in files]
+            pictures.append(gr.update(value=path, alt_text=words))
+        yield [*pictures, *(gr.update(interactive=False) for _ in range(2 * len(ORDER)))]
+        files = itertools.chain.from_iterable(shelf.downloads(trace, home, name) for name in ORDER)
+        yield [
+            *(gr.skip() for _ in ORDER),
+            *(gr.update(value=path, interactive=True) for path in files),
+        ]
 
-    def load(path: Path) -> tuple[Trace, Known | None]:
-        trace, clip = Trace.load(path), origins.get(path.name) if path in saved else None
-        return trace, known.get(asked(clip, trace.question)) if clip else None
+    def load(path: Path) -> list:
+        """Values of ``views.all`` for a trace file: a saved one, one of the shelf, an upload."""
+        trace = Trace.load(path)
+        clip, spec = origins.get(path.name, (None, None)) if path in saved else (None, None)
+        if clip is not None:
+            origin = Origin(str(clip), trace.question, trace.grid.frames, spec)
+        else:
+            origin = recall(shelf.folder, path.parent.name)
+        return show(trace, origin, path)
 
-    def opened(path: Path) -> Iterator[list]:
-        words = cards.status(f"Shows the trace {path.name}.", "done")
+    def opened(path: Path) -> list:
         try:
-            for first, later in show(*load(path)):
-                yield [words, *first, *later]
+            return [cards.status(f"Shows the trace {path.name}.", "done"), *load(path)]
         except Exception as error:
-            yield [cards.status(str(failure(error)), "error"), *keep[0], *keep[1]]
+            return [cards.status(str(failure(error)), "error"), *keep]
 
-    def open_saved(name: str) -> Iterator[list]:
+    def open_saved(name: str) -> list:
         chosen = next((path for path in saved if path.name == name), None)
-        if chosen is not None:
-            yield from opened(chosen)
+        return opened(chosen) if chosen is not None else [gr.skip(), *keep]
 
-    def open_upload(path: str | None) -> Iterator[list]:
-        if path:
-            yield from opened(Path(path))
+    def open_upload(path: str | None) -> list:
+        return opened(Path(path)) if path else [gr.skip(), *keep]
 
-    def start() -> Iterator[list]:
-        if saved:
-            for first, later in show(*load(saved[0])):
-                yield [*first, *later]
+    def start(request: gr.Request) -> Iterator[list]:
+        asked_for = wanted(request.query_params, shelf, saved)
+        if asked_for.path is not None:
+            note = cards.status(asked_for.note, "error") if asked_for.note else gr.skip()
+            first = load(asked_for.path)
+            if not asked_for.asked:
+                first[WORKSPACE]["other"] = True
+            yield [note, *first]
         runner.start()  # not before: importing torch would hold up the first picture
 
     def run(request: gr.Request, video, question, *numbers) -> Iterator[list]:
         try:
             job = job_of(video, question, *numbers)
         except InputError as error:
-            yield [cards.status(sentence(error), "error"), *idle, *keep[0], *keep[1]]
+            yield [cards.status(sentence(error), "error"), *idle, *keep]
             return
         elapsed = 0.0
         try:
             for news in runner.run(request.session_hash or "", **job):
                 if isinstance(news, Step):
                     words = cards.progress(news.stage, news.fraction, news.elapsed)
-                    yield [words, *busy, *keep[0], *keep[1]]
+                    yield [words, *busy, *keep]
                     elapsed = news.elapsed
                     continue
-                yield [cards.progress("drawing", 1.0, elapsed), *busy, *keep[0], *keep[1]]
+                yield [cards.progress("drawing", 1.0, elapsed), *busy, *keep]
                 words = cards.status(f"Answered in {elapsed:.1f} s.", "done")
-                for first, later in show(news.trace, known.get(asked(video, question))):
-                    yield [words, *idle, *first, *later]
+                origin = Origin(job["video"], job["question"], job["frames"], job["method"])
+                yield [words, *idle, *show(news.trace, origin)]
         except Stopped:
             words = cards.status("Cancelled; nothing was changed.", "quiet")
-            yield [words, *idle, *keep[0], *keep[1]]
+            yield [words, *idle, *keep]
         except Exception as error:
-            yield [cards.status(str(failure(error)), "error"), *idle, *keep[0], *keep[1]]
+            yield [cards.status(str(failure(error)), "error"), *idle, *keep]
 
     def cancel(request: gr.Request) -> None:
         runner.stop(request.session_hash or "")
@@ -116,7 +142,8 @@ def wire(
             gr.Dataset(samples=questions, visible=True),
         ]  # fmt: skip
 
-    demo.load(start, None, [*views.first, *views.later], concurrency_id="pictures", **quiet)
+    shown = [controls.status, *views.all]
+    demo.load(start, None, shown, concurrency_id="pictures", **quiet)
     buttons = [controls.run, controls.cancel]
     pressed = controls.run.click(
         lambda: [cards.status("Waiting for the model …", "busy", 0.0), *busy], None,
@@ -124,17 +151,19 @@ def wire(
     )  # fmt: skip
     running = pressed.then(
         run, [controls.video, controls.question, *controls.settings],
-        [controls.status, *buttons, *views.first, *views.later],
+        [controls.status, *buttons, *views.all],
         concurrency_id="model", concurrency_limit=1, **quiet,
     )  # fmt: skip
     # ``cancels`` takes a waiting run out of the queue. The words come in a second step, behind
     # whatever a running one still had on its way to the browser.
     stopping = controls.cancel.click(cancel, None, None, cancels=[running], queue=False, **quiet)
     stopping.then(cancelled, None, [controls.status, *buttons], queue=False, **quiet)
-    shown = [controls.status, *views.first, *views.later]
     if controls.saved is not None:
         controls.saved.input(open_saved, controls.saved, shown, concurrency_id="pictures", **quiet)
     controls.upload.upload(open_upload, controls.upload, shown, concurrency_id="pictures", **quiet)
+    views.figures.fold.expand(
+        draw, views.workspace, views.figures.all, concurrency_id="pictures", **quiet
+    )
     if controls.clips is not None:
         controls.clips.select(
             choose, None, [controls.video, controls.question, controls.suggestions], **quiet

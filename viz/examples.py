@@ -68,31 +68,41 @@ def read_examples(folder: Path) -> list[Example]:
     return examples
 
 
-def read_origins(folder: Path, clips: Path) -> dict[str, Path]:
-    """{name of a saved trace: the clip it was made of}, as far as ``traces.json`` knows it."""
+def read_origins(folder: Path, clips: Path) -> dict[str, tuple[Path, dict | None]]:
+    """{name of a saved trace: (its clip, its method as plain data or None)}, from ``traces.json``.
+
+    The plain data are a *spec* of ``viz.rerun``.
+    """
     index = folder / "traces.json"
     if not index.is_file():
         return {}
-    return {name: clips / clip for name, clip in json.loads(index.read_text("utf-8")).items()}
+    found = {}
+    for name, entry in json.loads(index.read_text("utf-8")).items():
+        made = {"clip": entry} if isinstance(entry, str) else entry
+        found[name] = clips / made["clip"], made.get("spec")
+    return found
 
 
-def opening(examples: list[Example], saved: list[Path]) -> Example | None:
-    """The example to begin with: the one whose trace the page opens on, else the first."""
+def opening(examples: list[Example], saved: list[Path]) -> tuple[Example | None, str]:
+    """What to begin with: the clip and the question of the first saved trace.
+
+    Where its clip is not known the first example, where there is none nothing.
+    """
     if not examples:
-        return None
-    question = Trace.load(saved[0]).question if saved else ""
-    for example in examples:
-        if any(known.text == question for known in example.known):
-            return example
-    return examples[0]
+        return None, ""
+    if saved:
+        origins = read_origins(saved[0].parent, examples[0].clip.parent)
+        clip, _ = origins.get(saved[0].name, (None, None))
+        for example in examples:
+            if example.clip == clip:
+                return example, Trace.load(saved[0]).question
+    return examples[0], examples[0].questions[0].text
 
 
 def known_questions(examples: list[Example]) -> dict[tuple[str, str], Known]:
     """{``asked(clip, question)``: what is known} for all of them."""
     return {
-        asked(example.clip, known.text): known
-        for example in examples
-        for known in example.known
+        asked(example.clip, known.text): known for example in examples for known in example.known
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from stc_core.errors import InputError
 
+from .rerun import method_spec
+
 LONGEST = 2000  # characters of a question: far more than any; 10,000 words are a mistake
 MOST_FRAMES = 128
 
@@ -32,13 +34,13 @@ def job_of(
     _within(lam, "lambda", 0, 1)
     if layer is not None and layer < 0:
         raise InputError(f"layer K must be 0 or more, not {layer}; empty is the paper's choice")
-    numbers = {
-        "retention": retention, "tau": tau, "cluster_ratio": clusters,
-        "layer": layer, "keep_inside": keep_inside, "lam": lam,
-    }  # fmt: skip
+    method = method_spec(
+        "stc", retention, tau=tau, cluster_ratio=clusters, layer=layer, keep_inside=keep_inside,
+        lam=lam,
+    )  # fmt: skip
     return {
-        "video": str(video), "question": text, "numbers": numbers, "frames": frames,
-        "baseline": bool(baseline),
+        "video": str(video), "question": text, "method": method, "frames": frames,
+        "baseline": bool(baseline), "record": True,
     }  # fmt: skip
 
 

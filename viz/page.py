@@ -6,10 +6,16 @@ from pathlib import Path
 
 import gradio as gr
 
-from . import cards
+from stc_core import Trace
+
+from . import api, cards, compare, edits, projections, share
+from .errors.case import opener
+from .errors.tab import errors_tab
 from .events import wire
-from .examples import read_examples, read_origins
-from .parts import ask_side, html, see_side
+from .examples import Known, asked, known_questions, read_examples, read_origins
+from .lesson import lesson_tab
+from .parts import Views, ask_side, html, see_side
+from .rerun import recall
 from .runs import Runner
 from .shelf import Shelf
 
@@ -24,9 +30,7 @@ TEACHING = (
 )
 
 
-def build(
-    runner: Runner, shelf: Shelf, clips: Path, traces: Path, teaching: bool = True
-) -> gr.Blocks:
+def build(runner: Runner, shelf: Shelf, assets: Path, teaching: bool = True) -> gr.Blocks:
     """Lay out the page and wire it.
 
     Parameters
@@ -34,24 +38,65 @@ def build(
     runner : Runner
     shelf : Shelf
         Its folder must lie in Gradio's temporary directory.
-    clips, traces : Path
-        Folders of example clips and of saved traces.
+    assets : Path
+        With example ``clips``, saved ``traces`` and a benchmark's ``results``.
     teaching : bool
         Whether the model is the embedded one.
     """
-    examples = read_examples(clips)
-    saved = sorted(traces.glob("*.npz"))
+    clips, traces = assets / "clips", assets / "traces"
+    examples, saved = read_examples(clips), sorted(traces.glob("*.npz"))
+    known, origins = known_questions(examples), read_origins(traces, clips)
+
+    def of_saved(path: Path, trace: Trace) -> Known | None:
+        clip, _ = origins.get(path.name, (None, None))
+        return known.get(asked(clip, trace.question)) if clip else None
+
+    def of_shelf(key: str, trace: Trace) -> Known | None:
+        origin = recall(shelf.folder, key)
+        return known.get(asked(origin.video, trace.question)) if origin else None
+
     gr.set_static_paths([str(clips)])
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 24 * 3600)) as demo:
         html(_header(teaching))
-        with gr.Row(elem_id="work"):
-            with gr.Column(scale=3, min_width=320, elem_id="ask"):
-                controls = ask_side(examples, saved)
-            with gr.Column(scale=8, min_width=340, elem_id="see"):
-                views = see_side()
-        origins = read_origins(traces, clips)
-        wire(demo, runner, shelf, examples, saved, origins, controls, views)
+        with gr.Tabs(elem_id="tabs") as tabs:  # each tab is a function in a file of its own
+            with gr.Tab("Inspect", id="inspect"):
+                with gr.Row(elem_id="work"):
+                    with gr.Column(scale=3, min_width=300, elem_id="ask"):
+                        controls = ask_side(examples, saved)
+                    with gr.Column(scale=9, min_width=340, elem_id="see"):
+                        views = see_side()
+                        exports = share.build()
+                wire(demo, runner, shelf, examples, saved, origins, known, controls, views)
+                share.wire(exports, views.workspace, shelf, of_shelf)
+                _workspace(runner, shelf, views, known)
+            with gr.Tab("Learn", id="learn"):
+                of_clips = {name: clip for name, (clip, _) in origins.items()}
+                lesson_tab(shelf, saved, of_saved, of_clips)
+            with gr.Tab("Errors", id="errors"):
+                errors_tab(
+                    assets / "results", shelf.folder.parent / "tables",
+                    opener(runner, shelf), [views.answers, views.workspace, tabs],
+                )  # fmt: skip
+        demo.load(
+            _tab_of, None, tabs, api_visibility="private", show_progress="hidden", queue=False
+        )
+        api.wire(runner, shelf)
     return demo
+
+
+def _workspace(
+    runner: Runner, shelf: Shelf, views: Views, known: dict[tuple[str, str], Known]
+) -> None:
+    """What the workspace asks of the server: other methods, edits, places of the tokens."""
+    for part in (compare, edits):
+        part.wire(views.workspace, part.build(), runner, shelf, known)
+    projections.wire(views.workspace, projections.build(), shelf)
+
+
+def _tab_of(request: gr.Request) -> dict:
+    """A link to a step of the lesson opens its tab."""
+    step = share.lesson_step(request.query_params)
+    return gr.skip() if step is None else gr.update(selected="learn")
 
 
 def _header(teaching: bool) -> str:

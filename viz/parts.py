@@ -11,6 +11,7 @@ from . import cards
 from .examples import Example, opening
 from .job import MOST_FRAMES
 from .words import TEXTS
+from .workspace.component import workspace
 
 MAPS = ("outside", "inside", "contribution", "relevance")
 TABS = {"outside": "Before the LLM", "inside": "At the end", "contribution": "Contribution",
@@ -35,35 +36,48 @@ class Controls:
 
 
 @dataclass(frozen=True)
-class Views:
-    """What shows a trace, in the order of ``first`` and ``later``."""
+class Figures:
+    """Pictures for papers and slides, drawn when the accordion is opened."""
 
-    answers: gr.HTML
-    run_line: gr.HTML
-    notes: gr.HTML
+    fold: gr.Accordion
     pictures: dict[str, gr.Image]
     files: dict[str, tuple[gr.DownloadButton, gr.DownloadButton]]
+
+    @property
+    def all(self) -> list[gr.components.Component]:
+        """The pictures, then the buttons, in the order of ``ORDER``."""
+        buttons = [button for name in ORDER for button in self.files[name]]
+        return [*(self.pictures[name] for name in ORDER), *buttons]
+
+
+@dataclass(frozen=True)
+class Views:
+    """What shows a trace."""
+
+    answers: gr.HTML
+    workspace: gr.HTML
+    costs: gr.HTML
+    notes: gr.HTML
+    run_line: gr.HTML
     trace: gr.DownloadButton
+    figures: Figures
 
     @property
-    def first(self) -> list[gr.components.Component]:
-        return [self.answers, self.run_line, self.notes, self.trace,
-                *(self.pictures[name] for name in ORDER)]  # fmt: skip
-
-    @property
-    def later(self) -> list[gr.components.Component]:
-        return [button for name in ORDER for button in self.files[name]]
+    def all(self) -> list[gr.components.Component]:
+        """In the order in which ``events`` fills them; the figures wait until they are wanted."""
+        return [self.answers, self.workspace, self.costs, self.notes, self.run_line, self.trace,
+                self.figures.fold]  # fmt: skip
 
 
 def ask_side(examples: list[Example], saved: list[Path]) -> Controls:
     """The left side: clip, question, Run, examples, settings, saved traces."""
-    first = opening(examples, saved)
+    first, asked = opening(examples, saved)
     video = gr.Video(
         value=str(first.clip) if first else None, label="Clip", sources=["upload"], height=180,
         elem_id="clip", buttons=[],
     )  # fmt: skip
     question = gr.Textbox(
-        value=first.questions[0].text if first else "", label="Question", lines=2, max_lines=6,
+        value=asked, label="Question", lines=2, max_lines=6,
         placeholder="What do you want to know about the clip?", elem_id="question",
     )  # fmt: skip
     with gr.Row():
@@ -138,9 +152,20 @@ def _settings() -> list[gr.components.Component]:
 
 
 def see_side() -> Views:
-    """The right side: answers, costs, pictures, downloads."""
+    """The right side: answers, the workspace, costs, figures."""
     answers = html("", elem_id="answers")
     notes = html("", elem_id="notes")
+    linked = workspace(elem_id="workspace")
+    costs = html("", elem_id="costs")
+    figures = _figures()
+    run_line = html("", elem_id="run-line")
+    trace = gr.DownloadButton(
+        "Download this trace (.npz)", size="sm", scale=0, elem_id="trace-file", interactive=False
+    )
+    return Views(answers, linked, costs, notes, run_line, trace, figures)
+
+
+def _figures() -> Figures:
     pictures: dict[str, gr.Image] = {}
     files: dict[str, tuple[gr.DownloadButton, gr.DownloadButton]] = {}
 
@@ -161,17 +186,14 @@ def see_side() -> Views:
             alt_text=text.title,
         )  # fmt: skip
 
-    picture("budget")
-    with gr.Tabs(elem_id="maps"):
-        for name in MAPS:
-            with gr.Tab(TABS[name], elem_id=f"tab-{name}"):
-                picture(name)
-    picture("timeline")
-    run_line = html("", elem_id="run-line")
-    trace = gr.DownloadButton(
-        "Download this trace (.npz)", size="sm", scale=0, elem_id="trace-file", interactive=False
-    )
-    return Views(answers, run_line, notes, pictures, files, trace)
+    with gr.Accordion("Figures for papers and slides", open=False, elem_id="figures") as fold:
+        picture("budget")
+        with gr.Tabs(elem_id="maps"):
+            for name in MAPS:
+                with gr.Tab(TABS[name], elem_id=f"tab-{name}"):
+                    picture(name)
+        picture("timeline")
+    return Figures(fold, pictures, files)
 
 
 def html(value: str, **place) -> gr.HTML:

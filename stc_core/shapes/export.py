@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from stc_core.answering import answer
 from stc_core.errors import InputError
 from stc_core.families import family_of
-from stc_core.methods import STC, Method, Uniform
+from stc_core.methods import METHODS, STC, Method, Uniform
 from stc_core.shapes.clip import FRAMES_PER_SECOND, Clip, make_clip
 from stc_core.shapes.evaluate import open_model, reply
 from stc_core.shapes.world import DEVELOPMENT_SEEDS, WORLD, World
@@ -71,17 +71,20 @@ class Case:
 
 
 # Chosen by what they show: what 2 % keep and lose, and where. The page opens on the first.
-_FLASHED, _CAME = "what flashed?", "what came after the triangle vanished?"
+_BLINKING, _FLASHES = "circling-and-blinking.mp4", "what flashes?"
 CASES = (
-    Case("1 flash, STC 2 percent, right", "two-on-waves.mp4", _FLASHED, STC(retention=0.02)),
+    Case("1 flash, STC 2 percent, right", _BLINKING, _FLASHES, STC(retention=0.02)),
+    Case("2 flash, uniform 2 percent, wrong", _BLINKING, _FLASHES, Uniform(retention=0.02)),
     Case(
-        "2 flash, uniform 2 percent, wrong", "two-on-waves.mp4", _FLASHED, Uniform(retention=0.02)
+        "3 lost before the LLM, STC 2 percent",
+        "behind-a-triangle.mp4",
+        "which shape does the small object have?",
+        STC(retention=0.02),
     ),
-    Case("3 lost before the LLM, STC 2 percent", "five-on-dots.mp4", _CAME, STC(retention=0.02)),
     Case(
         "4 lost inside the LLM, STC 2 percent",
-        "two-on-waves.mp4",
-        "what vanished after the small object came?",
+        "five-on-clouds.mp4",
+        _FLASHES,
         STC(retention=0.02),
     ),
     Case(
@@ -104,15 +107,24 @@ def save_traces(
 ) -> None:
     """Answer every case about the videos in `clips`; write the traces and `traces.json`.
 
-    `traces.json` holds, by the name of the trace's file, that of the clip it was made of.
+    `traces.json` holds, by the name of the trace's file, that of the clip it was made of and the
+    method as plain data: its name in `METHODS` and the options that are not its defaults.
     """
     vlm = open_model(source)
     directory.mkdir(parents=True, exist_ok=True)
     origins = {}
     for case in cases:
-        found = answer(vlm, clips / case.clip, case.question, case.method, baseline=True)
+        found = answer(
+            vlm, clips / case.clip, case.question, case.method, baseline=True, record=True
+        )
         found.trace.save(directory / f"{case.name}.npz")
-        origins[f"{case.name}.npz"] = case.clip
+        name = next(name for name, kind in METHODS.items() if type(case.method) is kind)
+        plain = type(case.method)()
+        options = {f.name: getattr(case.method, f.name) for f in fields(case.method)}
+        options = {o: v for o, v in options.items() if v != getattr(plain, o) or o == "retention"}
+        origins[f"{case.name}.npz"] = {
+            "clip": case.clip, "spec": {"name": name, "options": options, "edit": None},
+        }  # fmt: skip
     (directory / "traces.json").write_text(json.dumps(origins, indent=1) + "\n")
 
 

@@ -39,8 +39,8 @@ def test_strangers_text_is_text_everywhere(six_fates, text):
         baseline={"answer": text, "costs": {"seconds": {text: 1.0}}},
     )  # fmt: skip
     for markup in (
-        cards.answers(trace, Known(text, text)), cards.run_line(trace), cards.notes(trace),
-        cards.status(text, "error"), cards.progress(text, 0.5, 1.0),
+        cards.answers(trace, Known(text, text)), cards.costs(trace), cards.run_line(trace),
+        cards.notes(trace), cards.status(text, "error"), cards.progress(text, 0.5, 1.0),
     ):  # fmt: skip
         found = Reader(markup)
         assert not {"img", "script"} & set(found.tags)
@@ -56,8 +56,8 @@ def test_strangers_text_is_text_everywhere(six_fates, text):
 )  # fmt: skip
 def test_missing_or_odd_costs_are_a_dash(six_fates, costs):
     trace = replace(six_fates, costs=costs, baseline={"answer": "x", "costs": costs})
-    assert cards.DASH in Reader(cards.answers(trace)).words
-    assert cards.DASH in Reader(cards.answers(replace(trace, baseline={}))).words
+    assert cards.DASH in Reader(cards.costs(trace)).words
+    assert cards.DASH in Reader(cards.costs(replace(trace, baseline={}))).words
 
 
 def test_costs_stand_side_by_side(six_fates):
@@ -68,8 +68,8 @@ def test_costs_stand_side_by_side(six_fates):
              "real_flops": {"prefill": 1.6e12, "vision_tower": 2.4e12}, "seconds": {"a": 0.3},
              "time_to_first_token": 0.4738}  # fmt: skip
     trace = replace(six_fates, costs=small, baseline={"answer": "blue", "costs": whole})
-    words = Reader(cards.answers(trace, Known("?", "red"))).words
-    for needed in ("blue", "The right answer is red", "6 272", "128", "41.4 T", "1.1 T",
+    words = Reader(cards.costs(trace)).words
+    for needed in ("Costs: FLOPs of the LLM 37.6 × less", "6 272", "128", "41.4 T", "1.1 T",
                    "49 × less", "343 MiB", "7 MiB", "1.10 s", "474 ms", "100 T", "4 T", "25 × less",
                    "1.50 s", "300 ms", "paper’s convention"):  # fmt: skip
         assert needed in words, needed

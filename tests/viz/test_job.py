@@ -49,11 +49,15 @@ def test_good_input_is_passed_on_whole():
     job = job_of(**GOOD)
     assert job == {
         "video": "clip.mp4", "question": "what color?", "frames": 32, "baseline": True,
-        "numbers": {"retention": 0.02, "tau": 0.7, "cluster_ratio": 0.3, "layer": None,
-                    "keep_inside": 0.5, "lam": 0.5},
+        "record": True,
+        "method": {
+            "name": "stc", "edit": None,
+            "options": {"retention": 0.02, "tau": 0.7, "cluster_ratio": 0.3, "layer": None,
+                        "keep_inside": 0.5, "lam": 0.5},
+        },
     }  # fmt: skip
     assert job_of(**{**GOOD, "frames": ""})["frames"] is None
-    assert job_of(**{**GOOD, "layer": "3"})["numbers"]["layer"] == 3
+    assert job_of(**{**GOOD, "layer": "3"})["method"]["options"]["layer"] == 3
 
 
 @pytest.mark.parametrize(("change", "words"), BAD, ids=str)
@@ -95,14 +99,22 @@ def test_evidence_is_known_by_its_tokens_where_the_grid_is_the_same():
 
 def test_a_saved_trace_knows_its_clip(tmp_path):
     assert read_origins(tmp_path, tmp_path / "clips") == {}
-    (tmp_path / "traces.json").write_text('{"1.npz": "a.mp4"}')
-    assert read_origins(tmp_path, tmp_path / "clips") == {"1.npz": tmp_path / "clips" / "a.mp4"}
+    spec = {"name": "stc", "options": {"retention": 0.02}, "edit": None}
+    (tmp_path / "traces.json").write_text(
+        json.dumps({"1.npz": "a.mp4", "2.npz": {"clip": "b.mp4", "spec": spec}})
+    )
+    clips = tmp_path / "clips"
+    assert read_origins(tmp_path, clips) == {
+        "1.npz": (clips / "a.mp4", None), "2.npz": (clips / "b.mp4", spec),
+    }  # fmt: skip
 
 
-def test_the_page_begins_with_the_clip_of_its_trace(tmp_path, six_fates):
-    asked_of = [(Known(q, "red"),) for q in "abcab"]
+def test_the_page_begins_with_the_clip_and_the_question_of_its_trace(tmp_path, six_fates):
+    asked_of = [(Known(q, "red"),) for q in "abc"]
     examples = [Example(tmp_path / f"{n}.mp4", q, q) for n, q in enumerate(asked_of)]
-    saved = [replace(six_fates, question=q).save(tmp_path / f"{q}.npz") for q in "bz"]
-    assert opening(examples, saved) == examples[1]
-    assert opening(examples, saved[1:]) == opening(examples, []) == examples[0]
-    assert opening([], saved) is None
+    saved = [replace(six_fates, question="z").save(tmp_path / f"{n}.npz") for n in "pq"]
+    assert opening(examples, saved) == opening(examples, []) == (examples[0], "a")
+    (tmp_path / "traces.json").write_text(json.dumps({"p.npz": {"clip": "1.mp4"}}))
+    assert opening(examples, saved) == (examples[1], "z")
+    assert opening(examples, saved[1:]) == (examples[0], "a")  # of an unknown clip
+    assert opening([], saved) == (None, "")

@@ -6,13 +6,16 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from stc_core import Trace
 from viz import shelf as shelf_module
+from viz.examples import Known
 from viz.shelf import KEEP, Shelf
-from viz.words import TEXTS, alt
+from viz.words import alt
+from viz.workspace.bundle import unpack
 
 
 @pytest.fixture
@@ -44,24 +47,40 @@ def test_a_picture_is_drawn_once(shelf, six_fates, monkeypatch):
     assert shelf.downloads(six_fates, home, "outside") == (png, svg)
 
 
-def test_another_process_can_draw_ahead(tmp_path, six_fates):
-    import subprocess
-    import sys
-
-    six_fates.save(tmp_path / "opening.npz")
-    folder = tmp_path / "shelf"
-    ahead = subprocess.Popen(
-        [sys.executable, "-m", "viz.shelf", str(folder), str(tmp_path / "opening.npz")],
-        cwd=Path(shelf_module.__file__).parent.parent,
-    )
-    shelf = Shelf(folder, ahead)
+def test_the_workspace_gets_addresses_of_files_that_are_there(shelf, six_fates, tmp_path):
     home = shelf.put(six_fates)
-    path, _ = shelf.shown(six_fates, home, "timeline")
-    assert ahead.wait(300) == 0
-    assert {p.name for p in home.parent.iterdir()} == {
-        "trace.npz", *(f"page-{name}.png" for name in TEXTS),
-    }  # fmt: skip
-    assert Path(path).stat().st_mtime <= time.time()
+    clip = tmp_path / "a clip, with spaces.mp4"
+    given = shelf.addresses(six_fates, home, clip=clip)
+    assert shelf.addresses(six_fates, home, clip=clip) == given
+    assert len(str(given)) < 4000  # this is all that an event carries
+
+    def file(address: str) -> Path:
+        assert address.startswith("gradio_api/file=/") and " " not in address
+        return Path(unquote(address.removeprefix("gradio_api/file=")))
+
+    assert file(given["clip"]) == clip and file(given["trace"]) == home
+    header, _ = unpack(file(given["bundle"]).read_bytes())
+    assert header["question"] == six_fates.question and header["expected"] is None
+    assert file(given["sprite"]).read_bytes()[:3] == b"\xff\xd8\xff"
+    known = shelf.addresses(six_fates, home, Known("?", "red"))
+    assert known["bundle"] != given["bundle"] and known["sprite"] == given["sprite"]
+    assert known["clip"] is None
+    bare = replace(six_fates, frames=None)
+    assert shelf.addresses(bare, shelf.put(bare))["sprite"] is None
+
+
+def test_a_file_is_copied_as_it_is(shelf, six_fates, tmp_path):
+    source = six_fates.save(tmp_path / "mine.npz")
+    home = shelf.put(six_fates, source)
+    assert home.read_bytes() == source.read_bytes() and shelf.put(six_fates, source) == home
+
+
+def test_only_keys_of_this_shelf_are_found(shelf, six_fates, tmp_path):
+    home = shelf.put(six_fates)
+    assert shelf.find(home.parent.name) == home
+    for key in ("", "0" * 20, "../" + home.parent.name, home.parent.name + "\n", 7, None, [], {},
+                "a" * 5000):  # fmt: skip
+        assert shelf.find(key) is None
 
 
 def test_old_traces_go(shelf, six_fates):

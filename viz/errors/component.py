@@ -1,0 +1,42 @@
+"""The table as one HTML component: a page of its own files, nothing fetched but the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+HERE = Path(__file__).parent
+SCRIPTS = ("results.js", "view.js")  # one scope, in this order
+
+# Values come as {"table": its name, "url": its file, "opens": whether choosing opens}. The event
+# "appear" says that the tab is seen for the first time: no file is read before.
+MOUNT = """
+const table = new ErrorTable(element.querySelector('.errors'));
+const update = () => {
+  const { table: name, url, opens } = props.value ?? {};
+  if (!name) return;
+  const open = (question, methods) => trigger('choose', { table: name, question, methods });
+  table.load(url, opens ? open : null).catch((error) => table.fail(error));
+};
+watch('value', update);
+update();
+new IntersectionObserver((seen, observer) => {
+  if (!seen.some((one) => one.isIntersecting)) return;
+  observer.disconnect();
+  trigger('appear');
+}).observe(element);
+"""
+
+
+def table_html() -> gr.HTML:
+    """The component; its events are ``appear`` and ``choose``."""
+    scripts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    return gr.HTML(
+        None,
+        html_template=(HERE / "errors.html").read_text(encoding="utf-8"),
+        css_template=(HERE / "errors.css").read_text(encoding="utf-8"),
+        js_on_load="\n".join([*scripts, MOUNT]),
+        apply_default_css=False,
+        elem_id="errors-table",
+    )

@@ -1,0 +1,185 @@
+"""Tables as files that the browser fetches, and the one case of them that it asks for.
+
+A table lies in Gradio's temporary directory under a name made of its content. The server keeps
+nothing else: a browser that wants a case names the table, the case and the methods.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stc_core.errors import InputError
+from stc_core.trace import Fate
+
+from .. import palette
+from .reading import UNCOMPRESSED, Question, Results, read_results
+
+MOST_TABLES = 20  # that are kept; the least recently used go first
+
+# What became of the evidence, in the order of results.js: words, short words for the table, looks.
+# Colours and glyphs are those of the fates that a token meets there.
+EVIDENCE = (
+    ("kept to the end", "kept", palette.CODES[Fate.KEPT]),
+    ("lost inside the LLM", "lost inside", palette.CODES[Fate.DROPPED_INSIDE]),
+    ("lost before the LLM", "lost before", palette.CODES[Fate.DROPPED]),
+    ("unknown or none", "unknown", None),
+)
+
+
+@dataclass(frozen=True)
+class ErrorCase:
+    """A question that was chosen from a table.
+
+    Attributes
+    ----------
+    id, clip, kind : str
+        ``clip`` is the seed of a clip of the world of shapes or the path of a video in its folder,
+        as ``source`` says; "" where the file does not tell.
+    frames : int
+        Frames that were sampled; 0 where the file does not tell.
+    question, expected : str
+        As it was put, and the right answer.
+    source, split : str
+        Of the questions, as in the first line of the result file: "shapes" and "held-out".
+    answers : dict
+        {``repr`` of a method, "none" for the uncompressed model: what it answered}.
+    """
+
+    id: str
+    clip: str
+    kind: str
+    frames: int
+    question: str
+    expected: str
+    source: str
+    split: str
+    answers: dict[str, str]
+
+
+class Tables:
+    """The tables of one folder, which must lie in Gradio's temporary directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._known: dict[tuple, str] = {}  # file, time and size -> table
+        self._reading = threading.Lock()  # the same file is read once, not once a visitor
+
+    def add(self, path: Path) -> str:
+        """Read a result file; the name of its table. ``InputError`` where it cannot be used."""
+        with self._reading:
+            try:
+                found = path.stat()
+            except OSError as error:
+                raise InputError(f"{path.name} cannot be read: {error.strerror}") from None
+            key = str(path), found.st_mtime_ns, found.st_size
+            self._sweep()
+            name = self._known.get(key)
+            if name is None:
+                name = self._known[key] = self._write(read_results(path), path.name)
+            os.utime(self.path(name))
+        return name
+
+    def path(self, name: str) -> Path:
+        """Where a table lies, or would."""
+        return self.folder / f"{name}.json"
+
+    def case(self, name: Any, case: Any, methods: Any) -> tuple[ErrorCase, tuple[str, ...]]:
+        """The case of this number, and the ``repr`` of these methods; all as a browser says it.
+
+        Raises
+        ------
+        InputError
+            There is no such table, case or method, or one of the methods was not asked this case.
+        """
+        gone = InputError("this table is not there any more; open the result file again")
+        if not isinstance(name, str) or not re.fullmatch("[0-9a-f]{20}", name):
+            raise gone
+        try:
+            table = json.loads(self.path(name).read_text(encoding="utf-8"))
+        except OSError:
+            raise gone from None
+        count = len(table["questions"]["id"])
+        if not _place(case, count) or not isinstance(methods, list) or len(methods) > 3:
+            raise InputError("this table has no such question; choose a row of it")
+        said: dict[int, str] = {}
+        answers = table["answers"]
+        for place, answered in enumerate(answers["case"]):
+            if answered == case:
+                said[answers["method"][place]] = table["texts"][answers["answer"][place]]
+        if not methods or any(type(method) is not int or method not in said for method in methods):
+            raise InputError("these methods were not asked this question; choose another row")
+        names = tuple(table["methods"][method]["repr"] for method in methods)
+        about = {column: table["questions"][column][case] for column in Question._fields}
+        return ErrorCase(
+            **about,
+            source=table["source"],
+            split=table["split"],
+            answers={one: said[method] for one, method in zip(names, methods, strict=True)},
+        ), names
+
+    def _write(self, results: Results, name: str) -> str:
+        content = json.dumps(payload(results, name), separators=(",", ":")).encode()
+        digest = hashlib.sha256(content).hexdigest()[:20]
+        handle, partial = tempfile.mkstemp(dir=self.folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(partial, self.path(digest))
+        return digest
+
+    def _sweep(self) -> None:
+        tables = sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+        for old in tables[:-MOST_TABLES]:
+            old.unlink(missing_ok=True)
+        self._known = {key: name for key, name in self._known.items() if self.path(name).is_file()}
+
+
+def payload(results: Results, name: str) -> dict[str, Any]:
+    """What the browser is sent: columns, each list of questions or answers in the same order."""
+    questions = results.questions
+    return {
+        "name": name,
+        "key": results.key(),
+        "about": about(results),
+        "source": results.told("source"),
+        "split": results.told("split"),
+        "evidence": [
+            {"label": label, "short": short, "colour": code.colour if code else None,
+             "glyph": code.glyph if code else "?"}
+            for label, short, code in EVIDENCE
+        ],
+        "methods": [
+            {"repr": one.repr, "label": one.label, "retention": one.retention,
+             "uncompressed": one.repr == UNCOMPRESSED}
+            for one in results.settings
+        ],
+        "questions": {
+            column: [getattr(one, column) for one in questions] for column in Question._fields
+        },
+        "texts": list(results.texts),
+        "answers": results.columns,
+    }  # fmt: skip
+
+
+def about(results: Results) -> str:
+    """One sentence: how much there is, of which model and questions."""
+    parts = [f"{len(results.questions):,} questions, {len(results.columns['case']):,} answers"]
+    if model := results.told("model"):
+        parts.append(f"model {model} ({results.told('checkpoint')[:12]})")
+    if source := results.told("source"):
+        parts.append(f"{results.told('split')} questions of {source}".strip())
+    if results.torn:
+        parts.append("the last line was incomplete and is left out")
+    return "; ".join(parts) + "."
+
+
+def _place(value: Any, count: int) -> bool:
+    return type(value) is int and 0 <= value < count

@@ -1,0 +1,89 @@
+"""The tab of the error table: which answers a method turned, and what became of their evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import gradio as gr
+
+from .. import cards
+from ..runs import failure
+from .component import table_html
+from .reading import LIMITS
+from .store import ErrorCase, Tables
+
+NAMES = ("results.jsonl", "results.jsonl.gz")  # as a benchmark leaves them
+
+OpenCase = Callable[[ErrorCase, tuple[str, ...]], Iterator]
+
+
+def errors_tab(
+    results: Path,
+    folder: Path,
+    open_case: OpenCase | None = None,
+    outputs: Sequence[gr.components.Component] = (),
+) -> None:
+    """Lay out and wire the tab, inside the ``with gr.Tab`` of the caller.
+
+    Parameters
+    ----------
+    results : Path
+        Folder whose result file is shown at first; it need not be there.
+    folder : Path
+        For the tables; must lie in Gradio's temporary directory.
+    open_case : callable, optional
+        Called with the case that was chosen and the ``repr`` of the methods that are compared, the
+        reference first, "none" for the uncompressed model. It yields what the line above the table
+        shows: HTML of ``cards.status``; where there are ``outputs``, a list of that and a value for
+        each of them. A ``ValueError`` of it becomes the line.
+    outputs : sequence of components, optional
+        What ``open_case`` changes beside the line: workspace, chosen tab.
+    """
+    tables = Tables(folder)
+    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    stay = [gr.skip() for _ in outputs]
+
+    with gr.Row(elem_id="errors-top", equal_height=True):
+        upload = gr.UploadButton(
+            "Open a result file", file_types=[".jsonl", ".gz"], size="sm", scale=0, min_width=180,
+            elem_id="errors-upload",
+        )  # fmt: skip
+        status = gr.HTML(
+            cards.status(f"results.jsonl or results.jsonl.gz, {LIMITS}."),
+            apply_default_css=False, elem_id="errors-status", scale=1,
+        )  # fmt: skip
+    table = table_html()
+
+    def show(path: Path) -> list:
+        try:
+            name = tables.add(path)
+        except Exception as error:  # a traceback helps nobody here; failure() logs the unexpected
+            return [cards.status(str(failure(error)), "error"), gr.skip()]
+        url = f"gradio_api/file={tables.path(name)}"
+        value = {"table": name, "url": url, "opens": open_case is not None}
+        return [cards.status(f"Shows {path.name}.", "done"), value]
+
+    def first() -> list:
+        found = next(filter(Path.is_file, (results / name for name in NAMES)), None)
+        return [gr.skip(), gr.skip()] if found is None else show(found)
+
+    def read(path: str | None) -> list:
+        return show(Path(path)) if path else [gr.skip(), gr.skip()]
+
+    def choose(chosen: gr.EventData) -> Iterator[list]:
+        asked = (getattr(chosen, name, None) for name in ("table", "question", "methods"))
+        try:
+            for news in open_case(*tables.case(*asked)):
+                yield list(news) if outputs else [news]
+        except Exception as error:
+            yield [cards.status(str(failure(error)), "error"), *stay]
+
+    shown = [status, table]
+    table.appear(first, None, shown, **quiet)
+    upload.upload(read, upload, shown, **quiet)
+    if open_case is not None:
+        table.choose(
+            choose, None, [status, *outputs], concurrency_id="model", concurrency_limit=1,
+            trigger_mode="always_last", **quiet,
+        )  # fmt: skip

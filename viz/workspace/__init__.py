@@ -1,0 +1,10 @@
+"""The linked workspace: every view of one trace in the browser, one selection shared by all.
+
+    bundle.py      a trace as one binary file, its frames as one picture (numpy, cv2)
+    component.py   the views' code as one ``gr.HTML``
+    js/            the views; no build step, joined in the order that component.py gives
+    workspace.css  their looks
+
+The page sends a few addresses; from there on hover, click, playback, stages and the replay need no
+server.
+"""

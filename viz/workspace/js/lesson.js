@@ -1,0 +1,274 @@
+// The lesson: a text, a workspace that is moved to what the text talks about, and a quiz. The steps
+// come from lesson.py; here they are only shown.
+
+class Lesson {
+  constructor(root) {
+    this.steps = [];
+    this.traces = {};
+    this.number = 0; // of the step that is shown, from 0
+    this.asked = false; // whether the steps were asked for
+    const button = (words, act, look = '') => el('button', { type: 'button', class: look, onclick: act }, words);
+    this.dots = el('ol', { class: 'ls-dots', 'aria-label': 'Steps of the lesson' });
+    this.title = el('h2', { class: 'ls-title', tabindex: '-1' });
+    this.text = el('p', { class: 'ls-text' });
+    this.attempt = el('p', { class: 'ls-try' });
+    this.back = button('Back (p)', () => this.go(this.number - 1));
+    this.next = button('Next (n)', () => this.go(this.number + 1), 'ls-main');
+    this.test = button('Quiz: which cells would you keep?', () => this.ask(), 'ls-main');
+    this.again = button('Start again', () => this.go(0));
+    this.message = el('p', { class: 'ws-message', role: 'status' }, 'The lesson is being opened …');
+    this.card = el('section', { class: 'ls-card', 'aria-label': 'Lesson', hidden: true },
+      this.dots, el('div', { 'aria-live': 'polite' }, this.title, this.text, this.attempt),
+      el('div', { class: 'ls-buttons' }, this.back, this.next, this.test, this.again));
+    this.place = el('div', { class: 'workspace' });
+    this.quiz = new Quiz(() => this.go(this.number));
+    root.replaceChildren(this.message, this.card, this.quiz.host, this.place);
+    this.workspace = new Workspace(this.place);
+    this.place.hidden = true;
+    root.addEventListener('keydown', (event) => this.key(event));
+    Object.defineProperty(window, '__lesson', { configurable: true, get: () => this.snapshot() });
+  }
+
+  /** Another value from the server: {steps, traces, note}. */
+  take(value) {
+    if (!value?.steps) return;
+    this.asked = true;
+    Object.assign(this, { steps: value.steps, traces: value.traces || {}, shown: null });
+    this.message.hidden = Boolean(this.steps.length);
+    if (value.note) this.message.textContent = value.note;
+    if (!this.steps.length) return;
+    this.card.hidden = false;
+    this.dots.replaceChildren(...this.steps.map(({ title }, number) => el('li', {},
+      el('button', { type: 'button', title, 'aria-label': `Step ${number + 1}: ${title}`, onclick: () => this.go(number) },
+        String(number + 1)))));
+    const wanted = Number(new URLSearchParams(location.search).get('learn'));
+    this.go(Number.isInteger(wanted) && wanted > 0 ? wanted - 1 : 0);
+  }
+
+  /** The tab is shown or left: only then is the step in the page's address. */
+  appear(visible) {
+    this.asked = this.asked || visible;
+    this.visible = visible;
+    if (this.steps.length || !visible) this.address();
+  }
+
+  address() { writeAddress({ learn: this.visible ? String(this.number + 1) : '' }); }
+
+  /** Show a step; resolves when the workspace is where the step wants it. */
+  async go(number) {
+    this.number = clamp(number, 0, this.steps.length - 1);
+    const step = this.steps[this.number];
+    this.settled = false;
+    this.quiz.close();
+    this.title.textContent = `${this.number + 1}. ${step.title}`;
+    this.text.textContent = step.text.join(' ');
+    this.attempt.textContent = `Try it: ${step.attempt}`;
+    this.back.disabled = this.number === 0;
+    this.next.hidden = this.number === this.steps.length - 1;
+    this.again.hidden = !this.next.hidden;
+    this.test.hidden = !step.quiz;
+    [...this.dots.querySelectorAll('button')].forEach((dot, place) => {
+      dot.classList.toggle('ls-done', place < this.number);
+      if (place === this.number) dot.setAttribute('aria-current', 'step');
+      else dot.removeAttribute('aria-current');
+    });
+    this.place.hidden = false;
+    if (this.visible) this.address();
+    if (this.shown !== step.trace) {
+      this.shown = step.trace;
+      await this.workspace.show(this.traces[step.trace]);
+    }
+    if (this.steps[this.number] !== step) return; // somebody went on in the meantime
+    this.arrange(step);
+    this.settled = true;
+  }
+
+  /** Put away what this step is not about, and move the workspace. */
+  arrange({ views, state }) {
+    const { workspace } = this;
+    for (const section of workspace.root.querySelectorAll('[data-view]')) {
+      section.hidden = !views.includes(section.dataset.view);
+    }
+    const panel = ['sheet', 'plane', 'replay'].find((name) => views.includes(name));
+    workspace.tabs.hidden = true; // the step has chosen
+    workspace.panels.hidden = !panel;
+    workspace.panels.classList.toggle('ls-first', panel === 'replay'); // it is what the step is about
+    workspace.clear();
+    workspace.state.set({ stage: START.stage, overlay: START.overlay, image: false });
+    restore(workspace, state);
+    if (panel) workspace.choose(panel);
+  }
+
+  ask() {
+    this.place.hidden = true;
+    this.quiz.open(this.workspace);
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, select, textarea')) return;
+    const step = { n: 1, p: -1 }[event.key];
+    if (!step || !this.steps.length) return;
+    event.preventDefault();
+    this.go(this.number + step);
+  }
+
+  /** What tests may look at. */
+  snapshot() {
+    return {
+      steps: this.steps.length, number: this.number, settled: Boolean(this.settled), quiz: this.quiz.snapshot(),
+      workspace: this.workspace.snapshot(),
+    };
+  }
+}
+
+/**
+ * "Which cells would you keep?" As many cells of one frame as the pool has there, scored against it.
+ * ``leave`` is called when the visitor is done.
+ */
+class Quiz {
+  constructor(leave) {
+    this.chosen = new Set(); // tokens
+    this.told = false;
+    const button = (words, act, look = '') => el('button', { type: 'button', class: look, onclick: act }, words);
+    this.lead = el('p');
+    this.says = el('p', { class: 'ls-score', role: 'status' });
+    this.check = button('Check', () => this.score(), 'ls-main');
+    this.retry = button('Try again', () => this.start());
+    this.picture = el('div', { class: 'ls-quiz-picture' });
+    this.host = el('section', { class: 'ls-quiz', 'aria-label': 'Quiz', hidden: true },
+      el('h2', { class: 'ls-title' }, 'Which cells would you keep?'), this.lead, this.picture,
+      el('div', { class: 'ls-buttons' }, this.check, this.retry, button('Back to the lesson', leave)), this.says);
+    this.layers = new Layers(this.picture, 'The frame of the quiz. Arrows move the cell, Space chooses it.',
+      () => this.draw());
+    const { canvas } = this.layers.top;
+    canvas.addEventListener('click', (event) => {
+      const [x, y] = this.layers.at(event);
+      this.toggle(this.trace.at(this.frame, x / this.layers.wide, y / this.layers.tall));
+    });
+    canvas.addEventListener('keydown', (event) => this.key(event));
+  }
+
+  open(workspace) {
+    Object.assign(this, { workspace, trace: workspace.trace });
+    this.kept = this.pick();
+    this.frame = this.trace.frameOf(this.kept[0]);
+    this.cursor = this.trace.index(this.frame, 0, 0);
+    this.host.hidden = false;
+    const { width, height } = this.trace;
+    const wide = Math.min(this.picture.clientWidth, (420 * width) / height);
+    this.layers.box.style.width = `${Math.round(wide)}px`;
+    this.layers.height = (wide * height) / width;
+    this.start();
+    this.layers.top.canvas.focus({ preventScroll: true });
+  }
+
+  close() { this.host.hidden = true; }
+
+  /** The pool's tokens of the frame that has most of them, but at most eight; of the first such. */
+  pick() {
+    const { trace } = this;
+    const frames = new Map();
+    for (const token of trace.where(trace.outside.fate, (fate) => fate === FATE.KEPT)) {
+      const frame = trace.frameOf(token);
+      frames.set(frame, [...(frames.get(frame) || []), token]);
+    }
+    const worth = ({ length }) => (length <= 8 ? length : -length);
+    return [...frames.values()].reduce((best, tokens) => (worth(tokens) > worth(best) ? tokens : best));
+  }
+
+  start() {
+    this.chosen.clear();
+    this.told = false;
+    const { trace, frame, kept } = this;
+    this.lead.textContent = `This is frame ${frame}, at ${seconds(trace.seconds[frame])}. The pool of the method holds `
+      + `${many(kept.length, 'cell')} of it. Which would you keep, to answer “${trace.header.question}”? The method does `
+      + 'not know the question here.';
+    this.tell();
+  }
+
+  toggle(token) {
+    if (token < 0 || this.told) return;
+    this.cursor = token;
+    if (this.chosen.has(token)) this.chosen.delete(token);
+    else if (this.chosen.size < this.kept.length) this.chosen.add(token);
+    this.tell();
+  }
+
+  tell() {
+    const left = this.kept.length - this.chosen.size;
+    if (!this.told) this.says.textContent = left ? `Choose ${left} more.` : 'That is all; press Check.';
+    this.check.disabled = left > 0 || this.told;
+    this.retry.hidden = !this.told;
+    this.draw();
+  }
+
+  score() {
+    const { trace, kept, chosen, frame } = this;
+    this.told = true;
+    const both = kept.filter((token) => chosen.has(token)).length;
+    const chance = (kept.length ** 2) / trace.perFrame;
+    const said = [`You and the method agree on ${both} of ${many(kept.length, 'cell')}; who chooses blindly agrees on `
+      + `${digits(chance)} on average.`];
+    const evidence = new Set(trace.evidence.filter((token) => trace.frameOf(token) === frame));
+    if (evidence.size) {
+      const hit = (tokens) => [...tokens].filter((token) => evidence.has(token)).length;
+      said.push(`${many(evidence.size, 'cell')} of this frame show${evidence.size === 1 ? 's' : ''} the answer (pink corners): `
+        + `you kept ${hit(chosen)}, the method ${hit(kept)}.`);
+    }
+    const list = (tokens) => [...tokens].map((t) => `(${trace.rowOf(t)}, ${trace.colOf(t)})`).join(' ');
+    said.push(`White: yours, ${list(chosen)}. Yellow: the method's, ${list(kept)}.`);
+    this.tell();
+    this.says.textContent = said.join(' ');
+  }
+
+  placeOf(token) {
+    const { x, y, w, h } = this.trace.box(token);
+    const { wide, tall } = this.layers;
+    return { x: x * wide, y: y * tall, w: w * wide, h: h * tall };
+  }
+
+  draw() {
+    const { layers, trace, frame } = this;
+    if (!trace || !layers.wide) return;
+    layers.clear('under', 'marks', 'top');
+    drawFrame(layers.under, this.workspace, frame, { x: 0, y: 0, w: layers.wide, h: layers.tall });
+    const cells = Array.from({ length: trace.perFrame }, (_, cell) => this.placeOf(frame * trace.perFrame + cell));
+    layers.under.globalAlpha = 0.45;
+    stroke(layers.under, rings(cells, 0), LIGHT, 0.7);
+    layers.under.globalAlpha = 1;
+    if (this.told) {
+      const marks = new Marks(trace.codes);
+      for (const token of this.kept) marks.add(FATE.KEPT, this.placeOf(token));
+      marks.paint(layers.marks);
+      for (const token of trace.evidence) {
+        if (trace.frameOf(token) === frame) drawCorners(layers.marks, this.placeOf(token), EVIDENCE, true);
+      }
+    }
+    for (const token of this.chosen) {
+      const { x, y, w, h } = this.placeOf(token);
+      drawRing(layers.top, { x: x + 6, y: y + 6, w: w - 12, h: h - 12 });
+    }
+    if (this.told) return;
+    const here = rings([this.placeOf(this.cursor)], 2);
+    stroke(layers.top, here, DARK, 5);
+    stroke(layers.top, here, '#E69F00', 2.5);
+  }
+
+  key(event) {
+    const { trace, frame } = this;
+    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    if (step) {
+      const row = clamp(trace.rowOf(this.cursor) + step[0], 0, trace.rows - 1);
+      const col = clamp(trace.colOf(this.cursor) + step[1], 0, trace.cols - 1);
+      this.cursor = trace.index(frame, row, col);
+      this.draw();
+    } else if (event.key === ' ' || event.key === 'Enter') this.toggle(this.cursor);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  snapshot() {
+    return { open: !this.host.hidden, kept: [...(this.kept || [])], chosen: [...this.chosen], told: this.told, frame: this.frame };
+  }
+}

@@ -1,0 +1,331 @@
+// The workspace: one state, one trace, and the views that show them.
+
+/**
+ * state        State, what is selected and how it is shown
+ * trace        TokenTrace or null
+ * sprite       picture of all frames, or null
+ * urls         where bundle, sprite, clip and trace file are
+ * look         Look of the current stage and overlay
+ * views        {name: View}
+ * register(name, title, ViewClass)   one more panel behind the tabs, before or after ``show``
+ * show(urls)   another trace: {bundle, sprite, clip, trace, key}; resolves when it is drawn
+ * hover(token), lock(token, add), clear(), move(rows, cols, frames), goTo(frame), seek(seconds)
+ * send(name, detail)   an event to the page's server; nothing happens in a report without one
+ */
+class Workspace {
+  constructor(root, { trigger } = {}) {
+    this.root = root;
+    this.send = trigger || (() => {});
+    this.served = Boolean(trigger); // whether somebody answers what is sent
+    this.state = new State();
+    this.views = {};
+    this.drawn = {}; // counts for tests: what each view has on its canvas
+    this.timing = { work: 0, latency: 0, shown: 0 }; // milliseconds: last hover, first trace
+    this.trace = null;
+    this.sprite = null;
+    this.urls = {};
+    this.build();
+    this.state.on((state, changed) => this.draw(changed));
+    root.addEventListener('keydown', (event) => this.key(event));
+  }
+
+  // --- the page ---------------------------------------------------------------------------------
+
+  build() {
+    const place = (name, ViewClass, options) => {
+      const { section, host } = this.frame(name, options);
+      this.views[name] = new ViewClass(host, this);
+      return section;
+    };
+    this.message = el('p', { class: 'ws-message', role: 'status' }, 'No trace is open yet.');
+    this.body = el('div', { class: 'ws-body', hidden: true });
+    this.body.append(
+      place('controls', ControlsView, {}),
+      el('div', { class: 'ws-top' },
+        place('player', PlayerView, { title: 'Clip' }),
+        el('div', { class: 'ws-beside' },
+          place('words', WordsView, { title: 'Question and answer, word by word' }),
+          place('budget', BudgetView, { title: 'Budget' }),
+          place('card', CardView, { title: 'Token' }))),
+      place('bars', BarsView, { title: 'Tokens per frame, over time' }),
+      place('strip', StripView, { title: 'Every frame, every token' }),
+      this.tabs = el('div', { class: 'ws-tabs', role: 'tablist', 'aria-label': 'More views' }),
+      this.panels = el('div', { class: 'ws-panels' }),
+    );
+    this.root.replaceChildren(this.message, this.body);
+    this.register('sheet', 'What the LLM got', SheetView);
+    this.register('plane', 'Space and time', PlaneView);
+    this.register('replay', 'Replay', ReplayView);
+    this.register('compare', 'Compare', CompareView);
+    allowDragging(this);
+    this.register('flow', 'Flow', FlowView);
+    this.register('embedding', 'Likeness', EmbeddingView);
+    this.register('edits', 'What if', EditsView);
+    this.register('evidence', 'Evidence', EvidenceView);
+  }
+
+  /** A section with heading, host and, for views that have one, the table that says the same. */
+  frame(name, { title } = {}) {
+    const host = el('div', { class: 'ws-host' });
+    const section = el('section', { class: `ws-view ws-${name}-view`, 'data-view': name });
+    if (title) {
+      const heading = el('h3', { id: `${this.id(name)}-title` }, title);
+      section.setAttribute('aria-labelledby', heading.id);
+      section.append(heading);
+    }
+    section.append(host);
+    const twin = el('details', { class: 'ws-twin' }, el('summary', {}, 'Read as table'));
+    twin.addEventListener('toggle', () => this.tell(name));
+    if (title) section.append(twin);
+    return { section, host };
+  }
+
+  /** Add a panel behind the tabs. The view is drawn when its tab is chosen. */
+  register(name, title, ViewClass) {
+    const { section, host } = this.frame(name, { title });
+    section.querySelector('h3').hidden = true; // the tab says it
+    const first = !this.panels.childElementCount;
+    const tab = el('button', {
+      type: 'button', role: 'tab', id: `${this.id(name)}-tab`, 'aria-controls': this.id(name),
+      onclick: () => this.choose(name), onkeydown: (event) => this.turn(event),
+    }, title);
+    const panel = el('div', {
+      id: this.id(name), role: 'tabpanel', 'aria-labelledby': tab.id, 'data-panel': name,
+    }, section);
+    this.tabs.append(tab);
+    this.panels.append(panel);
+    const view = new ViewClass(host, this);
+    this.views[name] = view;
+    if (first) this.choose(name);
+    else this.choose(this.chosen);
+    if (this.trace) this.give(view);
+    return view;
+  }
+
+  choose(name) {
+    this.chosen = name;
+    for (const panel of this.panels.children) {
+      panel.hidden = panel.dataset.panel !== name;
+      const tab = this.tabs.querySelector(`[aria-controls="${panel.id}"]`);
+      tab.setAttribute('aria-selected', String(!panel.hidden));
+      tab.tabIndex = panel.hidden ? -1 : 0;
+    }
+    if (this.trace) this.views[name].draw(new Set(['all']));
+  }
+
+  /** Arrow keys move between tabs, as in any tab list. */
+  turn(event) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const tabs = [...this.tabs.children];
+    const next = tabs[(tabs.indexOf(event.target) + step + tabs.length) % tabs.length];
+    event.preventDefault();
+    next.focus();
+    next.click();
+  }
+
+  id(name) {
+    this.prefix = this.prefix || `ws${Math.random().toString(36).slice(2, 8)}`;
+    return `${this.prefix}-${name}`;
+  }
+
+  // --- a trace ----------------------------------------------------------------------------------
+
+  async show(urls) {
+    if (!urls || !urls.bundle) return;
+    const asked = (this.asked = urls);
+    try {
+      const [buffer, sprite] = await Promise.all([download(urls.bundle), picture(urls.sprite)]);
+      if (asked !== this.asked) return; // another one was asked for in the meantime
+      Object.assign(this, { trace: new TokenTrace(buffer), sprite, urls });
+    } catch (error) {
+      if (asked === this.asked) this.say(`The trace could not be shown. ${error.message}`);
+      return;
+    }
+    this.message.hidden = true;
+    this.body.hidden = false;
+    this.state.reset();
+    const first = this.trace.opening;
+    this.state.set({ frame: first, time: this.trace.seconds[first] });
+    for (const view of Object.values(this.views)) this.give(view);
+    this.state.changed.add('all');
+    this.state.flush();
+    this.root.dataset.key = urls.key || '';
+    this.timing.shown = this.timing.shown || performance.now();
+  }
+
+  give(view) {
+    view.trace = this.trace;
+    view.load(this.trace);
+    view.draw(new Set(['all']));
+  }
+
+  say(words) {
+    this.message.textContent = words;
+    this.message.hidden = false;
+  }
+
+  // --- drawing ----------------------------------------------------------------------------------
+
+  draw(changed) {
+    if (!this.trace) return;
+    if (!this.look || ['all', 'stage', 'overlay', 'scale', 'step', 'word'].some((k) => changed.has(k))) {
+      this.look = new Look(this.trace, this.state);
+      changed.add('look');
+    }
+    if (changed.has('look')) this.colours = null; // the page may have turned dark
+    const began = performance.now();
+    for (const [name, view] of Object.entries(this.views)) {
+      if (!this.hidden(name)) view.draw(changed);
+    }
+    if (changed.has('hover') && this.pointed) {
+      const now = performance.now();
+      this.timing.work = now - began + this.pointed.work;
+      this.timing.latency = now - this.pointed.at;
+      this.pointed = null;
+    }
+    this.retell(changed);
+  }
+
+  /** Whether a view is behind a tab; it is drawn in full when the tab is chosen. */
+  hidden(name) {
+    const panel = this.panels.querySelector(`[data-panel="${name}"]`);
+    return Boolean(panel && panel.hidden);
+  }
+
+  /** Fill or drop the table under a view. */
+  tell(name) {
+    const twin = this.root.querySelector(`[data-view="${name}"] > details`);
+    if (!twin) return;
+    twin.querySelector('.ws-scroll')?.remove();
+    const told = this.trace && this.views[name].table();
+    twin.hidden = !told;
+    if (told && twin.open) twin.append(tableOf(told, twin.parentElement.querySelector('h3').textContent));
+  }
+
+  /** Tables follow what they describe, but not the pointer. */
+  retell(changed) {
+    if (!['all', 'look', 'frame', 'locked'].some((key) => changed.has(key))) return;
+    for (const name of Object.keys(this.views)) {
+      const twin = this.root.querySelector(`[data-view="${name}"] > details`);
+      if (twin && (twin.open || changed.has('all'))) this.tell(name);
+    }
+  }
+
+  // --- selection --------------------------------------------------------------------------------
+
+  hover(token) {
+    if (token === this.state.hover) return;
+    const at = performance.now();
+    this.state.set({ hover: token });
+    this.pointed = { at, work: performance.now() - at };
+  }
+
+  /** Select a token and seek the clip to its frame; with ``add`` keep what is selected already. */
+  lock(token, add = false) {
+    if (token < 0) return;
+    const rest = this.state.locked.filter((other) => other !== token);
+    const again = rest.length < this.state.locked.length;
+    if (add && again) this.state.set({ locked: rest });
+    else this.state.set({ locked: add ? [...rest, token] : [token] });
+    this.goTo(this.trace.frameOf(token));
+  }
+
+  clear() { this.state.set({ locked: [], hover: -1, word: -1, step: -1, replaying: false, ...this.noWord() }); }
+
+  /** Attention overlays are about a word; without one they say nothing. */
+  noWord() {
+    return ['attention', 'full'].includes(this.state.overlay) ? { overlay: 'fate' } : {};
+  }
+
+  /** Move the selection by cells and frames, stopping at the edges. */
+  move(rows, cols, frames = 0, add = false) {
+    const { trace, state } = this;
+    const from = state.locked.length ? state.locked[state.locked.length - 1] : -1;
+    if (from < 0) {
+      const middle = trace.index(state.frame, trace.rows >> 1, trace.cols >> 1);
+      this.lock(middle);
+      return;
+    }
+    const to = trace.index(
+      clamp(trace.frameOf(from) + frames, 0, trace.frames - 1),
+      clamp(trace.rowOf(from) + rows, 0, trace.rows - 1),
+      clamp(trace.colOf(from) + cols, 0, trace.cols - 1),
+    );
+    state.set({ hover: -1 });
+    if (to !== from) this.lock(to, add);
+  }
+
+  goTo(frame) { this.seek(this.trace.seconds[frame], frame); }
+
+  seek(seconds, frame = this.trace.frameAt(seconds)) {
+    this.state.set({ time: seconds, frame });
+    this.views.player.seek(seconds);
+  }
+
+  key(event) {
+    if (!this.trace || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === 'Escape') {
+      this.clear();
+      return;
+    }
+    if (hasOwnKeys(event.target)) return;
+    const act = {
+      ArrowLeft: () => this.move(0, -1, 0, event.shiftKey),
+      ArrowRight: () => this.move(0, 1, 0, event.shiftKey),
+      ArrowUp: () => this.move(-1, 0, 0, event.shiftKey),
+      ArrowDown: () => this.move(1, 0, 0, event.shiftKey),
+      PageUp: () => this.step(-1),
+      PageDown: () => this.step(1),
+      Home: () => this.goTo(0),
+      End: () => this.goTo(this.trace.frames - 1),
+      ' ': () => this.views.player.toggle(),
+      h: () => this.state.set({ image: !this.state.image }),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  /** One frame on or back, the selected cell with it. */
+  step(frames) {
+    if (this.state.locked.length) this.move(0, 0, frames);
+    else this.goTo(clamp(this.state.frame + frames, 0, this.trace.frames - 1));
+  }
+
+  /** What tests may look at. */
+  snapshot() {
+    const { hover, focus, locked, frame, time, stage, overlay, word, step, playing } = this.state;
+    return {
+      ready: Boolean(this.trace), n: this.trace ? this.trace.n : 0, hover, focus, locked: [...locked],
+      frame, time, stage, overlay, word, step, playing, drawn: { ...this.drawn }, timing: { ...this.timing },
+    };
+  }
+}
+
+/** Build a workspace in ``root``; without ``trigger`` it has no server to talk to. */
+function mount(root, { trigger } = {}) {
+  const workspace = new Workspace(root, { trigger });
+  new Share(workspace, Boolean(trigger));
+  Object.defineProperty(window, '__tokenview', { configurable: true, get: () => workspace.snapshot() });
+  return workspace;
+}
+
+async function download(url) {
+  const answer = await fetch(new URL(url, document.baseURI));
+  if (!answer.ok) throw new Error('Its file is gone from the server; open it again.');
+  return answer.arrayBuffer();
+}
+
+/** A decoded picture, null where there is none or it cannot be read: cells need no picture. */
+async function picture(url) {
+  if (!url) return null;
+  const made = new Image();
+  made.src = new URL(url, document.baseURI).href;
+  try {
+    await made.decode();
+    return made;
+  } catch {
+    return null;
+  }
+}

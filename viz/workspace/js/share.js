@@ -1,0 +1,371 @@
+// What leaves the page: its state as an address, the run as Python, the strip as a figure.
+
+const MOST_TOKENS = 64; // in an address
+const PAUSE = 400; // milliseconds without a change before the address is written
+const FIGURE = {
+  margin: 24, line: 17, sharp: 2, words: '12px', title: '600 17px', ink: '#1B1F24', quiet: '#59636E',
+};
+
+/** Buttons under the views and the page's address. ``served``: whether there is a page to link to. */
+class Share {
+  constructor(workspace, served) {
+    this.workspace = workspace;
+    this.served = served;
+    this.opened = false;
+    this.says = el('span', { class: 'ws-quiet-text', role: 'status' });
+    const button = (words, act) => el('button', { type: 'button', onclick: act }, words);
+    this.bar = el('div', { class: 'ws-share-bar', role: 'group', 'aria-label': 'Share' },
+      served ? button('Copy link', () => this.copy(location.href, 'Link copied.')) : null,
+      button('Copy as code', () => this.copyCode()),
+      button('Figure as PNG', () => this.figure('png')),
+      button('Figure as SVG', () => this.figure('svg')),
+      this.says);
+    workspace.body.append(this.bar);
+    if (!served) return;
+    workspace.state.on((state, changed) => this.follow(changed));
+    workspace.tabs.addEventListener('click', () => this.soon());
+  }
+
+  // --- the address ------------------------------------------------------------------------------
+
+  follow(changed) {
+    if (changed.has('all') && !this.opened) { // the first trace: the one the address asks for
+      this.opened = true;
+      const asked = Object.fromEntries(new URLSearchParams(location.search));
+      if (!this.workspace.urls.other) restore(this.workspace, asked);
+    }
+    this.soon();
+  }
+
+  soon() {
+    clearTimeout(this.timer);
+    if (!this.workspace.state.playing) this.timer = setTimeout(() => writeAddress(this.parts()), PAUSE);
+  }
+
+  /** {name: text} of the address; what is as at the start is left out. */
+  parts() {
+    const { trace, state, urls, chosen, views, panels } = this.workspace;
+    const unless = (start, value) => (value === start ? '' : String(value));
+    return {
+      trace: urls.key || '',
+      f: unless(trace.opening, state.frame),
+      tok: state.locked.slice(-MOST_TOKENS).join('.'),
+      stage: unless(START.stage, state.stage),
+      overlay: unless(START.overlay, state.overlay),
+      word: unless(START.word, state.word),
+      step: unless(START.step, state.step),
+      panel: unless(panels.firstElementChild?.dataset.panel, chosen),
+      cmp: views.compare?.shared || '',
+    };
+  }
+
+  // --- copies and files -------------------------------------------------------------------------
+
+  async copy(text, done) {
+    writeAddress(this.served ? this.parts() : {});
+    this.says.textContent = (await toClipboard(text)) ? done : 'The browser did not allow to copy.';
+  }
+
+  copyCode() {
+    const code = codeOf(this.workspace);
+    if (code) this.copy(code, 'Python copied; the video file must lie beside it.');
+    else this.says.textContent = 'The method of this trace is none of stc_core, so there is no code for it.';
+  }
+
+  async figure(form) {
+    const sheet = figureOf(this.workspace);
+    if (!sheet) {
+      this.says.textContent = 'The strip of frames is not on the screen; show it first.';
+      return;
+    }
+    const file = form === 'svg' ? svgOf(sheet) : await pngOf(sheet);
+    const link = el('a', { href: URL.createObjectURL(file), download: `tokens-${sheet.name}.${form}` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    this.says.textContent = `Saved the strip at the stage “${sheet.name}” as ${form.toUpperCase()}.`;
+  }
+}
+
+/** Change some parts of the page's address; empty ones leave it, all others stay. */
+function writeAddress(parts) {
+  const query = new URLSearchParams(location.search);
+  for (const [name, text] of Object.entries(parts)) {
+    if (text) query.set(name, text);
+    else query.delete(name);
+  }
+  const tail = query.toString() ? `?${query}` : '';
+  history.replaceState(history.state, '', `${location.pathname}${tail}${location.hash}`);
+}
+
+/**
+ * Bring a workspace into the state that the parts of an address (or of a lesson) name. Whatever is
+ * unknown, malformed or out of range is left out: an address may come from anyone.
+ */
+function restore(workspace, asked) {
+  const { trace, state, views } = workspace;
+  const whole = (text, limit) => {
+    const good = /^[0-9]{1,8}$/.test(String(text ?? ''));
+    return good && Number(text) < limit ? Number(text) : -1;
+  };
+  const tokens = String(asked.tok ?? '').split('.').slice(0, MOST_TOKENS).map((t) => whole(t, trace.n));
+  const locked = [...new Set(tokens.filter((token) => token >= 0))];
+  state.set({ locked, word: whole(asked.word, trace.words.length) });
+  if (trace.stages.some(({ key }) => key === asked.stage)) state.set({ stage: asked.stage });
+  if (OVERLAYS.some(([key]) => key === asked.overlay) && views.controls.available(asked.overlay)) {
+    state.set({ overlay: asked.overlay });
+  }
+  if (trace.walk.length) state.set({ step: whole(asked.step, trace.walk.length + 1) });
+  if ([...workspace.panels.children].some(({ dataset }) => dataset.panel === asked.panel)) {
+    workspace.choose(asked.panel);
+  }
+  const frame = whole(asked.f, trace.frames);
+  if (frame >= 0) workspace.goTo(frame);
+  else if (locked.length) workspace.goTo(trace.frameOf(locked[locked.length - 1]));
+  if (asked.cmp) views.compare?.restore?.(String(asked.cmp));
+}
+
+/** Whether the text is on the clipboard now. Pages without TLS have only the old way. */
+async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = el('textarea', { class: 'ws-unseen', 'aria-hidden': 'true' });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand('copy');
+    area.remove();
+    return done;
+  }
+}
+
+// --- code -----------------------------------------------------------------------------------------
+
+// All that the repr of a method may hold: names with a capital that are called, keywords, numbers,
+// short strings. A trace file can claim any method, and somebody will run what is copied here.
+const PIECES = new RegExp([
+  '\\s+', '([A-Z]\\w*)(?=\\()', '[a-z_]\\w*(?==)', 'None', 'True', 'False',
+  '-?\\d+(?:\\.\\d+)?(?:e[+-]?\\d+)?', '\'[^\'\\\\\\n]*\'', '[(),=\\[\\]]',
+].join('|'), 'y');
+
+/** The Python that makes the run of this trace again; empty for a method that cannot be named. */
+function codeOf({ trace, urls }) {
+  const { method, question, model, baseline_answer: baseline } = trace.header;
+  const names = new Set();
+  PIECES.lastIndex = 0;
+  while (PIECES.lastIndex < method.length) {
+    const piece = PIECES.exec(method);
+    if (!piece) return '';
+    if (piece[1]) names.add(piece[1]);
+  }
+  if (!names.size) return '';
+  const file = urls.clip ? decodeURIComponent(urls.clip.split('/').pop()) : 'clip.mp4';
+  const text = JSON.stringify; // every JSON string is a Python literal of the same text
+  return `${[
+    'from stc_core import answer, load',
+    `from stc_core.methods import ${[...names].sort().join(', ')}`,
+    '',
+    model === 'embedded' ? 'vlm = load()' : `vlm = load(${text(model)})  # hub id or folder of this model`,
+    'result = answer(',
+    '    vlm,',
+    `    ${text(file)},`,
+    `    ${text(question)},`,
+    `    method=${method},`,
+    `    frames=${trace.frames},`,
+    ...(baseline === null ? [] : ['    baseline=True,']),
+    '    record=True,',
+    ')',
+    'print(result.text)',
+    'result.trace.save("trace.npz")',
+  ].join('\n')}\n`;
+}
+
+// --- figures --------------------------------------------------------------------------------------
+
+/**
+ * The strip as it is now with title, legend and configuration:
+ * {name, width, height, pictures: [{canvas, x, y, w, h}], texts: [{x, y, font, colour, text}]} in
+ * pixels; null where the strip has no size.
+ */
+function figureOf(workspace) {
+  const { trace, state, look } = workspace;
+  const { strip } = workspace.views;
+  const { layers } = strip;
+  if (!layers.wide || !look) return null;
+  const { margin, line, words, title, ink: dark, quiet } = FIGURE;
+  const width = layers.wide + 2 * margin;
+  const pen = el('canvas').getContext('2d');
+  const [texts, pictures] = [[], []];
+  let y = margin;
+  const write = (text, font, colour, x = margin) => texts.push({ x, y, font: `${font} sans-serif`, colour, text });
+  const paragraph = (text, font, colour) => {
+    pen.font = `${font} sans-serif`;
+    for (const row of wrapped(pen, text, layers.wide)) {
+      write(row, font, colour);
+      y += line * (font === title ? 1.4 : 1);
+    }
+  };
+  paragraph(`Question: ${trace.header.question || '–'}`, title, dark);
+  y += 4;
+  pictures.push({ canvas: flat(strip), x: margin, y, w: layers.wide, h: layers.tall });
+  y += layers.tall + 10;
+  let x = margin;
+  pen.font = `${words} sans-serif`;
+  for (const { canvas, text } of keysOf(trace, state, look)) {
+    const wide = pen.measureText(text).width + 34;
+    if (x > margin && x + wide > width - margin) [x, y] = [margin, y + line + 2];
+    if (canvas) pictures.push({ canvas, x, y: y - 1, w: 14, h: 14 });
+    write(text, words, dark, x + (canvas ? 20 : 0));
+    x += wide;
+  }
+  y += line + 8;
+  for (const text of captionOf(trace, stageName(trace, state))) paragraph(text, words, quiet);
+  return { name: state.step >= 0 ? 'replay' : state.stage, width, height: y + margin - 6, pictures, texts };
+}
+
+/** The layers of a view as one canvas, drawn anew: as fine as print wants it, for white paper. */
+function flat(view) {
+  const { workspace, layers } = view;
+  const canvases = [...layers.box.querySelectorAll('canvas')];
+  const redraw = () => view.draw(new Set(['all']));
+  workspace.root.style.setProperty('--ws-quiet', FIGURE.quiet); // not that of a dark page
+  for (const canvas of canvases) {
+    canvas.width = Math.round(layers.wide * FIGURE.sharp);
+    canvas.height = Math.round(layers.tall * FIGURE.sharp);
+    canvas.getContext('2d').setTransform(FIGURE.sharp, 0, 0, FIGURE.sharp, 0, 0);
+  }
+  redraw();
+  const made = el('canvas', { width: canvases[0].width, height: canvases[0].height });
+  const pen = made.getContext('2d');
+  for (const canvas of canvases) {
+    pen.globalAlpha = canvas.style.opacity === '' ? 1 : Number(canvas.style.opacity);
+    pen.drawImage(canvas, 0, 0);
+  }
+  workspace.root.style.removeProperty('--ws-quiet');
+  layers.sharp = 0; // so that ``fit`` takes the size of the screen again
+  layers.fit(redraw);
+  return made;
+}
+
+/** A legend's square, as the cells of that look are on the frames. */
+function square(code, codes) {
+  const side = 14;
+  const made = el('canvas', { width: side * FIGURE.sharp, height: side * FIGURE.sharp });
+  const pen = made.getContext('2d');
+  pen.scale(FIGURE.sharp, FIGURE.sharp);
+  const level = Math.round(190 * codes[code].light);
+  pen.fillStyle = `rgb(${level} ${level} ${level})`;
+  pen.fillRect(0, 0, side, side);
+  const marks = new Marks(codes);
+  marks.add(code, { x: 0, y: 0, w: side, h: side });
+  marks.paint(pen);
+  return made;
+}
+
+function plain(colour) {
+  const made = el('canvas', { width: 14, height: 14 });
+  const pen = made.getContext('2d');
+  pen.fillStyle = colour;
+  pen.fillRect(0, 0, 14, 14);
+  return made;
+}
+
+function keysOf(trace, state, look) {
+  if (look.scalar) {
+    if (!look.range) return [{ text: `${UNITS[look.overlay]}: not measured` }];
+    const colours = trace.header.scales[state.scale];
+    const { low, high, top } = look.range;
+    return [
+      { canvas: plain(colours[0]), text: digits(low) },
+      { canvas: plain(colours[colours.length - 1]), text: `${top > high ? '≥ ' : ''}${digits(high)}` },
+      { text: `${UNITS[look.overlay]}, ${state.scale}, up to ${digits(top)}` },
+    ];
+  }
+  const counts = new Uint32Array(trace.codes.length);
+  for (const fate of look.fate) counts[fate] += 1;
+  return [...counts.keys()].filter((code) => counts[code]).map((code) => ({
+    canvas: square(code, trace.codes),
+    text: `${trace.codes[code].label.split(' (')[0]}: ${counts[code]} (${percent(counts[code], trace.n)})`,
+  }));
+}
+
+function stageName(trace, state) {
+  return state.step >= 0
+    ? `selection after ${state.step} of ${trace.walk.length} turns`
+    : `stage “${trace.stages.find(({ key }) => key === state.stage).label}”`;
+}
+
+function captionOf(trace, stage) {
+  const { answer, baseline_answer: baseline, method, model, alive } = trace.header;
+  return [
+    `Answer: ${answer || '–'}${baseline === null ? '' : ` · Uncompressed: ${baseline || '–'}`}`,
+    `${method} on ${model}`,
+    `${trace.frames} frames of ${trace.rows} × ${trace.cols} tokens; tokens at each stage: ${alive.join(' → ')}; ${stage}`,
+  ];
+}
+
+/** Lines of a text no wider than ``width``; a word that is wider is cut. */
+function wrapped(pen, text, width) {
+  const rows = [''];
+  for (const word of text.split(/\s+/)) {
+    const longer = rows[rows.length - 1] ? `${rows[rows.length - 1]} ${word}` : word;
+    if (pen.measureText(longer).width <= width) {
+      rows[rows.length - 1] = longer;
+      continue;
+    }
+    if (rows[rows.length - 1]) rows.push('');
+    for (const letter of word) {
+      if (pen.measureText(rows[rows.length - 1] + letter).width > width) rows.push('');
+      rows[rows.length - 1] += letter;
+    }
+  }
+  return rows;
+}
+
+function pngOf({ width, height, pictures, texts }) {
+  const { sharp } = FIGURE;
+  const sheet = el('canvas', { width: Math.round(width * sharp), height: Math.round(height * sharp) });
+  const pen = sheet.getContext('2d');
+  pen.scale(sharp, sharp);
+  pen.fillStyle = '#FFFFFF';
+  pen.fillRect(0, 0, width, height);
+  for (const { canvas, x, y, w, h } of pictures) pen.drawImage(canvas, x, y, w, h);
+  pen.textBaseline = 'top';
+  for (const { x, y, font, colour, text } of texts) {
+    pen.font = font;
+    pen.fillStyle = colour;
+    pen.fillText(text, x, y);
+  }
+  return new Promise((done) => { sheet.toBlob(done, 'image/png'); });
+}
+
+/** The strip as one picture in it, all words as text that can be searched and edited. */
+function svgOf({ width, height, pictures, texts }) {
+  const space = 'http://www.w3.org/2000/svg';
+  const add = (parent, tag, attributes, text = '') => {
+    const made = document.createElementNS(space, tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    made.textContent = printable(text);
+    parent.append(made);
+    return made;
+  };
+  const root = add(document.createDocumentFragment(), 'svg', { width, height, viewBox: `0 0 ${width} ${height}` });
+  add(root, 'rect', { width, height, fill: '#FFFFFF' });
+  for (const { canvas, x, y, w, h } of pictures) {
+    add(root, 'image', { x, y, width: w, height: h, href: canvas.toDataURL('image/png') });
+  }
+  for (const { x: left, y: top, font, colour, text } of texts) {
+    const [, weight, size] = font.match(/^(?:(\d+) )?(\d+)px/);
+    add(root, 'text', {
+      x: left, y: top + 0.8 * Number(size), 'font-size': size, 'font-weight': weight || 400,
+      'font-family': 'sans-serif', fill: colour,
+    }, text);
+  }
+  return new Blob([new XMLSerializer().serializeToString(root)], { type: 'image/svg+xml' });
+}
+
+/** Without what no XML may hold: controls and halves of characters. */
+function printable(text) {
+  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/gu, '');
+}

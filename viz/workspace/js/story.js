@@ -1,0 +1,76 @@
+// What is known of one token, in the sentences of the token card.
+
+/** Array of sentences: plain text, nothing of it comes from a person or a model. */
+function storyOf(trace, i) {
+  return [ranked(trace, i), considered(trace, i), ...carried(trace, i)].filter(Boolean);
+}
+
+function ranked(trace, i) {
+  const rank = trace.contributionRank(i);
+  return rank ? `Contribution rank ${rank} of ${trace.n}.` : '';
+}
+
+function considered(trace, i) {
+  if (!trace.walk.length) return '';
+  if (trace.order[i] < 0) return 'Never considered for the pool: it was full by then.';
+  const turn = `Considered ${ordinal(trace.order[i] + 1)}`;
+  if (trace.nearest[i] < 0) return `${turn}: the pool was empty, so it entered.`;
+  const near = `nearest pool token, ${trace.place(trace.nearest[i])}, has cosine `
+    + `${trace.similarity[i].toFixed(2)}`;
+  return trace.accepted(i)
+    ? `${turn}: the ${near}, unlike enough to enter the pool.`
+    : `${turn}: the ${near}, too alike, so recycled.`;
+}
+
+function carried(trace, i) {
+  const carrier = trace.outside.target[i];
+  if (carrier < 0) return ['Dropped before the LLM.'];
+  const size = trace.members(carrier, 'refilled').length;
+  const said = [];
+  if (carrier !== i) {
+    said.push(`Merged with ${many(size - 1, 'other')} into the center at ${trace.place(carrier)}, `
+      + `as one of ${size}.`);
+  } else if (trace.outside.fate[i] === FATE.CENTER) {
+    said.push(`Center of a cluster: the mean of ${many(size, 'token')} enters the LLM in its place.`);
+  } else {
+    said.push('Enters the LLM as itself.');
+  }
+  if (trace.inside) said.push(within(trace, carrier, carrier === i ? 'It' : 'That token'));
+  if (trace.target[i] >= 0 && trace.weight[i] < 1) {
+    said.push(`Its share of the token that carries it in the end is ${share(trace.weight[i])}.`);
+  }
+  return said;
+}
+
+function within(trace, carrier, subject) {
+  const rank = trace.relevanceRank(carrier);
+  const ranking = rank
+    ? `${subject} ranked ${ordinal(rank)} of ${trace.entered.length} for the question and was`
+    : `${subject} was`;
+  const goal = trace.inside.target[carrier];
+  const layer = trace.inside.layer;
+  if (goal === carrier) return `${ranking} kept at layer ${layer}.`;
+  if (goal < 0) return `${ranking} dropped after layer ${layer}.`;
+  return `${ranking} merged into ${trace.place(goal)} after layer ${layer}.`;
+}
+
+/** "1/17" where a share is one, else two digits. */
+function share(weight) {
+  const parts = Math.round(1 / weight);
+  return Math.abs(1 / parts - weight) < 1e-5 ? `1/${parts}` : weight.toPrecision(2);
+}
+
+function ordinal(number) {
+  const tens = number % 100;
+  const ending = tens > 10 && tens < 14 ? 'th' : ['th', 'st', 'nd', 'rd'][number % 10] || 'th';
+  return `${number}${ending}`;
+}
+
+function many(count, thing) { return `${count} ${thing}${count === 1 ? '' : 's'}`; }
+
+function percent(part, whole) {
+  const value = whole ? (100 * part) / whole : 0;
+  return `${value > 0 && value < 1 ? value.toFixed(2) : value.toFixed(1)} %`;
+}
+
+function seconds(value) { return `${value.toFixed(2)} s`; }

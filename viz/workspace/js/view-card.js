@@ -1,0 +1,81 @@
+// The token card: everything that is known of the token in focus, as sentences.
+
+class CardView extends View {
+  constructor(host, workspace) {
+    super(host, workspace);
+    const side = 64;
+    this.crop = el('canvas', { class: 'ws-crop', width: 2 * side, height: 2 * side, 'aria-hidden': 'true' });
+    this.title = el('p', { class: 'ws-card-title' });
+    this.fate = el('p', { class: 'ws-card-fate' });
+    this.text = el('p', { class: 'ws-card-text' });
+    this.links = el('p', { class: 'ws-members' });
+    this.said = el('p', { class: 'ws-unseen', role: 'status', 'aria-live': 'polite' });
+    this.card = el('div', { class: 'ws-card' }, this.crop, el('div', {}, this.title, this.fate, this.text, this.links));
+    this.host.append(this.card, this.said);
+  }
+
+  draw(changed) {
+    if (!['all', 'hover', 'locked', 'stage', 'step', 'look'].some((name) => changed.has(name))) return;
+    const { state, trace, workspace } = this;
+    const token = state.focus;
+    this.card.classList.toggle('ws-empty', token < 0);
+    if (token < 0) {
+      this.title.textContent = 'Point at a token in any view, click to hold it.';
+      this.fate.replaceChildren();
+      this.text.textContent = 'Shift-click adds, Escape clears, arrow keys move by cell, Page Up and Page Down by frame.';
+      this.links.replaceChildren();
+      this.said.textContent = '';
+      return;
+    }
+    const frame = trace.frameOf(token);
+    this.title.textContent = `Frame ${frame}, ${seconds(trace.seconds[frame])}, `
+      + `cell (${trace.rowOf(token)}, ${trace.colOf(token)})`;
+    const code = trace.codes[trace.fate[token]];
+    this.fate.replaceChildren(swatch(code), code.label.split(' (')[0], this.reading(token));
+    this.text.textContent = trace.story(token).join(' ');
+    this.relatives(token);
+    const pen = this.crop.getContext('2d');
+    const { width, height } = this.crop;
+    drawCrop(pen, workspace, token, { x: 0, y: 0, w: width, h: height });
+    if (state.hover < 0 && !['all', 'look'].some((name) => changed.has(name))) {
+      this.said.textContent = `${this.title.textContent}: ${code.label.split(' (')[0]}. ${this.text.textContent}`;
+    }
+  }
+
+  /** The number behind the overlay, if there is one. */
+  reading(token) {
+    const { look } = this.workspace;
+    if (!look || !look.scalar) return '';
+    const value = look.values[token];
+    const name = OVERLAYS.find(([key]) => key === look.overlay)[1];
+    return ` · ${name}: ${Number.isFinite(value) ? digits(value) : 'none'}`;
+  }
+
+  /** What carries the token and what it is carried with, each a button. */
+  relatives(token) {
+    const { state, trace } = this;
+    if (state.hover >= 0) { // nobody can reach a button without leaving the token
+      this.links.replaceChildren();
+      return;
+    }
+    const { carrier, members, hidden } = family(trace, state, token);
+    const button = (other, words) => el('button', {
+      type: 'button', class: 'ws-token', onclick: () => this.workspace.lock(other),
+    }, words || `${trace.frameOf(other)} (${trace.rowOf(other)}, ${trace.colOf(other)})`);
+    const others = members.filter((other) => other !== token && other !== carrier).sort((a, b) => a - b);
+    const pieces = [];
+    if (carrier >= 0 && carrier !== token) pieces.push(button(carrier, `carried by ${trace.place(carrier)}`));
+    if (others.length) {
+      pieces.push(el('span', { class: 'ws-quiet-text' }, carrier === token ? 'carries' : 'together with'));
+      pieces.push(...others.map((other) => button(other)));
+    }
+    if (hidden) pieces.push(el('span', { class: 'ws-quiet-text' }, `and ${hidden} more`));
+    this.links.replaceChildren(...pieces);
+  }
+
+  table() {
+    const { trace, state } = this;
+    const chosen = state.locked;
+    return chosen.length ? { head: TOKEN_HEAD, rows: chosen.map((token) => tokenRow(trace, token)) } : null;
+  }
+}

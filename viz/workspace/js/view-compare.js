@@ -1,0 +1,433 @@
+// Up to three runs of the same clip and question, with the workspace's one cursor: the trace that is
+// shown is A, the others are asked for here. What is compared is ``state.compare``, a list of specs
+// such as "uniform@0.02"; whoever sets it (a link, an example) gets these runs.
+
+const KINDS = {
+  stc: 'STC', fastv: 'FastV', visionzip: 'VisionZip', fastvid: 'FastVID', holitom: 'HoliTom',
+  prunevid: 'PruneVid', vidcom2: 'VidCom2', evs: 'EVS', uniform: 'Uniform', random: 'Random',
+  frames: 'Frames', downsample: 'Downsample',
+};
+const HONEST = { // what a method must beat to have chosen anything
+  uniform: 'Tokens at equal distances, whatever they show',
+  random: 'Tokens drawn by lot',
+  frames: 'All tokens of a few frames',
+  downsample: 'A coarser grid: means of neighbouring tokens',
+};
+const SPEC = /^([a-z0-9]+)@([^,=\s]+)((?:,[a-z_]+=[^,=\s]+)*)$/;
+const MOST_OTHERS = RUNS.length - 1;
+
+class CompareView extends View {
+  constructor(host, workspace) {
+    super(host, workspace);
+    this.others = []; // {spec, trace}: all that have arrived for the shown trace
+    this.runs = []; // A and those of them that are compared: {letter, colour, dash, trace, ...}
+    this.pair = null; // of two runs: {runs, codes, counts, jaccard, chance}
+    this.asked = null; // {id, specs} while the server works on it
+    this.build();
+    this.state.on((state, changed) => { if (this.trace && changed.has('compare')) this.follow(); });
+    document.addEventListener('tokens-compare', ({ detail }) => this.hear(detail));
+  }
+
+  build() {
+    const button = (words, act, title) => (
+      el('button', { type: 'button', class: 'ws-act', title, onclick: act }, words));
+    const option = ([name, words]) => el('option', { value: name }, words);
+    this.kind = el('select', {}, ...Object.entries(KINDS).map(option));
+    this.ratio = el('input', { type: 'number', min: '0', max: '1', step: 'any' });
+    this.adders = [
+      el('button', { type: 'submit', class: 'ws-act ws-main' }, 'Add'),
+      ...Object.entries(HONEST).map(([name, what]) => button(KINDS[name], () => this.add(name), what)),
+    ];
+    this.stop = button('Cancel', () => this.cancel());
+    this.status = el('p', { class: 'ws-compare-status', role: 'status' });
+    this.meter = el('div', { class: 'ws-meter', 'aria-hidden': 'true' }, el('div'));
+    this.why = el('p', { class: 'ws-quiet-text' }, 'Three runs at most; remove one to add another.');
+    this.chips = el('ul', { class: 'ws-compare-runs', 'aria-label': 'Compared runs' });
+    this.answers = el('div', { class: 'ws-scroll', tabindex: '0', role: 'region', 'aria-label': 'Answers' });
+    this.pairs = el('div', { class: 'ws-tools', role: 'group', 'aria-label': 'Which two to mark' });
+    this.legend = el('p', { class: 'ws-legend ws-pair-legend' });
+    this.share = el('p', { class: 'ws-quiet-text' });
+    const [strip, curves] = [el('div'), el('div')];
+    this.keys = el('p', { class: 'ws-legend' });
+    this.stories = el('div', { class: 'ws-stories' });
+    this.result = el('div', { class: 'ws-compared', hidden: true }, this.answers,
+      el('h4', {}, 'Whose tokens these are'), this.pairs, this.legend, this.share, strip,
+      el('h4', {}, 'Tokens per frame, over time'), this.keys, curves,
+      el('h4', {}, 'The token in focus'), this.stories);
+    const [add, ...honest] = this.adders;
+    const submit = (event) => {
+      event.preventDefault();
+      this.add(this.kind.value);
+    };
+    this.host.append(
+      el('form', { class: 'ws-tools', novalidate: true, onsubmit: submit },
+        el('label', { class: 'ws-field' }, 'Method', this.kind),
+        el('label', { class: 'ws-field' }, 'Retention', this.ratio), add,
+        el('span', { class: 'ws-tools', role: 'group', 'aria-label': 'Baselines' },
+          quietText('or at once:'), ...honest),
+        this.stop),
+      this.status, this.meter, this.chips, this.why, this.result);
+    this.strip = new PairStrip(strip, this.workspace, this);
+    this.curves = new CurvesView(curves, this.workspace, this);
+  }
+
+  load(trace) {
+    if (this.asked) this.workspace.send('stop_compare', {});
+    Object.assign(this, { others: [], asked: null });
+    for (const view of [this.strip, this.curves]) {
+      view.trace = trace;
+      view.load(trace);
+    }
+    const door = trace.entered.length; // a method that only prunes inside lets all of them in
+    this.ratio.value = ratioOf(door < trace.n ? door : countOf(aliveAt(trace, 'end')), trace.n);
+    this.say(this.servable() ? '' : 'The clip of this trace is not known here, so no other method '
+      + 'can be run on it. Run the question on this page, then compare.');
+    this.lineUp();
+    this.welcome(this.workspace.urls.others || []);
+  }
+
+  /** Other runs that came with the shown trace. */
+  async welcome(given) {
+    const { trace } = this;
+    try {
+      await this.take(given);
+    } catch (error) {
+      if (trace === this.trace) this.say(error.message, 'error');
+    }
+    if (given.length && trace === this.trace) {
+      this.state.set({ compare: this.others.map(({ spec }) => spec).slice(0, MOST_OTHERS) });
+    }
+  }
+
+  // --- what is compared -------------------------------------------------------------------------
+
+  /** For addresses: what ``restore`` takes. */
+  get shared() { return this.state.compare.join(';'); }
+
+  restore(text) {
+    const known = (spec) => Object.hasOwn(KINDS, SPEC.exec(spec)?.[1] ?? '');
+    this.state.set({ compare: [...new Set(text.split(';'))].filter(known).slice(0, MOST_OTHERS) });
+  }
+
+  add(name) {
+    const ratio = Number(this.ratio.value);
+    if (!(ratio > 0 && ratio <= 1)) {
+      this.say('The retention ratio must be above 0 to 1.', 'error');
+      this.ratio.focus();
+      return;
+    }
+    const spec = `${name}@${ratio}`;
+    if (this.state.compare.includes(spec)) this.say('This run is compared already.');
+    else this.state.set({ compare: [...this.state.compare, spec] });
+  }
+
+  remove(spec) {
+    this.state.set({ compare: this.state.compare.filter((other) => other !== spec) });
+    this.kind.focus(); // the button that was pressed is gone
+  }
+
+  has(spec) { return this.others.some((other) => other.spec === spec); }
+
+  /** Ask for what is to be compared and is not here yet. */
+  follow() {
+    const missing = this.state.compare.filter((spec) => !this.has(spec));
+    if (missing.length && !this.servable()) {
+      this.state.set({ compare: this.state.compare.filter((spec) => this.has(spec)) });
+    } else if (missing.length && !this.asked) {
+      this.asked = { id: Math.random().toString(36).slice(2), specs: missing };
+      this.say('Waiting for the model …', 'busy', 0);
+      this.workspace.send('compare', { id: this.asked.id, key: this.workspace.urls.key, specs: missing });
+    }
+    this.lineUp();
+  }
+
+  /** Whether the page can run another method on the clip of the shown trace. */
+  servable() {
+    const { key, clip } = this.workspace.urls;
+    return Boolean(key && clip);
+  }
+
+  /** News of a run: where it is, or {others, done}, {others, error}. */
+  async hear(news) {
+    const { asked, trace } = this;
+    if (!asked || news?.id !== asked.id) return;
+    if (news.stage) this.say(`${news.stage} … ${news.elapsed.toFixed(1)} s`, 'busy', news.fraction);
+    let { error } = news;
+    try {
+      await this.take(news.others);
+    } catch (problem) {
+      error = problem.message;
+    }
+    if (asked !== this.asked || trace !== this.trace || !(error || news.done)) return;
+    if (error) this.say(error, 'error');
+    else this.say(`Answered in ${news.elapsed.toFixed(1)} s.`, 'done');
+    this.settle();
+  }
+
+  async take(given) {
+    const { trace } = this;
+    for (const { spec, bundle } of given) {
+      const other = this.has(spec) ? null : new TokenTrace(await download(bundle));
+      if (trace !== this.trace) return; // another one is shown by now
+      if (other && !sameTokens(other, trace)) {
+        throw new Error('The other run has other tokens than the one shown, so they cannot be compared.');
+      }
+      if (other && !this.has(spec)) this.others.push({ spec, trace: other });
+    }
+  }
+
+  cancel() {
+    this.workspace.send('stop_compare', {});
+    this.say('Cancelled; nothing was changed.');
+    this.settle();
+  }
+
+  /** The server is done: what it was asked for is here, or will not come. */
+  settle() {
+    const { specs } = this.asked;
+    this.asked = null;
+    const stays = (spec) => this.has(spec) || !specs.includes(spec);
+    this.state.set({ compare: this.state.compare.filter(stays) });
+  }
+
+  lineUp() {
+    const { trace, state } = this;
+    const arrived = (spec) => this.others.find((other) => other.spec === spec);
+    const others = state.compare.map(arrived).filter(Boolean);
+    this.runs = [{ spec: null, trace }, ...others].map((run, place) => ({ ...RUNS[place], ...run }));
+    this.measure();
+    this.list();
+    this.result.hidden = this.runs.length < 2;
+    if (!this.result.hidden) {
+      this.report();
+      this.choices();
+      this.explain();
+    }
+    if (!this.workspace.hidden('compare')) this.draw(new Set(['all']));
+    this.workspace.tell('compare');
+  }
+
+  /** Who keeps which token at the current stage. */
+  measure() {
+    const { state } = this;
+    for (const run of this.runs) {
+      run.alive = aliveAt(run.trace, state.stage);
+      run.perFrame = perFrameOf(run.trace, run.alive);
+    }
+    const chosen = this.runs.filter((run) => state.pair.includes(run.letter));
+    const runs = chosen.length > 1 ? chosen : this.runs.slice(0, 2);
+    this.pair = runs.length < 2 ? null : { runs, ...overlapOf(runs[0].alive, runs[1].alive) };
+  }
+
+  // --- words ------------------------------------------------------------------------------------
+
+  say(words, kind = 'quiet', share = null) {
+    this.status.textContent = words;
+    this.status.dataset.kind = kind;
+    this.status.setAttribute('role', kind === 'error' ? 'alert' : 'status');
+    this.meter.hidden = share === null;
+    this.meter.firstElementChild.style.width = `${100 * clamp(share || 0, 0, 1)}%`;
+  }
+
+  /** Chips of what is compared and what is on its way; which buttons make sense now. */
+  list() {
+    const chip = (run, ...pieces) => el('li', {}, badgeOf(run), ...pieces);
+    const gone = ({ letter, spec, trace }) => el('button', {
+      type: 'button', class: 'ws-remove', 'aria-label': `Remove ${letter}, ${methodOf(trace)}`,
+      onclick: () => this.remove(spec),
+    }, '×');
+    const coming = this.state.compare.filter((spec) => !this.has(spec));
+    this.chips.replaceChildren(
+      ...this.runs.map((run) => chip(run, methodOf(run.trace), quietText(budgetOf(run.trace)),
+        run.spec ? gone(run) : quietText('shown'))),
+      ...coming.map((spec, place) => {
+        const run = RUNS[this.runs.length + place];
+        return chip(run, specWords(spec), quietText('is running …'));
+      }));
+    const full = this.state.compare.length >= MOST_OTHERS;
+    for (const button of this.adders) {
+      button.disabled = !this.servable() || full || Boolean(this.asked);
+    }
+    this.stop.hidden = !this.asked;
+    this.why.hidden = !full;
+  }
+
+  /** The answers: the uncompressed run first, the others as differences to it. */
+  report() {
+    const { trace, runs } = this;
+    const first = uncompressedOf(runs.map((run) => run.trace));
+    const head = ['Run', 'Answer', 'log p', first ? 'log p of the uncompressed answer' : null,
+      'Tokens, enter and end', 'Evidence, enter and end'];
+    const row = (name, answer, ...cells) => el('tr', {}, el('th', { scope: 'row' }, ...name), answer,
+      ...cells.filter((cell) => cell !== null).map((cell) => el('td', {}, cell)));
+    const rows = runs.map((run) => {
+      const { header } = run.trace;
+      const again = first ? scoreOf(run.trace, first.answer) : null;
+      return row([badgeOf(run), ' ', methodOf(run.trace)],
+        this.said(header.answer, first?.answer ?? trace.header.answer), fixedOf(header.logprob),
+        first ? `${fixedOf(again)}${gapOf(again, first.logprob)}` : null,
+        `${run.trace.entered.length}, ${countOf(aliveAt(run.trace, 'end'))}`, this.evidence(run.trace));
+    });
+    if (first) {
+      const { length } = trace.evidence;
+      rows.unshift(row(['Uncompressed'], this.said(first.answer, first.answer), fixedOf(first.logprob),
+        fixedOf(first.logprob), `${trace.n}, ${trace.n}`, length ? `all ${many(length, 'cell')}` : '–'));
+    }
+    const note = first
+      ? 'Underlined words are not in the uncompressed answer. log p is the natural logarithm of the '
+        + 'probability of a whole answer.'
+      : 'The uncompressed run is not known; underlined words are not in the answer of A.';
+    this.answers.replaceChildren(el('table', {}, el('caption', {}, note),
+      el('thead', {}, el('tr', {}, ...head.filter(Boolean).map((words) => el('th', { scope: 'col' }, words)))),
+      el('tbody', {}, ...rows)));
+  }
+
+  /** A cell with an answer, its words that differ marked; right or wrong where that is known. */
+  said(answer, reference) {
+    const { expected } = this.trace.header;
+    const words = differing(answer, reference).flatMap(([word, differs]) => [
+      differs ? el('mark', { class: 'ws-differs' }, word) : word, ' ']);
+    const verdict = expected === null ? null : quietText(sameAnswer(answer, expected) ? 'right' : 'wrong');
+    return el('td', { class: 'ws-said' }, ...(words.length ? words : [quietText('(empty answer)')]), verdict);
+  }
+
+  evidence(trace) {
+    const { evidence } = this.trace;
+    if (!evidence.length) return '–';
+    const { cells, steps: [door, end] } = recallOf(trace, evidence);
+    return `${door.kept}, ${end.kept} of ${many(cells, 'cell')}`;
+  }
+
+  /** Which two of three runs the pictures mark. */
+  choices() {
+    const options = this.runs.length > 2 ? ['AB', 'AC', 'BC'] : [];
+    if (this.pairs.childElementCount !== options.length) { // else the pressed one keeps its focus
+      this.pairs.replaceChildren(...options.map((pair) => el('button', {
+        type: 'button', class: 'ws-act', onclick: () => this.state.set({ pair }),
+      }, `${pair[0]} and ${pair[1]}`)));
+    }
+    const shown = options.indexOf(this.pair.runs.map((run) => run.letter).join(''));
+    [...this.pairs.children].forEach((button, place) => (
+      button.setAttribute('aria-pressed', String(place === shown))));
+    this.pairs.hidden = !options.length;
+  }
+
+  /** The legends: what the marks mean and how much two runs have in common. */
+  explain() {
+    const { counts, jaccard, chance, runs: [first, second] } = this.pair;
+    const key = (kind, colour, words) => el('span', { class: 'ws-key' }, sideOf(kind, colour), words);
+    this.legend.replaceChildren(
+      key('ws-side-left', first.colour, `only ${first.letter}: ${counts[FIRST]}`),
+      key('ws-side-right', second.colour, `only ${second.letter}: ${counts[SECOND]}`),
+      key('ws-side-both', '', `both: ${counts[BOTH]}`),
+      key('ws-side-none', '', `neither: ${counts[NEITHER]}`));
+    const late = ['end', 'layer'].includes(this.state.stage);
+    this.share.textContent = `Tokens that ${late ? 'are left at the end of the LLM' : 'enter the LLM'}; `
+      + `the stages above choose. Both keep ${(100 * jaccard).toFixed(1)} % of what either keeps `
+      + `(Jaccard ${jaccard.toFixed(3)}); blind choices of these sizes would come to ${chance.toFixed(3)}.`;
+    this.keys.replaceChildren(...this.runs.map((run) => el('span', { class: 'ws-key' },
+      lineOf(run), `${run.letter} ${methodOf(run.trace)}: ${countOf(run.alive)}`)));
+  }
+
+  /** What every run did to the token under the cursor. */
+  tellStories() {
+    const { focus } = this.state;
+    if (focus < 0) {
+      this.stories.replaceChildren(quietText('Point at a token in any view to read what each run did with it.'));
+      return;
+    }
+    this.stories.replaceChildren(...this.runs.map((run) => {
+      const code = run.trace.codes[run.trace.fate[focus]];
+      return el('article', { class: 'ws-story' },
+        el('p', { class: 'ws-card-title' }, badgeOf(run), ' ', methodOf(run.trace)),
+        el('p', { class: 'ws-card-fate' }, swatch(code), code.label.split(' (')[0]),
+        el('p', { class: 'ws-card-text' }, run.trace.story(focus).join(' ')));
+    }));
+  }
+
+  // --- drawing ----------------------------------------------------------------------------------
+
+  draw(changed) {
+    if (!this.trace || this.result.hidden) return;
+    const any = (...names) => ['all', ...names].some((name) => changed.has(name));
+    const told = new Set(changed);
+    if (any('stage', 'pair')) {
+      this.measure();
+      this.choices();
+      this.explain();
+      told.add('look');
+    }
+    if (changed.has('evidence')) this.report();
+    this.strip.draw(told);
+    this.curves.draw(told);
+    if (any('hover', 'locked')) this.tellStories();
+    this.workspace.drawn.compared = this.runs.length;
+  }
+
+  table() {
+    if (this.result.hidden) return null;
+    const { trace, runs, pair } = this;
+    const [first, second] = pair.runs.map((run) => run.letter);
+    const rows = Array.from({ length: trace.frames }, (_, frame) => {
+      const counts = [0, 0, 0, 0];
+      const codes = pair.codes.subarray(frame * trace.perFrame, (frame + 1) * trace.perFrame);
+      for (const code of codes) counts[code] += 1;
+      return [frame, seconds(trace.seconds[frame]), ...runs.map((run) => run.perFrame[frame]),
+        counts[FIRST], counts[SECOND], counts[BOTH], counts[NEITHER]];
+    });
+    return {
+      head: ['Frame', 'Time', ...runs.map((run) => `${run.letter} ${methodOf(run.trace)}`),
+        `Only ${first}`, `Only ${second}`, 'Both', 'Neither'],
+      rows,
+    };
+  }
+}
+
+/** "STC" of a trace by STC(retention=0.02, ...). */
+function methodOf({ header }) { return header.method.split('(')[0].trim().slice(0, 40) || 'unnamed'; }
+
+function budgetOf({ entered: { length }, n }) { return `${length} of ${n} tokens, ${percent(length, n)}`; }
+
+/** "Uniform at 0.02" of the spec of a run that is not here yet. */
+function specWords(spec) {
+  const [, name, ratio] = SPEC.exec(spec);
+  return `${KINDS[name]} at ${ratio}`;
+}
+
+function countOf(alive) { return alive.reduce((sum, one) => sum + one, 0); }
+
+function fixedOf(value) { return value === null ? '–' : value.toFixed(2).replace('-', '−'); }
+
+/** " (−0.31)": how far a logarithm is from the uncompressed run's. */
+function gapOf(value, other) {
+  if (value === null || other === null) return '';
+  const far = fixedOf(value - other);
+  return ` (${value < other ? '' : '+'}${far})`;
+}
+
+function quietText(words) { return el('span', { class: 'ws-quiet-text' }, ` ${words}`); }
+
+function badgeOf({ letter, colour }) {
+  const made = el('b', { class: 'ws-letter' }, letter);
+  made.style.setProperty('--run', colour);
+  return made;
+}
+
+/** How cells of a run look in the strip, and its line among the curves. */
+function sideOf(kind, colour) {
+  const made = el('span', { class: `ws-side ${kind}`, 'aria-hidden': 'true' });
+  if (colour) made.style.setProperty('--run', colour);
+  return made;
+}
+
+function lineOf({ colour, dash }) {
+  const made = el('canvas', { class: 'ws-line-sample', width: 56, height: 12, 'aria-hidden': 'true' });
+  const pen = made.getContext('2d');
+  pen.scale(2, 2);
+  pen.setLineDash(dash);
+  const path = new Path2D();
+  path.moveTo(0, 3);
+  path.lineTo(28, 3);
+  stroke(pen, path, colour, 2.2);
+  return made;
+}

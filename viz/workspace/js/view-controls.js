@@ -1,0 +1,121 @@
+// The stages, what lies over the pictures, and the legend of it.
+
+const OVERLAYS = [
+  ['fate', 'Fate'], ['contribution', 'Contribution'], ['similarity', 'Similarity to the pool'],
+  ['relevance', 'Relevance to the question'], ['members', 'Members carried'],
+  ['attention', 'Attention of the word'], ['full', 'Attention of the word, uncompressed'],
+];
+
+class ControlsView extends View {
+  constructor(host, workspace) {
+    super(host, workspace);
+    this.stages = el('fieldset', { class: 'ws-stages' });
+    this.words = el('p', { class: 'ws-stage-words', 'aria-live': 'polite' });
+    this.overlay = this.choice('Overlay', 'overlay', OVERLAYS);
+    this.scale = this.choice('Colours', 'scale', [['viridis', 'Viridis'], ['cividis', 'Cividis']]);
+    this.opacity = el('input', {
+      type: 'range', min: '0', max: '1', step: '0.05',
+      oninput: () => this.state.set({ opacity: Number(this.opacity.value) }),
+    });
+    this.boxes = {
+      image: this.box('Image only (h)', 'image'),
+      sinks: this.box('Sinks', 'sinks'),
+      evidence: this.box('Evidence', 'evidence'),
+    };
+    this.legend = el('div', { class: 'ws-legend' });
+    this.host.append(
+      el('div', { class: 'ws-stage-row' }, this.stages, this.words),
+      el('div', { class: 'ws-overlay-row' },
+        this.overlay.label, this.scale.label,
+        el('label', { class: 'ws-field' }, el('span', {}, 'Opacity'), this.opacity),
+        ...Object.values(this.boxes).map((box) => box.label)),
+      this.legend,
+    );
+  }
+
+  choice(title, name, options) {
+    const select = el('select', { name, onchange: () => this.state.set({ [name]: select.value }) },
+      ...options.map(([value, words]) => el('option', { value }, words)));
+    return { select, label: el('label', { class: 'ws-field' }, el('span', {}, title), select) };
+  }
+
+  box(words, name) {
+    const input = el('input', {
+      type: 'checkbox', name, onchange: () => this.state.set({ [name]: input.checked }),
+    });
+    return { input, label: el('label', { class: 'ws-check' }, input, words) };
+  }
+
+  load(trace) {
+    const group = this.workspace.id('stage');
+    this.stages.replaceChildren(el('legend', {}, 'Stage'), ...trace.stages.map(({ key, label }) => (
+      el('label', {},
+        el('input', {
+          type: 'radio', name: group, value: key,
+          onchange: () => this.state.set({ stage: key, step: -1, replaying: false }),
+        }),
+        el('span', {}, label)))));
+    const sinks = trace.sinks.reduce((a, b) => a + b, 0);
+    this.boxes.sinks.label.title = sinks
+      ? `${sinks} of ${trace.perFrame} cells are in the top tenth of contribution in most frames`
+      : 'No cell is in the top tenth of contribution in most frames';
+    this.boxes.sinks.input.disabled = !sinks;
+    this.boxes.evidence.label.hidden = !trace.evidence.length;
+    for (const option of this.overlay.select.options) {
+      option.disabled = !this.available(option.value);
+    }
+  }
+
+  /** Whether the trace has numbers for this overlay, and a word is chosen where it takes one. */
+  available(overlay) {
+    if (overlay === 'fate' || overlay === 'members') return true;
+    return this.trace.range(overlay, this.state.stage, this.state.word) !== null;
+  }
+
+  draw(changed) {
+    const { state, trace } = this;
+    const any = (...names) => changed.has('all') || names.some((name) => changed.has(name));
+    if (any('look', 'stage', 'overlay', 'scale', 'word', 'step')) {
+      this.overlay.select.value = state.overlay;
+      this.scale.select.value = state.scale;
+      this.scale.label.hidden = state.overlay === 'fate';
+      for (const option of this.overlay.select.options) option.disabled = !this.available(option.value);
+      for (const input of this.stages.querySelectorAll('input')) {
+        input.checked = state.step < 0 && input.value === state.stage;
+      }
+      this.words.textContent = state.step >= 0
+        ? `Replay: ${state.step} of ${trace.walk.length} tokens considered.`
+        : trace.stages.find(({ key }) => key === state.stage).words;
+      this.key();
+    }
+    this.opacity.value = String(state.opacity);
+    for (const [name, { input }] of Object.entries(this.boxes)) input.checked = state[name];
+  }
+
+  /** Legend of the fates with their counts, or the colour bar with its range. */
+  key() {
+    const { look } = this.workspace;
+    if (!look) return;
+    if (!look.scalar) {
+      const counts = new Uint32Array(this.trace.codes.length);
+      for (const fate of look.fate) counts[fate] += 1;
+      this.legend.replaceChildren(...this.trace.codes.map((code, number) => (counts[number]
+        ? el('span', { class: 'ws-key' }, swatch(code),
+          `${code.label.split(' (')[0]} `, el('b', {}, `${counts[number]}`),
+          ` (${percent(counts[number], this.trace.n)})`)
+        : null)).filter(Boolean));
+      return;
+    }
+    const bar = el('span', { class: 'ws-ramp', 'aria-hidden': 'true' });
+    const colours = this.trace.header.scales[this.state.scale];
+    bar.style.background = `linear-gradient(to right, ${colours.join(', ')})`;
+    const { range } = look;
+    const words = UNITS[this.state.overlay];
+    this.legend.replaceChildren(...(range
+      ? [el('span', {}, digits(range.low)), bar,
+        el('span', {}, `${range.top > range.high ? '≥ ' : ''}${digits(range.high)}`),
+        el('span', { class: 'ws-quiet-text' },
+          `${words}; range over the video ${digits(range.low)} to ${digits(range.top)}`)]
+      : [el('span', { class: 'ws-quiet-text' }, `${words}: not measured`)]));
+  }
+}

@@ -1,0 +1,100 @@
+// Space and time: a row for every frame, a column for every cell. What persists is a vertical streak.
+
+class PlaneView extends View {
+  constructor(host, workspace) {
+    super(host, workspace);
+    host.append(el('p', { class: 'ws-quiet-text' },
+      'Rows are frames, columns the cells of a frame, row by row. What stays at its place is a streak.'));
+    this.layers = new Layers(host, 'Frames by cells. Arrows move by cell, Page Up and Page Down by frame.',
+      () => this.draw(new Set(['size'])));
+    this.layers.pick(workspace, (x, y) => this.find(x, y));
+  }
+
+  get area() { return { left: 34, top: 4, right: this.layers.wide - 4, bottom: this.layers.tall - 18 }; }
+
+  placeOf(token) {
+    const { left, top, right, bottom } = this.area;
+    const w = (right - left) / this.trace.perFrame;
+    const h = (bottom - top) / this.trace.frames;
+    return { x: left + (token % this.trace.perFrame) * w, y: top + this.trace.frameOf(token) * h, w, h };
+  }
+
+  find(x, y) {
+    const { left, top, right, bottom } = this.area;
+    if (!this.trace || x < left || y < top || x >= right || y >= bottom) return -1;
+    const cell = Math.floor(((x - left) / (right - left)) * this.trace.perFrame);
+    return Math.floor(((y - top) / (bottom - top)) * this.trace.frames) * this.trace.perFrame + cell;
+  }
+
+  draw(changed) {
+    const { layers, trace, state, workspace } = this;
+    if (!trace || !workspace.look) return;
+    const any = (...names) => ['all', 'size', ...names].some((name) => changed.has(name));
+    if (changed.has('all') || changed.has('size')) layers.height = clamp(trace.frames * 9, 180, 460) + 22;
+    if (!layers.wide) return;
+    if (any('look', 'evidence', 'sinks', 'word')) this.base();
+    if (any('locked')) {
+      layers.clear('held');
+      drawHeld(layers.held, state.locked, (token) => this.placeOf(token));
+    }
+    if (!any('look', 'hover', 'locked', 'frame', 'step')) return;
+    layers.clear('top');
+    const row = this.placeOf(state.frame * trace.perFrame);
+    layers.top.strokeStyle = ink(workspace).accent;
+    layers.top.lineWidth = 1.5;
+    layers.top.strokeRect(this.area.left - 1, row.y, this.area.right - this.area.left + 2, row.h);
+    drawFocus(layers.top, workspace, (token) => this.placeOf(token));
+  }
+
+  base() {
+    const { layers, trace, workspace, state } = this;
+    const { under } = layers;
+    const { left, top, right, bottom } = this.area;
+    layers.clear('under', 'over');
+    under.imageSmoothingEnabled = false;
+    under.drawImage(workspace.look.plane, left, top, right - left, bottom - top);
+    const marks = new Marks(trace.codes);
+    const { fate } = workspace.look;
+    const few = [FATE.KEPT, FATE.CENTER, FATE.MERGED_INSIDE, FATE.DROPPED_INSIDE];
+    if (!workspace.look.scalar) {
+      for (let i = 0; i < trace.n; i += 1) if (few.includes(fate[i])) marks.add(fate[i], this.placeOf(i));
+      if (marks.count < trace.n / 4) marks.paint(under);
+    }
+    workspace.drawn.plane = trace.n;
+    if (state.sinks) drawSinks(under, trace, (token) => this.placeOf(token), [...Array(trace.frames).keys()]);
+    drawFlags(under, workspace, (token) => this.placeOf(token));
+    this.axes(under);
+  }
+
+  axes(context) {
+    const { trace, workspace, area } = this;
+    context.font = '11px ui-sans-serif, system-ui, sans-serif';
+    context.fillStyle = ink(workspace).quiet;
+    context.textAlign = 'right';
+    context.textBaseline = 'middle';
+    const step = Math.max(1, niceStep(trace.frames, (area.bottom - area.top) / 28));
+    for (let frame = 0; frame < trace.frames; frame += step) {
+      const { y, h } = this.placeOf(frame * trace.perFrame);
+      context.fillText(String(frame), area.left - 6, y + h / 2);
+    }
+    context.textAlign = 'center';
+    context.textBaseline = 'top';
+    const every = Math.max(1, Math.ceil(trace.rows / ((area.right - area.left) / 46)));
+    for (let row = 0; row < trace.rows; row += every) {
+      const { x } = this.placeOf(row * trace.cols);
+      const { w } = this.placeOf(0);
+      context.fillText(`row ${row}`, x + (w * trace.cols) / 2, area.bottom + 5);
+    }
+  }
+
+  table() {
+    const { trace } = this;
+    const rows = Array.from({ length: trace.perFrame }, (_, cell) => {
+      const counts = new Uint32Array(6);
+      for (let frame = 0; frame < trace.frames; frame += 1) counts[trace.fate[frame * trace.perFrame + cell]] += 1;
+      return [`(${trace.rowOf(cell)}, ${trace.colOf(cell)})`, ...counts, trace.sinks[cell] ? 'yes' : 'no'];
+    });
+    const fates = trace.header.codes.map((code) => code.label.split(' (')[0]);
+    return { head: ['Cell', ...fates, 'Sink'], rows };
+  }
+}

@@ -1,0 +1,154 @@
+// All frames as a wrapping strip, each with its tokens marked: the map of the whole video.
+
+const LABEL = 15; // pixels under a frame, for its time
+const GAP = 5;
+
+class StripView extends View {
+  constructor(host, workspace) {
+    super(host, workspace);
+    this.layers = new Layers(host, 'All frames with their tokens. Arrows move by cell, Page Up and '
+      + 'Page Down by frame.', () => this.draw(new Set(['size'])));
+    this.layers.pick(workspace, (x, y) => this.find(x, y));
+  }
+
+  load() { this.fit(); }
+
+  /** As large as the frames can be while the whole strip stays about a third as tall as wide. */
+  fit() {
+    const { trace, layers } = this;
+    const wide = layers.box.clientWidth || this.host.clientWidth;
+    if (!wide || !trace) return;
+    const aspect = trace.width / trace.height;
+    const tallest = Math.max(wide * 0.34, 200);
+    const size = (columns) => {
+      const w = (wide - (columns - 1) * GAP) / columns;
+      return { columns, w, h: w / aspect, rows: Math.ceil(trace.frames / columns) };
+    };
+    let best = size(1);
+    for (let columns = 1; columns <= trace.frames; columns += 1) {
+      best = size(columns);
+      if (best.w <= Math.max(40, trace.cols * 2.5)) break; // cells must stay cells
+      if (best.w <= 200 && best.rows * (best.h + LABEL + GAP) <= tallest) break;
+    }
+    this.tile = best;
+    layers.height = best.rows * (best.h + LABEL + GAP);
+  }
+
+  corner(frame) {
+    const { columns, w, h } = this.tile;
+    return {
+      x: (frame % columns) * (w + GAP), y: Math.floor(frame / columns) * (h + LABEL + GAP), w, h,
+    };
+  }
+
+  placeOf(token) {
+    const frame = this.corner(this.trace.frameOf(token));
+    const cell = this.trace.box(token);
+    return {
+      x: frame.x + cell.x * frame.w, y: frame.y + cell.y * frame.h,
+      w: cell.w * frame.w, h: cell.h * frame.h,
+    };
+  }
+
+  find(x, y) {
+    const { trace, tile } = this;
+    if (!trace || !tile) return -1;
+    const column = Math.floor(x / (tile.w + GAP));
+    const frame = Math.floor(y / (tile.h + LABEL + GAP)) * tile.columns + column;
+    if (column >= tile.columns || frame >= trace.frames || frame < 0) return -1;
+    const corner = this.corner(frame);
+    return trace.at(frame, (x - corner.x) / tile.w, (y - corner.y) / tile.h);
+  }
+
+  draw(changed) {
+    const { layers, state, trace, workspace } = this;
+    if (!trace || !workspace.look) return;
+    const any = (...names) => ['all', 'size', ...names].some((name) => changed.has(name));
+    if (any()) this.fit();
+    if (!layers.wide || !this.tile) return;
+    if (any('opacity', 'image')) layers.veil(state);
+    if (any()) this.pictures();
+    if (any('look', 'sinks', 'evidence', 'word')) this.base();
+    if (any('locked', 'image')) {
+      layers.clear('held');
+      if (!state.image) drawHeld(layers.held, state.locked, (token) => this.placeOf(token));
+    }
+    if (any('look', 'hover', 'locked', 'frame', 'step', 'image')) this.focus();
+  }
+
+  pictures() {
+    const { layers, trace, workspace } = this;
+    const { under } = layers;
+    layers.clear('under');
+    under.font = '11px ui-sans-serif, system-ui, sans-serif';
+    under.textAlign = 'center';
+    under.textBaseline = 'top';
+    under.fillStyle = ink(workspace).quiet;
+    const every = Math.ceil(44 / (this.tile.w + GAP)); // a label needs 44 pixels
+    for (let frame = 0; frame < trace.frames; frame += 1) {
+      const corner = this.corner(frame);
+      drawFrame(under, workspace, frame, corner);
+      under.fillStyle = ink(workspace).quiet;
+      if ((frame % this.tile.columns) % every === 0) {
+        under.fillText(seconds(trace.seconds[frame]), corner.x + corner.w / 2, corner.y + corner.h + 3);
+      }
+    }
+  }
+
+  base() {
+    const { layers, state, trace, workspace } = this;
+    const { look } = workspace;
+    layers.clear('over', 'marks');
+    const frames = Array.from({ length: trace.frames }, (_, frame) => frame);
+    for (const frame of frames) drawLook(layers.over, workspace, frame, this.corner(frame));
+    const marks = new Marks(trace.codes);
+    const size = this.placeOf(trace.index(0, trace.rows >> 1, trace.cols >> 1));
+    const wanted = trace.codes.map((_, code) => !look.scalar && marks.wants(code, size));
+    for (let i = 0; i < trace.n; i += 1) {
+      if (wanted[look.fate[i]]) marks.add(look.fate[i], this.placeOf(i));
+    }
+    marks.paint(layers.marks);
+    if (look.scalar) drawRims(layers.marks, look, 0, trace.n, (token) => this.placeOf(token));
+    if (state.sinks) drawSinks(layers.marks, trace, (token) => this.placeOf(token), frames);
+    drawFlags(layers.marks, workspace, (token) => this.placeOf(token));
+    workspace.drawn.strip = marks.count;
+  }
+
+  focus() {
+    const { layers, state, trace, workspace } = this;
+    const { top } = layers;
+    layers.clear('top');
+    const current = this.corner(state.frame);
+    const { accent } = ink(workspace);
+    top.strokeStyle = accent;
+    top.lineWidth = 3;
+    top.strokeRect(current.x - 1, current.y - 1, current.w + 2, current.h + 2);
+    if (state.image) return;
+    const { links, hidden } = drawFocus(top, workspace, (token) => this.placeOf(token));
+    Object.assign(workspace.drawn, { links, hidden });
+    if (state.step > 0) this.walk(top);
+    workspace.drawn.frame = state.frame;
+    workspace.drawn.frames = trace.frames;
+  }
+
+  /** The token that the replay considers now and the one that it is compared with. */
+  walk(context) {
+    const { trace, state } = this;
+    const token = trace.walk[state.step - 1];
+    const cell = this.placeOf(token);
+    if (trace.nearest[token] >= 0) {
+      const near = this.placeOf(trace.nearest[token]);
+      const path = new Path2D();
+      link(path, cell, near);
+      stroke(context, path, DARK, 4);
+      stroke(context, path, '#E69F00', 2);
+      drawRing(context, near, trace.codes[FATE.KEPT].colour);
+    }
+    drawRing(context, cell, '#E69F00');
+  }
+
+  table() {
+    const { trace } = this;
+    return { head: TOKEN_HEAD, rows: Array.from(trace.entered, (token) => tokenRow(trace, token)) };
+  }
+}
