@@ -121,7 +121,7 @@ def _origin(video: object, question: object, frames: object) -> Origin:
     if not text or len(text) > LONGEST:
         raise InputError(f"the question must be a text of 1 to {LONGEST} characters")
     if isinstance(frames, bool) or not isinstance(frames, int) or not 0 <= frames <= MOST_FRAMES:
-        raise InputError(f"frames must be a whole number from 1 to {MOST_FRAMES}, or 0")
+        raise InputError(f"frames must be a whole number from 0, the model's own, to {MOST_FRAMES}")
     return Origin(str(_uploaded(video)), text, frames or None)
 
 

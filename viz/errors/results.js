@@ -23,7 +23,7 @@ function evidenceOf(answers, row, rule) {
   return door[row] < enough ? BEFORE : end[row] < enough ? INSIDE : KEPT;
 }
 
-/** Two-sided exact p of McNemar's test: lost and gained answers are a fair coin's heads and tails. */
+/** Two-sided exact p of McNemar's test: lost and gained are a fair coin's heads and tails. */
 function mcnemar(lost, gained) {
   const all = lost + gained;
   // logarithms, because 2 ** -1100 is no number any more
@@ -168,7 +168,8 @@ class Comparison {
   fits(side, one, filter) {
     const { flip, evidence } = filter.sides[side];
     if (flip !== ANY && this.flip(side, one) !== flip) return false;
-    return evidence === ANY || (this.sides[side][one] >= 0 && this.evidence(side, one) === evidence);
+    const asked = this.sides[side][one] >= 0;
+    return evidence === ANY || (asked && this.evidence(side, one) === evidence);
   }
 
   /** counts[evidence][flip] of some questions, of those that the method was asked. */
@@ -257,7 +258,7 @@ function tagsOf(text) {
   return [...new Set(tags)].slice(0, MOST_TAGS);
 }
 
-/** Tags and notes, in the browser's own storage where it lets us, else as long as the page lives. */
+/** Tags and notes, in the browser's storage where it lets us, else as long as the page lives. */
 class Marks {
   constructor(key, storage) {
     this.name = `video-tokens errors ${key}`;

@@ -85,6 +85,7 @@ class ErrorTable {
       storage = window.localStorage;
     } catch { /* forbidden; Marks says so */ }
     this.results = results;
+    this.chosen = -1;
     this.marks = new Marks(results.key, storage);
     this.part('hint').hidden = true;
     this.part('body').hidden = false;
@@ -109,8 +110,11 @@ class ErrorTable {
     this.options('rule', Object.entries(RULES).map(([key, rule]) => [key, rule.label]));
     this.options('kind', [['', 'all kinds'],
       ...results.values('kind').filter(Boolean).map((kind) => [kind, kind])]);
-    const frames = [...new Set(results.questions.frames)].sort((a, b) => a - b);
-    this.options('frames', [['', 'any number'], ...frames.map((count) => [count, String(count)])]);
+    // one number at a time: the same question at another is no new one for a test
+    const frames = results.values('frames');
+    const asked = (count) => results.questions.frames.filter((one) => one === count).length;
+    const usual = frames.reduce((best, count) => (asked(count) > asked(best) ? count : best));
+    this.options('frames', frames.map((count) => [count, String(count)]), usual);
     this.field('frames').parentElement.hidden = frames.length < 2;
     this.offerMarks();
   }
@@ -137,7 +141,8 @@ class ErrorTable {
 
   options(name, pairs, chosen) {
     const field = this.field(name);
-    field.replaceChildren(...pairs.map(([value, label]) => make('option', { value: String(value) }, label)));
+    field.replaceChildren(...pairs.map(([value, label]) => (
+      make('option', { value: String(value) }, label))));
     if (chosen !== undefined && pairs.some(([value]) => String(value) === String(chosen))) {
       field.value = String(chosen);
     }
@@ -165,7 +170,7 @@ class ErrorTable {
     const keep = this.chosen < 0 ? -1 : this.shown[this.chosen];
     Object.assign(this.filters, {
       kind: chosen('kind') || null,
-      frames: chosen('frames') ? Number(chosen('frames')) : null,
+      frames: this.field('frames').length > 1 ? Number(chosen('frames')) : null,
       mark: chosen('mark') ? chosen('mark').slice(1) : null,
       text: chosen('text'),
     });
@@ -180,7 +185,7 @@ class ErrorTable {
   }
 
   clear() {
-    for (const name of ['kind', 'frames', 'mark', 'text']) this.field(name).value = '';
+    for (const name of ['kind', 'mark', 'text']) this.field(name).value = '';
     for (const side of this.filters.sides) Object.assign(side, { flip: ANY, evidence: ANY });
     this.filter();
   }
@@ -316,7 +321,7 @@ class ErrorTable {
     });
     const columns = [plain('clip', 4.5, 'clip'), plain('kind', 5, 'kind'),
       plain('question', 11, 'question'),
-      { ...plain('right answer', 5, 'expected'), label: 'right answer' },
+      { ...plain('right answer', 5.6, 'expected'), label: 'right answer' },
       answer(results.nameOf(comparison.reference), comparison.base)];
     comparison.methods.forEach((method, side) => {
       const rows = comparison.sides[side], over = results.nameOf(method);

@@ -357,6 +357,16 @@ def test_uploads_replace_the_table_and_bad_ones_do_not(tab, tmp_path, answers):
     assert "good.jsonl" in tab.locator(".about").inner_text()
 
 
+def test_the_same_questions_at_other_numbers_of_frames_are_not_mixed(tab, tmp_path, answers):
+    fewer = [{**line, "frames": 16} for line in answers[:36]]
+    upload(tab, write(tmp_path / "frames.jsonl", [*fewer, *answers[:90]]))
+    status_is(tab, "Shows frames.jsonl.")
+    tab.wait_for_function("document.querySelector('.found').innerText.includes('32 frames')")
+    assert count(tab) == 10 and "of 10 questions" in tab.locator(".panel p").first.inner_text()
+    tab.locator("[name=frames]").select_option("16")
+    assert count(tab) == 4 and "of 4 questions" in tab.locator(".panel p").first.inner_text()
+
+
 def test_without_a_file_it_says_how_to_get_one(open_page, folder, tmp_path, answers):
     empty = Served(folder, tmp_path / "none")
     try:
