@@ -94,15 +94,15 @@ def wire(
     def open_upload(path: str | None) -> list:
         return opened(Path(path)) if path else [gr.skip(), *keep]
 
-    def start(request: gr.Request) -> Iterator[list]:
+    def start(request: gr.Request) -> list:
         asked_for = wanted(request.query_params, shelf, saved)
-        if asked_for.path is not None:
-            note = cards.status(asked_for.note, "error") if asked_for.note else gr.skip()
-            first = load(asked_for.path)
-            if not asked_for.asked:
-                first[WORKSPACE]["other"] = True
-            yield [note, *first]
-        runner.start()  # not before: importing torch would hold up the first picture
+        if asked_for.path is None:
+            return [gr.skip(), *keep]
+        note = cards.status(asked_for.note, "error") if asked_for.note else gr.skip()
+        first = load(asked_for.path)
+        if not asked_for.asked:
+            first[WORKSPACE]["other"] = True
+        return [note, *first]
 
     def run(request: gr.Request, video, question, *numbers) -> Iterator[list]:
         try:
@@ -143,7 +143,8 @@ def wire(
         ]  # fmt: skip
 
     shown = [controls.status, *views.all]
-    demo.load(start, None, shown, concurrency_id="pictures", **quiet)
+    opening = demo.load(start, None, shown, queue=False, **quiet)  # the queue costs 0.3 s
+    opening.then(runner.start, None, None, **quiet)  # importing torch would hold up the opening
     buttons = [controls.run, controls.cancel]
     pressed = controls.run.click(
         lambda: [cards.status("Waiting for the model …", "busy", 0.0), *busy], None,

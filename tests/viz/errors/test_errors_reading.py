@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from made_up import ABOUT, lines, write
@@ -176,6 +177,16 @@ def test_labels_say_what_sets_a_method_apart():
         ("STC", 0.1), ("STC (lam=1.0)", 0.1), ("STC", 0.02), ("STC (lam=1.0)", 0.02),
         ("uncompressed", 1.0), ("STC (tau=0.9)", 0.02), ("FastV", None), ("my own", None),
     ]  # fmt: skip
+
+
+def test_the_results_that_ship_are_read_whole():
+    path = Path(__file__).resolve().parents[3] / "assets" / "results" / "results.jsonl.gz"
+    results = read_results(path)
+    with gzip.open(path) as file:
+        assert len(results.columns["case"]) == sum(1 for _ in file) - 1
+    assert all(one.question and one.expected and one.clip for one in results.questions)
+    assert results.settings[0].label == "uncompressed" and results.settings[1].label == "STC"
+    assert {one.retention for one in results.settings} == {1.0, 0.1, 0.05, 0.02, 0.01}
 
 
 def test_sixty_thousand_lines_are_read_in_a_few_seconds(tmp_path):

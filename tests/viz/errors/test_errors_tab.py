@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import shutil
 import time
 from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+from browser import PATIENCE, chromium  # noqa: F401
 from made_up import lines, write
 
 from stc_core import InputError
 from viz.errors.reading import read_results
 
-PATIENCE = 60_000  # milliseconds: the machine may be busy with other work
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
 NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}} `${alert(2)}` <script>alert(3)</script>"
 LOST_BEFORE = "lost before the LLM, right → wrong"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-                None)  # fmt: skip
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on PATH: in CI the table must be tested")
-        pytest.skip("no Chromium on PATH")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +78,7 @@ def served(folder, tmp_path_factory, answers):
 
 
 @pytest.fixture
-def open_page(chromium, served):
+def open_page(chromium, served):  # noqa: F811
     """A function that opens the page and waits for the table."""
     pages = []
 
@@ -433,6 +413,8 @@ def test_narrow_and_dark_are_usable(open_page, width, theme):
     page = open_page(width=width, theme=theme)
     page.locator("[name=second]").select_option(label="FastV")
     assert page.evaluate("document.documentElement.scrollWidth") <= width + 1
+    cut = "[...document.querySelectorAll('.tables')].some(e => e.scrollWidth > e.clientWidth)"
+    assert not page.evaluate(cut)
     row = page.locator(".rows [role=row]").nth(3)
     row.click()
     box = row.bounding_box()
