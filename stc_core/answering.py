@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from .methods import STC, Method
 from .methods.stc import paper_layer
 from .prompt import Prompt, build_prompt, encode_text
 from .recording import QUESTION_WORDS, pieces
-from .seams import listening, log_probability, rewind, timed
+from .seams import first_position, listening, log_probability, rewind, timed
 from .stopwatch import Stopwatch
 from .trace import Fate, Trace, Word
 from .video import Video, read_video, thumbnails
@@ -125,7 +126,7 @@ def answer(
                 on_progress=lambda share: report("decode", 0.1 * share),
             )
     room = max(max_new_tokens, *map(len, forced.values()), 0)
-    prompt = build_prompt(vlm, video.frames, question, room)
+    prompt = build_prompt(vlm, video.frames, question, room, seconds=video.seconds)
     reference: dict = {}
     full_attention = None
     start = 0.1
@@ -139,22 +140,17 @@ def answer(
             "answer": said.text,
             "costs": costs.to_json(),
             "logprob": said.logprob,
-            "scores": _scores(vlm, prompt, said, forced),
+            "scores": _scores(vlm, said, forced),
         }
         if record:
             words, full_attention = _words(vlm, prompt, said, None)
             reference["words"] = [asdict(word) for word in words]
         del said  # and its cache, before the second one grows
     watch = _Reporter(vlm.device, report, start, 1.0)
-    about = {
-        "seconds": video.seconds,
-        "size": video.source_size,
-        "frames": thumbnails(video.frames, PICTURE_SIDE),
-        "question": question,
-    }
+    about = about_video(vlm, video) | {"question": question}
     with compress(vlm.model, method, watch=watch, record=record, **about) as live:
         said = _generate(vlm, prompt, watch, max_new_tokens, layer)
-        scores = _scores(vlm, prompt, said, forced)
+        scores = _scores(vlm, said, forced)
     costs = _costs(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = _words(vlm, prompt, said, live) if record else ((), None)
     notes = [note for note in (video.warning, *prompt.notes) if note]
@@ -174,6 +170,22 @@ def answer(
     )
     report("done", 1.0)
     return Answer(said.text, trace, costs, said.logprob, scores)
+
+
+def about_video(vlm: VLM, video: Video) -> dict[str, Any]:
+    """What ``compress`` wants to know of a clip, by the time steps of the model's grid.
+
+    Where a step holds several frames it is shown by its first and stands at their mean time; the
+    last one is repeated where one is missing, as the processors do it.
+    """
+    step = vlm.family.step(vlm.model.config)
+    seconds = np.pad(video.seconds, (0, -len(video.seconds) % step), mode="edge")
+    return {
+        "seconds": seconds.reshape(-1, step).mean(axis=1),
+        "size": video.source_size,
+        "seen": vlm.family.seen(vlm.processor, *video.source_size),
+        "frames": thumbnails(video.frames[::step], PICTURE_SIDE),
+    }
 
 
 class _Reporter(Stopwatch):
@@ -201,13 +213,15 @@ class _Said:
     """One run of the model.
 
     ids are the new tokens, the end among them where it came, logprobs theirs; first (V,) are the
-    logits of the first one, cache holds the prompt, heard is what ``listening`` yields.
+    logits of the first one and ``position`` its position ids (..., 1, 1), cache holds the prompt,
+    heard is what ``listening`` yields.
     """
 
     text: str
     ids: list[int]
     logprobs: list[float]
     first: Tensor
+    position: Tensor
     cache: object
     heard: list[Tensor]
 
@@ -231,7 +245,9 @@ def _generate(vlm: VLM, prompt: Prompt, watch: _Reporter, limit: int, layer: int
     last = length - _asked(prompt).start  # the question and what the template puts after it
     ear = nullcontext([]) if layer is None else listening(vlm.model, layer, last, watch)
     try:
-        with torch.no_grad(), timed(vlm.model, watch), ear as heard:
+        tower = vlm.family.tower(vlm.model)
+        place = first_position(vlm.model)
+        with torch.no_grad(), timed(vlm.model, tower, watch), place as position, ear as heard:
             output = vlm.model.generate(
                 **prompt.inputs,
                 **GREEDY,
@@ -250,6 +266,7 @@ def _generate(vlm: VLM, prompt: Prompt, watch: _Reporter, limit: int, layer: int
         new.tolist(),
         sure.tolist(),
         output.logits[0][0],
+        position[0],
         output.past_key_values,
         heard,
     )
@@ -281,13 +298,10 @@ def _ends(vlm: VLM) -> list[int]:
     return list(ends) if isinstance(ends, (list, tuple)) else [ends]
 
 
-def _scores(
-    vlm: VLM, prompt: Prompt, said: _Said, forced: dict[str, list[int]]
-) -> dict[str, float]:
+def _scores(vlm: VLM, said: _Said, forced: dict[str, list[int]]) -> dict[str, float]:
     """Logarithms of the probability of other answers after the prompt that the cache holds."""
-    length = prompt.inputs["input_ids"].shape[1]
     return {
-        text: log_probability(vlm.model, said.cache, said.first, ids, length)
+        text: log_probability(vlm.model, said.cache, said.first, ids, said.position)
         for text, ids in forced.items()
     }
 
@@ -314,11 +328,11 @@ def _words(
             for text, logprob in zip(pieces(tokenizer, answered), said.logprobs, strict=False)
         ),
     )
-    placeholder = vlm.family.placeholder(vlm.model.config)
-    places = (ids == placeholder).nonzero().flatten().cpu()[: prompt.video_tokens]
-    if trace is not None:  # a place moves up by the tokens before it that did not enter
-        entered = torch.from_numpy(trace.stage("outside").survivors)
-        places = places[entered] - (entered - torch.arange(len(entered)))
+    layout = prompt.layout
+    if trace is not None:
+        entered = torch.from_numpy(trace.stage("outside").survivors).to(ids.device)
+        layout = layout.after(layout.going(len(ids), entered).nonzero().flatten(), entered)
+    places = layout.tokens.cpu()
     read, *fed = said.heard
     # a word of the answer was predicted where the token before it stood
     rows = [*read[: len(asked)], read[-1], *(row[0] for row in fed)]
@@ -338,8 +352,11 @@ def _costs(
     layer = llm.layers - 1 if inside is None else inside.layer
     llm_tokens, end = steps[min(1, len(steps) - 1)], steps[-1]
     per_layer = layers_after(layer, llm.layers, llm_tokens, end)
-    compression = 0
+    compression, text_tokens = 0, prompt.text_tokens
     if trace is not None:
+        entered = torch.from_numpy(trace.stage("outside").survivors).to(vlm.device)
+        length = prompt.inputs["input_ids"].shape[1]
+        text_tokens = int(prompt.layout.going(length, entered).sum()) - len(entered)
         fates = np.bincount(trace.stage("outside").fate, minlength=len(Fate))
         compression = sum(
             outside_flops(
@@ -348,7 +365,8 @@ def _costs(
                 int(fates[Fate.KEPT]),
                 int(fates[Fate.CENTER]),
                 vision=vision,
-                frames=prompt.frames,
+                frames=prompt.layout.frames,
+                patches=prompt.patches,
             ).values()
         ) + inside_flops(llm, llm_tokens, end, prompt.text_after)
     parameter = next(vlm.model.parameters())
@@ -358,20 +376,21 @@ def _costs(
         tokens_llm=llm_tokens,
         tokens_end=end,
         tokens_per_layer=tuple(per_layer),
-        text_tokens=prompt.text_tokens,
+        text_tokens=text_tokens,
         generated_tokens=generated,
         paper_flops=paper_flops(per_layer, llm.hidden, llm.ffn),
         real_flops=real_flops(
             llm,
             per_layer,
-            prompt.text_tokens,
+            text_tokens,
             generated,
             vision=vision,
-            frames=prompt.frames,
+            frames=prompt.layout.frames,
+            patches=prompt.patches,
             compression=compression,
         ),
         kv_bytes=kv_cache_bytes(
-            [count + prompt.text_tokens for count in per_layer],
+            [count + text_tokens for count in per_layer],
             llm.kv_heads,
             llm.head_dim,
             parameter.element_size(),

@@ -12,11 +12,29 @@ import torch
 from torch import Tensor, nn
 
 from .errors import InputError
-from .families import Family, class_token, contribution_module, family_of, pooling_head, to_grid
+from .families import (
+    Family,
+    class_token,
+    contribution_module,
+    family_of,
+    layout_of,
+    pooling_head,
+    to_grid,
+)
 from .grid import TokenGrid
+from .layout import ONE_VIDEO, Layout
 from .methods import Decision, Method
 from .recording import leading_components
-from .seams import Door, Seam, attention_of_first, attention_received, probe, probe_head
+from .seams import (
+    Door,
+    Seam,
+    Shortened,
+    attention_of_first,
+    attention_received,
+    probe,
+    probe_head,
+    tower_calls,
+)
 from .stopwatch import Stopwatch
 from .trace import Stage, Trace
 
@@ -57,6 +75,7 @@ def compress(
     watch: Stopwatch | None = None,
     seconds: np.ndarray | None = None,
     size: tuple[int, int] | None = None,
+    seen: tuple[float, float, float, float] | None = None,
     frames: np.ndarray | None = None,
     question: str = "",
     record: bool = False,
@@ -80,8 +99,9 @@ def compress(
         What decides; ``METHODS`` lists them.
     watch
         Adds up wall time under "compression".
-    seconds, size, frames, question
-        For the trace: (T,) times of the frames in seconds, (height, width) of the source in pixels,
+    seconds, size, seen, frames, question
+        For the trace: (T,) times of the grid's time steps in seconds, (height, width) of the source
+        in pixels, (top, left, bottom, right) of what the encoder saw of it (default: all),
         (T, h, w, 3) uint8 pictures, the question.
     record
         Also keep the ``features`` of the trace; the watch is paused meanwhile. Its words and their
@@ -105,11 +125,12 @@ def compress(
         raise InputError("this model is being compressed already; leave the outer `with` first")
     run = _Run(model, family, method, watch or Stopwatch())
     run.about = {"seconds": seconds, "frames": frames, "question": question}
-    run.size, run.record = size, record
+    run.size, run.seen, run.record = size, seen, record
     seam = Seam(model, run.at_door, run.layer, run.after_layer, method.positions == "compact")
     with ExitStack() as stack:
         _BUSY.add(model)
         stack.callback(_BUSY.discard, model)
+        stack.enter_context(tower_calls(family.tower(model), run.begin))
         stack.enter_context(run.signal())
         stack.enter_context(seam.open())
         yield run.trace
@@ -124,11 +145,12 @@ class _Run:
         self.trace = LiveTrace()
         self.about: dict = {}
         self.size: tuple[int, int] | None = None
+        self.seen: tuple[float, float, float, float] | None = None
         self.record = False
         self.features: np.ndarray | None = None
-        self.scores: Tensor | None = None  # (T, patches) of the prompt under way
-        self.visual: Tensor | None = None  # places of video tokens in the shortened sequence
-        self.text: Tensor | None = None  # places of the text after the video, likewise
+        self.scores: list[Tensor] = []  # (frames, patches) of the prompt under way, in turn
+        self.grid_thw: Tensor | None = None  # where the tower was told the grid of patches
+        self.layout: Layout | None = None  # of the shortened sequence
         self.outside: Decision | None = None
         self.grid: TokenGrid | None = None
         self.contribution: Tensor | None = None
@@ -142,86 +164,87 @@ class _Run:
         layer = self.method.contribution_layer
         return probe(contribution_module(self.model, self.family, layer), self.look)
 
+    def begin(self, grid_thw: Tensor | None) -> None:
+        """The vision tower starts on a prompt."""
+        self.scores, self.grid_thw = [], grid_thw
+
     @torch.no_grad()
     def look(self, query: Tensor, key: Tensor, scaling: float) -> None:
         """In the vision tower: keep what each patch receives, from all or from the class token."""
         with self.watch("compression"):
             read = attention_of_first if self.method.signal == "cls" else attention_received
             scores = read(query, key, scaling)
-            self.scores = scores[:, 1:] if self.family.class_token(self.model.config) else scores
+            first = int(self.family.class_token(self.model.config))
+            self.scores.append(scores[:, first:])
 
     def look_at_head(self, weights: Tensor) -> None:
         """In the vision tower's pooling head: keep what its probe pays to each patch."""
-        self.scores = weights
+        self.scores.append(weights)
 
     @torch.no_grad()
-    def at_door(self, door: Door) -> tuple[Tensor, Tensor] | None:
+    def at_door(self, door: Door) -> Shortened | None:
         """Before the LLM: decide, and shorten the prompt."""
-        places = (door.ids == self.family.placeholder(self.model.config)).nonzero().flatten()
-        if not len(places):
+        grid_thw = self.grid_thw
+        if grid_thw is not None and len(grid_thw) == len(door.embeds):
+            grid_thw = grid_thw[:1]  # beams may repeat the video before the tower sees it
+        layout = layout_of(self.model.config, door.ids, grid_thw)
+        if layout is None:
             return None
         with self.watch("compression"):
-            self.grid = self._grid(len(places), door)
-            n = self.grid.size
-            scores = to_grid(self.model, self.family, self.scores[: self.grid.frames])
+            self.grid = self._grid(layout, door)
+            scores = torch.cat(self.scores)[: layout.frames]
+            scores = to_grid(self.model, self.family, scores, (layout.rows, layout.cols))
             self.contribution = scores.flatten().to(door.embeds.device)
-            tokens = door.embeds[0, places[:n]]
+            tokens = door.embeds[0, layout.tokens]
             decision = self.method.outside(tokens, self.contribution, self.grid)
-            going = torch.ones(door.embeds.shape[1], dtype=torch.bool, device=places.device)
-            going[places[:n]] = False
-            going[places[decision.survivors]] = True
-            kept = going.nonzero().flatten()
-            embeds = door.embeds
+            kept = layout.going(door.embeds.shape[1], decision.survivors).nonzero().flatten()
+            embeds, deepstack = door.embeds, door.deepstack
+            self.layout = layout
             if decision.changes:
                 embeds = embeds[:, kept]
-                self.visual = torch.searchsorted(kept, places[decision.survivors])
-                embeds[:, self.visual] = decision.apply(tokens)
-            else:
-                self.visual = places[:n]
-            last = torch.searchsorted(kept, places[-1])
-            self.text = torch.arange(int(last) + 1, len(kept), device=kept.device)
+                self.layout = layout.after(kept, decision.survivors)
+                embeds[:, self.layout.tokens] = decision.apply(tokens)
+                rows = len(embeds)
+                deepstack = tuple(
+                    torch.cat([decision.apply(part) for part in added.chunk(rows)])
+                    for added in deepstack
+                )
             self.outside = decision
         if self.record:
             with self.watch.paused():
                 self.features = leading_components(tokens)
         if self.layer is None:
             self._write(None)
-        return kept, embeds
+        return Shortened(kept, embeds, deepstack)
 
     @torch.no_grad()
     def after_layer(self, hidden: Tensor, attention) -> tuple[Tensor, Tensor]:
         """After layer K: decide by the question, and shorten once more."""
         with self.watch("compression"):
-            visual = hidden[0, self.visual]
+            visual = self.layout.tokens
+            text = torch.arange(self.layout.last + 1, hidden.shape[1], device=visual.device)
             decision = self.method.inside(
-                visual, hidden[0, self.text], attention(self.text, self.visual)
+                hidden[0, visual], hidden[0, text], attention(text, visual)
             )
-            going = torch.ones(hidden.shape[1], dtype=torch.bool, device=hidden.device)
-            going[self.visual] = False
-            going[self.visual[decision.survivors]] = True
-            kept = going.nonzero().flatten()
+            kept = self.layout.going(hidden.shape[1], decision.survivors).nonzero().flatten()
             if decision.changes:
-                merged = torch.stack([decision.apply(row[self.visual]) for row in hidden])
+                merged = torch.stack([decision.apply(row[visual]) for row in hidden])
                 hidden = hidden.clone()
-                hidden[:, self.visual[decision.survivors]] = merged
+                hidden[:, visual[decision.survivors]] = merged
             self._write(decision)
         return kept, hidden[:, kept]
 
-    def _grid(self, placeholders: int, door: Door) -> TokenGrid:
+    def _grid(self, layout: Layout, door: Door) -> TokenGrid:
         """The token grid of the one video in this prompt; refuses anything else."""
         if len(door.embeds) > 1 and not (door.embeds == door.embeds[:1]).all():
+            raise InputError(f"this call holds several prompts; {ONE_VIDEO}")
+        if not self.scores or sum(map(len, self.scores)) % layout.frames:
             raise InputError(
-                "this call holds several prompts; compress one prompt with one video at a time"
-            )
-        rows, cols = self.family.cell_shape(self.model.config)
-        frames, rest = divmod(placeholders - self.family.extra, rows * cols)
-        if self.scores is None or rest or not frames or len(self.scores) % frames:
-            raise InputError(
-                f"{placeholders} video placeholders do not make whole frames of {rows} x {cols} "
-                f"tokens from one video; compress one prompt with one video at a time"
+                f"the vision tower did not see the {layout.frames} frames of this prompt; give the "
+                f"video's pixels with it, and {ONE_VIDEO}"
             )
         height, width = self.size or (0, 0)
-        return TokenGrid(frames, rows, cols, height, width)
+        return TokenGrid(layout.frames, layout.rows, layout.cols, height, width, self.seen)
 
     def _write(self, inside: Decision | None) -> None:
         """Put this prompt into the trace."""
@@ -247,13 +270,19 @@ class _Run:
                 method=repr(self.method),
                 model=_name(self.model),
                 positions=self.method.positions,
-                notes=self.method.remarks(self.grid, len(self.outside.survivors)),
+                notes=(
+                    *self.method.remarks(self.grid, len(self.outside.survivors)),
+                    *self._notes(),
+                ),
                 features=self.features,
                 **notes,
                 **about,
             )
         )
-        self.scores = None
+        self.scores = []
+
+    def _notes(self) -> tuple[str, ...]:
+        return (self.family.note,) if self.family.note else ()
 
 
 def _weight(outside: Decision, inside: Decision | None) -> np.ndarray:

@@ -1,20 +1,33 @@
 """One record per model family: what differs between stock Video-LLMs, and nothing else does.
 
-A new family is one more ``Family`` here and one more builder of a tiny model in tests/conftest.py.
+A new family is one more ``Family`` here, one more builder of a tiny model in tests/tiny.py, and a
+paragraph in the README's table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from .errors import InputError
+from .layout import Layout, Reader, fixed, measured
+
+Cells = tuple[int, int]
+Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
+def _attentions(tower: nn.Module) -> list[nn.Module]:
+    return [layer.self_attn for layer in tower.encoder.layers]
+
+
+def _encoder(model: nn.Module) -> nn.Module:
+    return model.get_encoder(modality="image")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """How one family of Hugging Face models lays out its video.
 
@@ -25,39 +38,74 @@ class Family:
         Class names, as in a checkpoint's ``config.architectures``.
     placeholder : callable
         config -> id of the token that stands for one video token in ``input_ids``.
-    extra : int
-        Placeholders after a video's last token that are not on the grid (newline embeddings).
+    layout : callable
+        (config, ids (L,), grid_thw or None) -> ``Layout``: where the video stands in a prompt.
+    pool : callable
+        (model without head, (T, patches) float, (rows, cols)) -> (T, rows * cols): a map over
+        patches, in the order in which the tower holds them, brought to the token grid.
+    feature_layer : callable
+        config -> list index of the attention module in the layer whose output is the feature.
     cell_shape : callable
-        config -> (rows, cols) of the token grid of one frame.
+        config -> (rows, cols) of every frame; None where the processor chooses them per video.
+    tower : callable
+        model -> its vision tower.
     attentions : callable
         vision tower -> its self-attention modules, first layer first.
+    whole_frames : callable
+        (config, layer >= 0) -> whether that layer of the tower attends within whole frames.
     class_token : callable
         config -> whether the tower puts a class token before the patches.
     head : callable
         vision tower -> the ``torch.nn.MultiheadAttention`` of its pooling head, None without one.
-    feature_layer : callable
-        config -> list index of the attention module in the layer whose output is the feature.
-    pool : callable
-        (model without head, (T, patches) float) -> (T, rows * cols): a map over patches brought to
-        the token grid by the model's own pooling.
+    step : callable
+        config -> frames that one time step of the grid holds.
+    image_token : callable
+        config -> id of the placeholder of ordinary images where it is another one, else None.
+    seen : callable
+        (processor, height, width) -> (top, left, bottom, right), the part of a frame that reaches
+        the tower, in pixels of the frame; None: all of it.
+    options : mapping
+        For the processor, with each video.
+    note : str
+        A sentence for every trace.
     """
 
     name: str
     architectures: tuple[str, ...]
     placeholder: Callable[[object], int]
-    extra: int
-    cell_shape: Callable[[object], tuple[int, int]]
-    attentions: Callable[[nn.Module], list[nn.Module]]
-    class_token: Callable[[object], bool]
-    head: Callable[[nn.Module], nn.Module | None]
+    layout: Reader
+    pool: Callable[[nn.Module, Tensor, Cells], Tensor]
     feature_layer: Callable[[object], int]
-    pool: Callable[[nn.Module, Tensor], Tensor]
+    cell_shape: Callable[[object], Cells] | None = None
+    tower: Callable[[nn.Module], nn.Module] = _encoder
+    attentions: Callable[[nn.Module], list[nn.Module]] = _attentions
+    whole_frames: Callable[[object, int], bool] = lambda config, layer: True
+    class_token: Callable[[object], bool] = lambda config: False
+    head: Callable[[nn.Module], nn.Module | None] = lambda tower: None
+    step: Callable[[object], int] = lambda config: 1
+    image_token: Callable[[object], int | None] = lambda config: config.image_token_id
+    seen: Callable[[object, int, int], Box | None] = lambda processor, height, width: None
+    options: Mapping[str, object] = field(default_factory=dict)
+    note: str = ""
 
 
-def _llava_onevision_cells(config) -> tuple[int, int]:
-    """27 x 27 patches become 14 x 14 tokens: half, rounded up, as ``apply_pooling`` does."""
-    side = config.vision_config.image_size // config.vision_config.patch_size
-    return (side + 1) // 2, (side + 1) // 2
+# --- what several families share -----------------------------------------------------------------
+
+
+def _video_token(config) -> int:
+    return config.video_token_id
+
+
+def _image_token(config) -> int:
+    return config.image_token_id
+
+
+def _patches(config) -> Cells:
+    """(rows, cols) of patches of a frame, in a tower of one image size."""
+    vision = config.vision_config
+    sides = vision.image_size, vision.patch_size
+    (tall, wide), (high, broad) = [(s, s) if isinstance(s, int) else tuple(s) for s in sides]
+    return tall // high, wide // broad
 
 
 def _hidden_state_layer(config) -> int:
@@ -69,23 +117,191 @@ def _hidden_state_layer(config) -> int:
     return layer - 1 if layer >= 0 else layer
 
 
-def _llava_onevision_pool(body: nn.Module, scores: Tensor) -> Tensor:
+def _last_layer(config) -> int:
+    return -1
+
+
+def _clip(config) -> bool:
+    return config.vision_config.model_type == "clip_vision_model"
+
+
+def _blocks(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
+    """Patches in raster order; a token is the mean of its block of them (pixel shuffle)."""
+    rows, cols = cells
+    side = int((scores.shape[1] / (rows * cols)) ** 0.5)
+    return scores.view(len(scores), rows, side, cols, side).mean(dim=(2, 4)).flatten(1)
+
+
+def _in_turn(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
+    """Patches in the order of the tokens they become, one block after the other."""
+    return scores.view(len(scores), cells[0] * cells[1], -1).mean(dim=2)
+
+
+def _merge(config) -> int:
+    return config.vision_config.spatial_merge_size
+
+
+def _qwen_step(config) -> int:
+    return config.vision_config.temporal_patch_size
+
+
+def _blocks_of_tower(tower: nn.Module) -> list[nn.Module]:
+    return [block.attn for block in tower.blocks]
+
+
+# --- LLaVA ---------------------------------------------------------------------------------------
+
+
+def _llava_onevision_cells(config) -> Cells:
+    """27 x 27 patches become 14 x 14 tokens: half, rounded up, as ``apply_pooling`` does."""
+    return tuple((side + 1) // 2 for side in _patches(config))
+
+
+def _llava_onevision_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
     # channels-last with one channel, through the very function that pools the features
     return body.apply_pooling(scores[..., None])[..., 0]
+
+
+def _next_video_cells(config) -> Cells:
+    return tuple(side // config.spatial_pool_stride for side in _patches(config))
+
+
+def _next_video_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
+    return nn.functional.avg_pool2d(
+        scores.view(len(scores), *_patches(body.config)), body.config.spatial_pool_stride
+    ).flatten(1)
+
+
+def _center_crop(processor, height: int, width: int) -> Box | None:
+    """CLIP's processor: the shorter side resized, then a square cut from the middle."""
+    side = min(height, width)
+    top, left = (height - side) / 2, (width - side) / 2
+    return top, left, top + side, left + side
+
+
+# --- Qwen ----------------------------------------------------------------------------------------
+
+
+def _windows_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
+    """Qwen2.5-VL sorts the blocks of patches by attention window, the same way in every frame."""
+    from transformers.vision_utils import get_vision_window_index
+
+    vision, (rows, cols) = body.config.vision_config, cells
+    merge = vision.spatial_merge_size
+    grid = torch.tensor([[1, rows * merge, cols * merge]])
+    order, _ = get_vision_window_index(grid, merge, vision.window_size, vision.patch_size)
+    sorted_tokens = _in_turn(body, scores, cells)
+    return torch.empty_like(sorted_tokens).index_copy_(1, order.to(scores.device), sorted_tokens)
+
+
+# --- frames as images ----------------------------------------------------------------------------
+
+
+def _internvl_cells(config) -> Cells:
+    return tuple(int(side * config.downsample_ratio) for side in _patches(config))
+
+
+def _smolvlm_cells(config) -> Cells:
+    return tuple(side // config.scale_factor for side in _patches(config))
 
 
 FAMILIES: dict[str, Family] = {
     "llava_onevision": Family(
         name="LLaVA-OneVision",
         architectures=("LlavaOnevisionForConditionalGeneration",),
-        placeholder=lambda config: config.video_token_id,
-        extra=1,
+        placeholder=_video_token,
         cell_shape=_llava_onevision_cells,
-        attentions=lambda tower: [layer.self_attn for layer in tower.encoder.layers],
-        class_token=lambda config: config.vision_config.model_type == "clip_vision_model",
+        layout=fixed(_video_token, _llava_onevision_cells, after=1),
+        pool=_llava_onevision_pool,
+        class_token=_clip,
         head=lambda tower: getattr(getattr(tower, "head", None), "attention", None),
         feature_layer=_hidden_state_layer,
-        pool=_llava_onevision_pool,
+    ),
+    "llava_next_video": Family(
+        name="LLaVA-NeXT-Video",
+        architectures=("LlavaNextVideoForConditionalGeneration",),
+        placeholder=_video_token,
+        cell_shape=_next_video_cells,
+        layout=fixed(_video_token, _next_video_cells),
+        pool=_next_video_pool,
+        class_token=_clip,
+        feature_layer=_hidden_state_layer,
+        seen=_center_crop,
+    ),
+    "qwen2_vl": Family(
+        name="Qwen2-VL",
+        architectures=("Qwen2VLForConditionalGeneration",),
+        placeholder=_video_token,
+        layout=measured(_video_token, _merge),
+        pool=_in_turn,
+        attentions=_blocks_of_tower,
+        feature_layer=_last_layer,
+        step=_qwen_step,
+    ),
+    "qwen2_5_vl": Family(
+        name="Qwen2.5-VL",
+        architectures=("Qwen2_5_VLForConditionalGeneration",),
+        placeholder=_video_token,
+        layout=measured(_video_token, _merge),
+        pool=_windows_pool,
+        attentions=_blocks_of_tower,
+        whole_frames=lambda config, layer: layer in config.vision_config.fullatt_block_indexes,
+        feature_layer=lambda config: max(config.vision_config.fullatt_block_indexes),
+        step=_qwen_step,
+    ),
+    "qwen3_vl": Family(
+        name="Qwen3-VL",
+        architectures=("Qwen3VLForConditionalGeneration",),
+        placeholder=_video_token,
+        layout=measured(_video_token, _merge, split=True),
+        pool=_in_turn,
+        attentions=_blocks_of_tower,
+        feature_layer=_last_layer,
+        step=_qwen_step,
+    ),
+    "internvl": Family(
+        name="InternVL3",
+        architectures=("InternVLForConditionalGeneration",),
+        placeholder=_image_token,
+        cell_shape=_internvl_cells,
+        layout=fixed(_image_token, _internvl_cells, split=True),
+        pool=_blocks,
+        attentions=lambda tower: [layer.attention for layer in tower.encoder.layer],
+        class_token=lambda config: True,
+        feature_layer=_hidden_state_layer,
+        image_token=lambda config: None,
+    ),
+    "smolvlm": Family(
+        name="SmolVLM2",
+        architectures=("SmolVLMForConditionalGeneration",),
+        placeholder=_image_token,
+        cell_shape=_smolvlm_cells,
+        layout=fixed(_image_token, _smolvlm_cells, split=True),
+        pool=_blocks,
+        feature_layer=_last_layer,
+        image_token=lambda config: None,
+    ),
+    "video_llama_3": Family(
+        name="VideoLLaMA3",
+        architectures=("VideoLlama3ForConditionalGeneration",),
+        placeholder=_video_token,
+        layout=measured(_video_token, lambda config: 2, split=True),
+        pool=_in_turn,
+        feature_layer=_last_layer,
+        options={"use_token_compression": False},
+        note="VideoLLaMA3's own pruning of tokens that do not change is switched off here.",
+    ),
+    "video_llava": Family(
+        name="Video-LLaVA",
+        architectures=("VideoLlavaForConditionalGeneration",),
+        placeholder=_video_token,
+        cell_shape=_patches,
+        layout=fixed(_video_token, _patches, before=1),
+        pool=lambda body, scores, cells: scores,
+        tower=lambda model: model.base_model.video_tower,
+        class_token=lambda config: True,
+        feature_layer=_hidden_state_layer,
+        seen=_center_crop,
     ),
 }
 
@@ -102,19 +318,51 @@ def family_of(config) -> Family:
     return family
 
 
+def layout_of(config, ids: Tensor, grid_thw: Tensor | None) -> Layout | None:
+    """Where the one video of a prompt stands; None where it holds none.
+
+    Parameters
+    ----------
+    ids : Tensor (L,) int64
+        Tokens of the prompt.
+    grid_thw : Tensor (videos, 3) or None
+        Time steps, rows and columns of patches, where the processor chooses them.
+
+    Raises
+    ------
+    InputError
+        Several videos, or ordinary images beside the video.
+    """
+    family = family_of(config)
+    if not (ids == family.placeholder(config)).any():
+        return None
+    image = family.image_token(config)
+    if image is not None and (ids == image).any():
+        raise InputError(
+            "this prompt holds images beside the video; compress a prompt with one video alone"
+        )
+    return family.layout(config, ids, grid_thw)
+
+
 def contribution_module(model: nn.Module, family: Family, layer: int | None) -> nn.Module:
     """The vision attention whose weights are the contribution.
 
     layer: a list index; None for what the checkpoint records in ``config.stc`` or, where it records
     nothing, the layer whose output is the feature.
     """
-    modules = family.attentions(model.get_encoder(modality="image"))
+    modules = family.attentions(family.tower(model))
     if layer is None:
         recorded = (getattr(model.config, "stc", None) or {}).get("contribution_layer")
         layer = family.feature_layer(model.config) if recorded is None else recorded
     if not -len(modules) <= layer < len(modules):
         raise InputError(
             f"contribution layer {layer} is outside this vision tower of {len(modules)} layers"
+        )
+    if not family.whole_frames(model.config, layer % len(modules)):
+        whole = [i for i in range(len(modules)) if family.whole_frames(model.config, i)]
+        raise InputError(
+            f"contribution layer {layer} of this {family.name} attends within small windows only; "
+            f"use one of {', '.join(map(str, whole))}"
         )
     return modules[layer]
 
@@ -129,7 +377,7 @@ def class_token(model: nn.Module, family: Family) -> None:
 
 def pooling_head(model: nn.Module, family: Family) -> nn.Module:
     """The attention of the vision tower's pooling head; ``InputError`` where there is none."""
-    head = family.head(model.get_encoder(modality="image"))
+    head = family.head(family.tower(model))
     if head is None:
         raise InputError(
             f"the vision tower of this {family.name} has no pooling head; use signal='received'"
@@ -137,7 +385,7 @@ def pooling_head(model: nn.Module, family: Family) -> nn.Module:
     return head
 
 
-def to_grid(model: nn.Module, family: Family, scores: Tensor) -> Tensor:
+def to_grid(model: nn.Module, family: Family, scores: Tensor, cells: Cells) -> Tensor:
     """(T, patches) scores -> (T, rows * cols) on the token grid, in float32."""
     with torch.no_grad():
-        return family.pool(model.base_model, scores.float())
+        return family.pool(model.base_model, scores.float(), cells)

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 
 from .errors import InputError
+from .families import layout_of
+from .flops import VisionShape
+from .layout import Layout
 
 if TYPE_CHECKING:
     from .loading import VLM
@@ -22,7 +25,9 @@ class Prompt:
     Attributes
     ----------
     inputs : dict of tensors on the model's device
-    frames, video_tokens : T and N
+    frames : frames of the clip
+    layout : where the N video tokens stand, and on which grid
+    patches : per time step of the grid, in the vision tower
     text_tokens : tokens of the prompt that are not on the video's grid
     text_after : those of them that come after the video
     asked : places of the question's tokens in the prompt
@@ -31,17 +36,31 @@ class Prompt:
 
     inputs: dict[str, torch.Tensor]
     frames: int
-    video_tokens: int
+    layout: Layout
+    patches: int
     text_tokens: int
     text_after: int
     asked: range
     notes: tuple[str, ...]
 
+    @property
+    def video_tokens(self) -> int:
+        """N."""
+        return len(self.layout.tokens)
+
 
 def build_prompt(
-    vlm: VLM, frames: np.ndarray, question: str, max_new_tokens: int, *, strict: bool = True
+    vlm: VLM,
+    frames: np.ndarray,
+    question: str,
+    max_new_tokens: int,
+    *,
+    seconds: np.ndarray | None = None,
+    strict: bool = True,
 ) -> Prompt:
     """The chat template around a question about frames (T, H, W, 3) uint8.
+
+    seconds (T,): the times of the frames, for families that read them; default: one a second.
 
     The template is rendered around a marker; what stands before and after it is tokenized as the
     template wants it, the question in between without special tokens. So "<video>" or "<|im_end|>"
@@ -61,25 +80,39 @@ def build_prompt(
     before, _, after = rendered.partition(marker)
     asked = encode_text(tokenizer, question.strip())
     notes = _unknown_words(tokenizer, asked, vlm) if strict else ()
-    inputs = dict(vlm.processor(text=before, videos=[_pictures(frames)], return_tensors="pt"))
+    made = vlm.processor(
+        text=before,
+        videos=[_pictures(frames)],
+        video_metadata=[_metadata(frames, seconds)],
+        do_sample_frames=False,
+        return_tensors="pt",
+        **vlm.family.options,
+    )
+    inputs = {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
     tail = [*asked, *tokenizer(after, add_special_tokens=False)["input_ids"]]
-    ids = torch.cat([inputs["input_ids"], torch.tensor([tail], dtype=torch.long)], dim=1)
+    tail = torch.tensor([tail], dtype=torch.long)
+    ids = torch.cat([inputs["input_ids"], tail], dim=1)
+    if "mm_token_type_ids" in inputs:  # zeros: text
+        types = inputs["mm_token_type_ids"]
+        inputs["mm_token_type_ids"] = torch.cat([types, torch.zeros_like(tail)], dim=1)
     inputs["input_ids"], inputs["attention_mask"] = ids, torch.ones_like(ids)
-    placeholders = (ids[0] == vlm.family.placeholder(config)).nonzero().flatten()
-    rows, cols = vlm.family.cell_shape(config)
-    video_tokens = len(frames) * rows * cols
-    if len(placeholders) != video_tokens + vlm.family.extra:
+    grid_thw = inputs.get("video_grid_thw")
+    layout = layout_of(config, ids[0], grid_thw)
+    steps = -(-len(frames) // vlm.family.step(config))
+    if layout is None or layout.frames != steps:
         raise InputError(
-            f"the processor made {len(placeholders)} placeholders for {len(frames)} frames of "
-            f"{rows} x {cols} tokens; processor and model do not belong together"
+            f"the processor of {vlm.name!r} made {layout.frames if layout else 0} time steps of "
+            f"video tokens out of {len(frames)} frames where {steps} belong; processor and model "
+            f"do not belong together"
         )
-    context = config.text_config.max_position_embeddings
-    room = context - max_new_tokens
+    first, end = int(layout.tokens[0]), layout.last + 1
+    room = config.get_text_config().max_position_embeddings - max_new_tokens
     if ids.shape[1] > room:
-        text = ids.shape[1] - len(placeholders)
-        fit = max(0, (room - text - vlm.family.extra) // (rows * cols))
+        per_frame = (end - first) // len(frames)
+        text = ids.shape[1] - len(layout.tokens) - len(layout.extras)
+        fit = max(0, (room - ids.shape[1]) // per_frame + len(frames))
         raise InputError(
-            f"the prompt has {ids.shape[1]} tokens ({len(placeholders)} video, {text} text) and "
+            f"the prompt has {ids.shape[1]} tokens ({ids.shape[1] - text} video, {text} text) and "
             f"the model reads {room}; "
             + (f"use at most {fit} frames" if fit else "ask a shorter question")
         )
@@ -90,12 +123,37 @@ def build_prompt(
     return Prompt(
         inputs,
         frames=len(frames),
-        video_tokens=video_tokens,
-        text_tokens=ids.shape[1] - video_tokens,
-        text_after=ids.shape[1] - 1 - int(placeholders[-1]),
-        asked=range(ids.shape[1] - len(tail), ids.shape[1] - len(tail) + len(asked)),
+        layout=layout,
+        patches=_patches(vlm, grid_thw),
+        text_tokens=ids.shape[1] - len(layout.tokens),
+        text_after=ids.shape[1] - end,
+        asked=range(ids.shape[1] - tail.shape[1], ids.shape[1] - tail.shape[1] + len(asked)),
         notes=notes,
     )
+
+
+def _metadata(frames: np.ndarray, seconds: np.ndarray | None):
+    """Frame times as the processors want them: numbers of frames in a clip of 1000 a second."""
+    from transformers.video_utils import VideoMetadata
+
+    times = np.arange(len(frames)) if seconds is None else seconds
+    gap = float(np.diff(times).mean()) if len(frames) > 1 else 1.0
+    total = len(frames) * gap  # so that the frames sampled in a second come out as 1 / gap
+    return VideoMetadata(
+        total_num_frames=max(1, round(1000 * total)),
+        fps=1000.0,
+        height=frames.shape[1],
+        width=frames.shape[2],
+        duration=total,
+        frames_indices=[round(1000 * float(time)) for time in times],
+    )
+
+
+def _patches(vlm: VLM, grid_thw: torch.Tensor | None) -> int:
+    """Patches of one time step of the grid in the vision tower, without a class token."""
+    if grid_thw is not None:
+        return int(grid_thw[0, 1:].prod())
+    return VisionShape.from_config(vlm.model.config).patches
 
 
 def encode_text(tokenizer, text: str) -> list[int]:

@@ -9,6 +9,7 @@ Measured on transformers 5.10.1 and 5.23.0.
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -54,13 +55,17 @@ def probe(module: nn.Module, look: Callable[[Tensor, Tensor, float], None]) -> I
     and rotary embedding, whatever the family. The module goes on with its own kernel: its config is
     swapped for a copy that names a pass-through, registered in the library's table under a name of
     its own for the time of the context. The mask is untouched, because it is made by the decoder,
-    whose config still names the stock kernel.
+    whose config still names the stock kernel. Where frames of different sizes are packed into one
+    call, ``look`` is called for each of them: a tower of packed frames is seen as any other.
     """
     stock, kernel = module.config, _kernel_of(module)
 
     def pass_through(inner, query, key, value, attention_mask, **kwargs):
         scaling = kwargs.get("scaling")
-        look(query, key, query.shape[-1] ** -0.5 if scaling is None else scaling)
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        ends = kwargs.get("cu_seq_lens_q")  # FlashAttention's; other kernels get them one by one
+        for part in [slice(None)] if ends is None else map(slice, *_pairs(ends)):
+            look(query[:, :, part], key[:, :, part], scaling)
         return kernel(inner, query, key, value, attention_mask, **kwargs)
 
     name = f"stc_probe_{id(pass_through):x}"
@@ -75,6 +80,30 @@ def probe(module: nn.Module, look: Callable[[Tensor, Tensor, float], None]) -> I
     finally:
         module.config = stock
         del ALL_ATTENTION_FUNCTIONS[name]
+
+
+def _pairs(ends: Tensor) -> tuple[list[int], list[int]]:
+    """Starts and ends of packed segments from their cumulative lengths (segments + 1,)."""
+    bounds = ends.tolist()
+    return bounds[:-1], bounds[1:]
+
+
+@contextmanager
+def tower_calls(tower: nn.Module, begun: Callable[[Tensor | None], None]) -> Iterator[None]:
+    """Call ``begun(grid_thw or None)`` whenever this vision tower starts; change nothing.
+
+    grid_thw (videos, 3): time steps, rows and columns of patches, where the tower is told them.
+    """
+    names = list(inspect.signature(tower.forward).parameters)
+
+    def read(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        begun((dict(zip(names, args, strict=False)) | kwargs).get("grid_thw"))
+
+    handle = tower.register_forward_pre_hook(read, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager
@@ -175,19 +204,31 @@ class Sequence:
     door: Tensor | None = None  # places that went on at the LLM's door, None: all
     inner: Tensor | None = None  # places (among those) that went on after layer K, None: all
     next_position: int = 0  # position id of the next token as the caller counts
-    shift: int = 0  # what compact numbering takes off later position ids
+    shift: Tensor | int = 0  # what compact numbering takes off later position ids
 
 
 @dataclass
 class Door:
     """The prompt as it stands before the LLM's first layer.
 
-    embeds (rows, L, d) with the video scattered in; ids (L,) its tokens; pad (L,) bool or None.
+    embeds (rows, L, d) with the video scattered in; ids (L,) its tokens; pad (L,) bool or None;
+    deepstack: one tensor (V, d) for each of the first layers, added after that layer at the V
+    visual places (Qwen3-VL), row after row; empty elsewhere.
     """
 
     embeds: Tensor
     ids: Tensor
     pad: Tensor | None
+    deepstack: tuple[Tensor, ...] = ()
+
+
+@dataclass
+class Shortened:
+    """What goes on from the door: places (L',) int64 ascending, embeds (rows, L', d), deepstack."""
+
+    places: Tensor
+    embeds: Tensor
+    deepstack: tuple[Tensor, ...] = ()
 
 
 @dataclass
@@ -197,7 +238,7 @@ class Seam:
     Parameters
     ----------
     model : a stock ``...ForConditionalGeneration``
-    at_door : Door -> (places (L',) int64 ascending, embeddings (rows, L', d)) or None
+    at_door : Door -> Shortened or None
         Called once a prefill; None leaves the prompt as it is.
     layer : int or None
         K; None for no inner step.
@@ -209,7 +250,7 @@ class Seam:
     """
 
     model: nn.Module
-    at_door: Callable[[Door], tuple[Tensor, Tensor] | None]
+    at_door: Callable[[Door], Shortened | None]
     layer: int | None
     after_layer: Callable[[Tensor, Callable], tuple[Tensor, Tensor] | None]
     compact: bool = False
@@ -266,28 +307,44 @@ class Seam:
                 "not inputs_embeds alone"
             )
         pad = None if mask is None or bool(mask.all()) else mask[0] == 0
-        shortened = self.at_door(Door(embeds, self._ids[0], pad))
+        deepstack = tuple(kwargs.get("deepstack_visual_embeds") or ())
+        self._refuse_before(len(deepstack))
+        shortened = self.at_door(Door(embeds, self._ids[0], pad, deepstack))
         if shortened is None:  # no video in this prompt: nothing of it is ours
             return args, kwargs
         positions = _positions(kwargs, embeds)
-        places, kept = shortened
-        sequence = Sequence(embeds.shape[1], len(places), next_position=int(positions.max()) + 1)
+        places = shortened.places
+        # several rows of them where positions have a time, a row and a column (M-RoPE)
+        ends = positions.amax(dim=-1, keepdim=True) + 1
+        sequence = Sequence(embeds.shape[1], len(places), next_position=int(ends.min()))
         if len(places) < embeds.shape[1]:
             sequence.door = places
             positions = positions[..., places]
             if self.compact:
                 real = torch.ones_like(places) if pad is None else (~pad[places]).long()
                 positions = (real.cumsum(0) - 1).clamp(min=0).expand_as(positions)
-                sequence.shift = sequence.next_position - int(positions.max()) - 1
-            kwargs |= {"inputs_embeds": kept, "position_ids": positions}
+                sequence.shift = ends - positions.amax(dim=-1, keepdim=True) - 1
+            kwargs |= {"inputs_embeds": shortened.embeds, "position_ids": positions}
+            if deepstack:
+                kwargs["deepstack_visual_embeds"] = list(shortened.deepstack)
+                kwargs["visual_pos_masks"] = kwargs["visual_pos_masks"][:, places]
             if mask is not None:
                 kwargs["attention_mask"] = mask[:, places]
             elif cache is None:
                 # gaps in the position ids, no cache and no mask would be read as packed sequences
-                kwargs["attention_mask"] = embeds.new_ones(kept.shape[:2], dtype=torch.long)
+                shape = shortened.embeds.shape[:2]
+                kwargs["attention_mask"] = embeds.new_ones(shape, dtype=torch.long)
             pad = None if pad is None else pad[places]
         self._sequence, self._pad = sequence, pad
         return args, kwargs
+
+    def _refuse_before(self, count: int) -> None:
+        if self.layer is not None and self.layer + 1 < count:
+            raise InputError(
+                f"this model adds visual features after each of its first {count} layers, so "
+                f"tokens can be merged inside it after layer {count - 1} at the earliest, not "
+                f"after layer {self.layer}"
+            )
 
     def _continue(self, kwargs: dict, past: int) -> None:
         """Tokens after the prompt: give them the mask and the positions that fit the cache."""
@@ -303,8 +360,12 @@ class Seam:
                 f"{sequence.next_position} on"
             )
         if positions is not None:
-            sequence.next_position = max(sequence.next_position, int(positions.max()) + 1)
-            kwargs["position_ids"] = positions - sequence.shift
+            last = int(positions.amax(dim=-1).min())
+            sequence.next_position = max(sequence.next_position, last + 1)
+            shift = sequence.shift  # of each axis, where the caller gives them all
+            if isinstance(shift, Tensor) and positions.ndim < shift.ndim:
+                shift = shift[-1]
+            kwargs["position_ids"] = positions - shift
         mask = kwargs.get("attention_mask")
         if mask is not None and sequence.door is not None and mask.shape[1] > past + new:
             kwargs["attention_mask"] = torch.cat(
@@ -385,26 +446,51 @@ def refuse_static_cache(cache, mask) -> None:
 
 
 @torch.no_grad()
-def log_probability(model: nn.Module, cache, first: Tensor, ids: list[int], position: int) -> float:
+def log_probability(
+    model: nn.Module, cache, first: Tensor, ids: list[int], position: Tensor
+) -> float:
     """Natural logarithm of the probability that ``model`` goes on with exactly these tokens.
 
     cache holds the prompt, compressed or not, and holds just it again afterwards; first (V,) are
-    the logits of the token after it, whose position id is ``position``. Tokens are fed one by one,
-    as when they are generated: no step that compresses the prompt ever sees them.
+    the logits of the token after it, whose position ids (..., 1, 1) are ``position``. Tokens are
+    fed one by one, as when they are generated: no step that compresses the prompt ever sees them.
     """
     logits, total = first, 0.0
     for number, token in enumerate(ids):
         if number:
-            at = torch.tensor([[position + number - 1]], device=first.device)
+            token_before = torch.tensor([[ids[number - 1]]], device=first.device)
             logits = model(
-                input_ids=torch.tensor([[ids[number - 1]]], device=first.device),
-                attention_mask=at.new_ones(1, cache.get_seq_length() + 1),
-                position_ids=at,
+                input_ids=token_before,
+                attention_mask=token_before.new_ones(1, cache.get_seq_length() + 1),
+                position_ids=position + number - 1,
                 past_key_values=cache,
             ).logits[0, -1]
         total += float(logits.float().log_softmax(-1)[token])
     rewind(cache, len(ids) - 1)
     return total
+
+
+@contextmanager
+def first_position(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Yields a list that gets the position ids (..., 1, 1) of the token after the next prompt.
+
+    As ``generate`` counts, whatever a ``compress`` makes of it: one row of them, or several where
+    positions have axes of their own (M-RoPE).
+    """
+    found: list[Tensor] = []
+
+    def read(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        positions = kwargs.get("position_ids")
+        if not found:
+            if positions is None:
+                raise _moved("generate() no longer passes position ids")
+            found.append(positions[..., :1, -1:] + 1)
+
+    handle = model.register_forward_pre_hook(read, with_kwargs=True)
+    try:
+        yield found
+    finally:
+        handle.remove()
 
 
 def rewind(cache, count: int) -> None:
@@ -418,9 +504,12 @@ def rewind(cache, count: int) -> None:
 
 
 @contextmanager
-def timed(model: nn.Module, watch: Stopwatch) -> Iterator[None]:
-    """Add up "vision", "prefill" and "decoding" while ``model`` runs; enter before ``compress``."""
-    tower, decoder = model.get_encoder(modality="image"), model.get_decoder()
+def timed(model: nn.Module, tower: nn.Module, watch: Stopwatch) -> Iterator[None]:
+    """Add up "vision", "prefill" and "decoding" while ``model`` runs; enter before ``compress``.
+
+    tower: the model's vision tower.
+    """
+    decoder = model.get_decoder()
     running: list[str] = []
 
     def begin(stage: str) -> None:

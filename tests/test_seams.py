@@ -260,7 +260,7 @@ def test_one_bright_patch_lights_the_right_cell(tiny):
     family = family_of(model.config)
     scores = torch.zeros(1, 64)
     scores[0, 5 * 8 + 2] = 1  # row 5, column 2 of 8 x 8 patches
-    assert to_grid(model, family, scores)[0].argmax() == 2 * 4 + 1
+    assert to_grid(model, family, scores, (4, 4))[0].argmax() == 2 * 4 + 1
 
 
 @torch.no_grad()
@@ -597,7 +597,7 @@ def test_a_forced_answer_has_the_probability_of_generation_and_the_cache_is_as_b
         )
         said, other = new.tolist(), [7, 9, 11]
         once, first, again, second = (
-            log_probability(model, cache, out.logits[0][0], ids, length)
+            log_probability(model, cache, out.logits[0][0], ids, torch.tensor([[length]]))
             for ids in (said, other, said, other)
         )
     assert once == pytest.approx(expected, abs=1e-6)

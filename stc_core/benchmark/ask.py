@@ -65,7 +65,7 @@ def ask(
             watch = Stopwatch(vlm.device)
             around = nullcontext() if method is None else compress(vlm.model, method, watch=watch)
             with around as live:
-                with timed(vlm.model, watch):
+                with timed(vlm.model, vlm.family.tower(vlm.model), watch):
                     new, log_answer = _generate(vlm, prompt, answer_tokens)
                 seconds = dict(watch.seconds)
                 said = vlm.processor.decode(new, skip_special_tokens=True).strip()
@@ -162,6 +162,12 @@ def _flops(vlm: VLM, prompt: Prompt, per_layer: list[int], generated: int) -> di
     config = vlm.model.config
     llm, vision = LLMShape.from_config(config), VisionShape.from_config(config)
     real = real_flops(
-        llm, per_layer, prompt.text_tokens, generated, vision=vision, frames=prompt.frames
+        llm,
+        per_layer,
+        prompt.text_tokens,
+        generated,
+        vision=vision,
+        frames=prompt.layout.frames,
+        patches=prompt.patches,
     )
     return {"paper": paper_flops(per_layer, llm.hidden, llm.ffn), "real": real["total"]}

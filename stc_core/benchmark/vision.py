@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,14 +34,13 @@ def vision_once(model: nn.Module, methods: Iterable[Method] = ()) -> Iterator[No
     methods
         Those that will be tried: they say which attention modules are listened to.
     """
-    body = model.base_model
-    stock = body.get_video_features
-    own = body.__dict__.get("get_video_features")
+    tower = family_of(model.config).tower(model)
+    stock, own = tower.forward, tower.__dict__.get("forward")
     heard: list[tuple[nn.Module, tuple, dict]] = []
-    seen: list[Any] = []  # the call and its features, once there was one
+    seen: list[Any] = []  # the call and what it gave, once there was one
 
-    @functools.wraps(stock)  # generate() reads its signature
-    def features(*args: Any, **kwargs: Any):
+    @functools.wraps(stock)  # whoever hooks the tower reads its signature
+    def forward(*args: Any, **kwargs: Any):
         if seen and _same(seen[0], (args, kwargs)):
             for module, inputs, named in heard:
                 module(*inputs, **named)
@@ -54,18 +54,16 @@ def vision_once(model: nn.Module, methods: Iterable[Method] = ()) -> Iterator[No
                         with_kwargs=True,
                     )
                     stack.callback(handle.remove)
-                found = stock(*args, **kwargs)
-            seen[:] = (args, kwargs), found.pooler_output, type(found)
-        # a new one each time, because generate() writes into it
-        return seen[2](pooler_output=seen[1])
+                seen[:] = (args, kwargs), stock(*args, **kwargs)
+        return copy.copy(seen[1])  # models write their features into it
 
     try:
-        body.get_video_features = features
+        tower.forward = forward
         yield
     finally:
-        del body.get_video_features
+        del tower.forward
         if own is not None:
-            body.get_video_features = own
+            tower.forward = own
 
 
 def _listened_to(model: nn.Module, methods: Iterable[Method]) -> list[nn.Module]:

@@ -34,23 +34,23 @@ def same(a, b):
 
 
 def tower_runs(model):
-    """A list that grows whenever the vision tower runs, and the hook to remove."""
+    """A list that grows whenever the vision tower really runs, and the hook to remove."""
     runs = []
-    tower = model.get_encoder(modality="image")
-    return runs, tower.register_forward_hook(lambda *_: runs.append(1))
+    embeddings = model.get_encoder(modality="image").embeddings
+    return runs, embeddings.register_forward_hook(lambda *_: runs.append(1))
 
 
 def test_replayed_runs_are_bit_identical_for_every_method(tiny):
     model, processor = tiny
     inputs = prompt(processor, clip_frames())
     fresh = [run(model, inputs, method) for method in TRIED]
-    before = snapshot(model), sorted(vars(model.base_model))
+    before = snapshot(model), sorted(vars(model.get_encoder(modality="image")))
     runs, hook = tower_runs(model)
     with vision_once(model, [method for method in TRIED if method]):
         replayed = [run(model, inputs, method) for method in TRIED]
     hook.remove()
     assert len(runs) == 1
-    assert (snapshot(model), sorted(vars(model.base_model))) == before
+    assert (snapshot(model), sorted(vars(model.get_encoder(modality="image")))) == before
     for one, other in zip(fresh, replayed, strict=True):
         same(one, other)
     assert any((trace.fate == Fate.CENTER).any() for _, _, trace in fresh[1:])
@@ -99,11 +99,11 @@ def test_the_pooling_head_is_heard_again(tiny):
 def test_nothing_stays_after_an_exception(tiny):
     model, processor = tiny
     inputs = prompt(processor, clip_frames())
-    before = snapshot(model), sorted(vars(model.base_model))
+    before = snapshot(model), sorted(vars(model.get_encoder(modality="image")))
     with pytest.raises(RuntimeError, match="stop"), vision_once(model, [STC()]):
         run(model, inputs, STC())
         raise RuntimeError("stop")
-    assert (snapshot(model), sorted(vars(model.base_model))) == before
+    assert (snapshot(model), sorted(vars(model.get_encoder(modality="image")))) == before
 
 
 def test_within_itself_the_inner_one_gives_back_the_outer(tiny):
@@ -111,10 +111,11 @@ def test_within_itself_the_inner_one_gives_back_the_outer(tiny):
     inputs = prompt(processor, clip_frames())
     runs, hook = tower_runs(model)
     with vision_once(model):
-        outer = model.base_model.get_video_features
+        tower = model.get_encoder(modality="image")
+        outer = tower.forward
         with vision_once(model):
             run(model, inputs, None)
-        assert model.base_model.get_video_features is outer
+        assert tower.forward is outer
         run(model, inputs, None)
     hook.remove()
     assert len(runs) == 1
