@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import functools
 import logging
 import os
 import shutil
@@ -16,7 +17,6 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BIGGEST = "500mb"  # of an upload
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -49,19 +49,28 @@ def main(argv: list[str] | None = None) -> None:
 
         return load(args.model, device=args.device)
 
+    @functools.cache
+    def kept():
+        """What was worked out for the clips seen last, so that a change runs only what it must."""
+        from stc_core.vision import VisionCache
+
+        return VisionCache()
+
     def answer(vlm, video, question, method, progress, **options):
         from stc_core import answer
         from viz.rerun import make_method
 
-        return answer(vlm, video, question, make_method(method), progress=progress, **options)
+        options |= {"progress": progress, "cache": kept()}
+        return answer(vlm, video, question, make_method(method), **options)
 
+    from viz.job import BIGGEST
     from viz.look import stylesheet, theme
     from viz.page import build
     from viz.runs import Runner
     from viz.shelf import Shelf
 
     runner, shelf, assets = Runner(load, answer), Shelf(folder), HERE / "assets"
-    demo = build(runner, shelf, assets, teaching=args.model is None)
+    demo = build(runner, shelf, assets, Path(args.model) if args.model else None)
     demo.queue(max_size=32)
     try:
         demo.launch(

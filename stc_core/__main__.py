@@ -1,4 +1,4 @@
-"""The command line: ``python -m stc_core answer | benchmark | evaluate | train | clips``.
+"""The command line: ``python -m stc_core answer | benchmark | evaluate | train | clips | convert``.
 
 Exit code 0: done; 1: done, but some videos could not be read; 2: the input cannot be used, with one
 sentence on stderr that says why; 130: interrupted. Results go to stdout, progress to stderr.
@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -236,6 +236,14 @@ def benchmark(
         int | None,
         typer.Option(help="Processes; default: one a core for the embedded model on a CPU."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Let Ray share the work out: 'local', on all cores and GPUs of this machine; "
+            "'auto', on the cluster that it is part of; or HOST:PORT, on another.",
+        ),
+    ] = None,
     write_readme: Annotated[
         Path | None,
         typer.Option(help="Also write a section between <!-- benchmark --> and its end mark."),
@@ -261,17 +269,22 @@ def benchmark(
         chosen = settings(quick, own, questions, retention, part, frames)
         if write_readme is not None:
             check_readme(write_readme)  # before many minutes of answering
-        vlm = load(model, device=device)
+        # with Ray only the workers answer, and the GPUs are theirs
+        vlm = load(model, device=device if ray is None else "cpu")
         source = Folder(vlm, videos, questions_file) if own else Shapes(vlm, development)
         if chosen["frames"] is None:
             chosen["frames"] = vlm.frames
         depth = len(vlm.model.get_decoder().layers)
         rows = grid(depth, methods=method, settings=vlm.settings, **chosen)
-        workers = default_workers(vlm) if workers is None else workers
-        with _counter() as (tell, on_answer):
-            outcome = run(
-                vlm, source, rows, output, workers=workers, tell=tell, on_answer=on_answer
-            )
+        with _counter() as (tell, on_answer), ExitStack() as stack:
+            if ray is None:
+                how = {"workers": default_workers(vlm) if workers is None else workers}
+            else:
+                from .benchmark.cluster import open_cluster
+
+                opened = open_cluster(model, address=ray, device=device, workers=workers)
+                how = {"cluster": stack.enter_context(opened)}
+            outcome = run(vlm, source, rows, output, tell=tell, on_answer=on_answer, **how)
         summary = summarise(outcome, rows)
         write(summary, output)
         if write_readme is not None:
@@ -351,6 +364,51 @@ def clips(
         if traces is not None:
             save_traces(traces, directory, model)
         print(directory / "clips.json")
+
+
+@cli.command()
+def convert(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Folder of a published LLaVA-Video (LlavaQwenForCausalLM).")
+    ],
+    output: Annotated[Path, typer.Argument(help="Folder to make, for --model.")],
+    vision: Annotated[
+        Path | None,
+        typer.Option(help="Folder of its SigLIP model, where the checkpoint does not hold it."),
+    ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(help="average (13 x 13 tokens a frame) or bilinear; default: as its config."),
+    ] = None,
+) -> None:
+    """Turn a published LLaVA-Video checkpoint into one that --model opens."""
+    with _sentences():
+        from .llava_video import convert as into
+
+        with _bar() as progress:
+            config = into(checkpoint, output, vision=vision, pool=pool, progress=progress)
+        side = config.tokens_per_side
+        print(
+            f"{output}: {side} x {side} tokens and {side} newlines a frame, "
+            f"by {config.spatial_pool_mode} pooling"
+        )
+
+
+@cli.command()
+def models(
+    write_readme: Annotated[
+        Path | None,
+        typer.Option(help="Also write the table between <!-- models --> and its end mark."),
+    ] = None,
+) -> None:
+    """List the families of models that this program opens."""
+    with _sentences():
+        from .models import SECTION, models_table
+        from .readme import write_section
+
+        if write_readme is not None:
+            write_section(write_readme, SECTION, models_table())
+        print(models_table())
 
 
 def _method(name: str, **settings):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ from torch import Tensor
 from .compression import compress
 from .costs import Costs, kv_cache_bytes, layers_after, paper_flops
 from .errors import InputError
-from .flops import LLMShape, VisionShape, inside_flops, outside_flops, real_flops
+from .families import vision_shape
+from .flops import LLMShape, inside_flops, outside_flops, real_flops
 from .loading import VLM, load
 from .memory import frames_that_fit
 from .methods import STC, Method
@@ -25,14 +28,17 @@ from .recording import QUESTION_WORDS, pieces
 from .seams import first_position, listening, log_probability, rewind, timed
 from .stopwatch import Stopwatch
 from .trace import Fate, Trace, Word
-from .video import Video, read_video, thumbnails
+from .video import MAX_SIDE, Video, read_video, thumbnails
+from .vision import VisionCache, fingerprint, vision
 
 __all__ = ["VLM", "Answer", "answer", "load"]
 
 Progress = Callable[[str, float], None]
+See = Callable[..., AbstractContextManager[None]]
 GREEDY = {
     "do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None,
 }  # fmt: skip
+DECODED = 256 << 20  # bytes that decoded frames may take, where the model needs no more
 PICTURE_SIDE = 256  # pixels, longer side of the frames that a trace carries
 # how far each stage is through one run of the model, for a progress bar
 SHARES = {"vision": 0.05, "compression": 0.5, "prefill": 0.55, "answer": 0.8}
@@ -74,6 +80,7 @@ def answer(
     record: bool = False,
     score: Sequence[str] = (),
     max_new_tokens: int = 64,
+    cache: VisionCache | None = None,
     progress: Progress | None = None,
 ) -> Answer:
     """Ask one question about one video, greedily decoded.
@@ -101,6 +108,11 @@ def answer(
         model was to say just that.
     max_new_tokens
         Longest answer.
+    cache
+        Where the frames of a file, the vision tower's features and the uncompressed run are kept
+        from call to call, so that another method, setting or question runs again only what depends
+        on it. Answers and traces are the same bit for bit; ``Costs`` count the time that was saved
+        as if it had been spent.
     progress
         Called with a stage and the share of all work done, 0 to 1. What it raises ends the run and
         leaves the model clean: the way to cancel.
@@ -118,38 +130,34 @@ def answer(
     layer = None if not record else paper_layer(depth) if inside is None else inside
     forced = _endings(vlm, score)
     decode = _Reporter(vlm.device, report, 0.0, 0.1)
-    if not isinstance(video, Video):
-        with decode("decode"):
-            video = read_video(
-                video,
-                vlm.frames if frames is None else frames,
-                on_progress=lambda share: report("decode", 0.1 * share),
-            )
+    if isinstance(video, Video):
+        about = about_video(vlm, video)
+    else:
+        video, about = _read(vlm, video, vlm.frames if frames is None else frames, decode, cache)
     room = max(max_new_tokens, *map(len, forced.values()), 0)
     prompt = build_prompt(vlm, video.frames, question, room, seconds=video.seconds)
+    see = partial(vision, vlm.model, cache=cache, methods=[method], batch=vlm.vision_batch)
     reference: dict = {}
-    full_attention = None
-    start = 0.1
+    full_attention, start = None, 0.1
     if baseline:
-        vlm.warm_up()  # or the first of the two runs would pay for what both need
         start = 0.55
-        watch = _Reporter(vlm.device, report, 0.1, start, "uncompressed: ")
-        said = _generate(vlm, prompt, watch, max_new_tokens, layer)
-        costs = _costs(vlm, None, prompt, len(said.ids), watch, decode)
-        reference = {
-            "answer": said.text,
-            "costs": costs.to_json(),
-            "logprob": said.logprob,
-            "scores": _scores(vlm, said, forced),
-        }
-        if record:
-            words, full_attention = _words(vlm, prompt, said, None)
-            reference["words"] = [asdict(word) for word in words]
-        del said  # and its cache, before the second one grows
+
+        def whole() -> tuple[dict[str, Any], np.ndarray | None]:
+            vlm.warm_up()  # or the first of the two runs would pay for what both need
+            watch = _Reporter(vlm.device, report, 0.1, start, "uncompressed: ")
+            said = _generate(vlm, prompt, see, watch, max_new_tokens, layer)
+            return _baseline(vlm, prompt, said, watch, decode, forced, record)
+
+        if cache is None:
+            reference, full_attention = whole()
+        else:
+            limits = max_new_tokens, layer, forced
+            key = fingerprint(vlm.model, "uncompressed", prompt.inputs, limits)
+            reference, full_attention = cache.kept(key, whole)
     watch = _Reporter(vlm.device, report, start, 1.0)
-    about = about_video(vlm, video) | {"question": question}
+    about |= {"question": question}
     with compress(vlm.model, method, watch=watch, record=record, **about) as live:
-        said = _generate(vlm, prompt, watch, max_new_tokens, layer)
+        said = _generate(vlm, prompt, see, watch, max_new_tokens, layer)
         scores = _scores(vlm, said, forced)
     costs = _costs(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = _words(vlm, prompt, said, live) if record else ((), None)
@@ -170,6 +178,46 @@ def answer(
     )
     report("done", 1.0)
     return Answer(said.text, trace, costs, said.logprob, scores)
+
+
+def _read(
+    vlm: VLM, path: str | os.PathLike, frames: int, decode: _Reporter, cache: VisionCache | None
+) -> tuple[Video, dict[str, Any]]:
+    """A file's frames and what ``about_video`` says of them; kept while the file is the same."""
+
+    def read() -> tuple[Video, dict[str, Any], float]:
+        with decode("decode"):
+            video = read_video(
+                path,
+                frames,
+                max_side=_side(vlm, frames),
+                on_progress=lambda share: decode.tell("decode", share),
+            )
+        return video, about_video(vlm, video), decode.seconds["decode"]
+
+    try:
+        file = os.stat(path)
+        same = file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns
+    except (OSError, TypeError, ValueError):  # reading it says better what is wrong
+        cache = None
+    if cache is None:
+        return read()[:2]
+    key = fingerprint(vlm.model, "clip", os.fspath(path), same, frames)
+    video, about, decode.seconds["decode"] = cache.kept(key, read)
+    return video, dict(about)
+
+
+def _side(vlm: VLM, frames: int) -> int:
+    """Pixels of the longer side of decoded frames: less where there are very many.
+
+    But twice what the model makes of a frame, so that nothing it could see is lost; the sides of
+    models that choose their own are left alone.
+    """
+    size = getattr(getattr(vlm.processor, "video_processor", None), "size", None) or {}
+    side = max(size.get("height") or 0, size.get("width") or 0)
+    if not side or not isinstance(frames, int) or frames < 1:
+        return MAX_SIDE
+    return min(MAX_SIDE, max(math.isqrt(DECODED // (3 * frames)), 2 * side))
 
 
 def about_video(vlm: VLM, video: Video) -> dict[str, Any]:
@@ -203,6 +251,11 @@ class _Reporter(Stopwatch):
             self.tell(stage, SHARES[stage])
         super().start(stage)
 
+    def seen(self, frames: int, total: int) -> None:
+        """So many of all frames have passed the vision tower."""
+        share = SHARES["vision"] + (SHARES["compression"] - SHARES["vision"]) * frames / total
+        self.tell(f"vision {frames}/{total} frames", share)
+
     def tell(self, stage: str, share: float) -> None:
         self._share = max(self._share, self._start + share * (self._end - self._start))
         self._report(self._prefix + stage, self._share)
@@ -230,8 +283,35 @@ class _Said:
         return sum(self.logprobs)
 
 
-def _generate(vlm: VLM, prompt: Prompt, watch: _Reporter, limit: int, layer: int | None) -> _Said:
-    """Answer; the watch learns of every token. ``layer``: where to listen, None: nowhere."""
+def _baseline(
+    vlm: VLM,
+    prompt: Prompt,
+    said: _Said,
+    watch: Stopwatch,
+    decode: Stopwatch,
+    forced: dict[str, list[int]],
+    record: bool,
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """``baseline`` and ``full_attention`` of a trace, from the uncompressed run."""
+    found = {
+        "answer": said.text,
+        "costs": _costs(vlm, None, prompt, len(said.ids), watch, decode).to_json(),
+        "logprob": said.logprob,
+        "scores": _scores(vlm, said, forced),
+    }
+    if not record:
+        return found, None
+    words, attention = _words(vlm, prompt, said, None)
+    return found | {"words": [asdict(word) for word in words]}, attention
+
+
+def _generate(
+    vlm: VLM, prompt: Prompt, see: See, watch: _Reporter, limit: int, layer: int | None
+) -> _Said:
+    """Answer; the watch learns of every token. ``layer``: where to listen, None: nowhere.
+
+    see: ``vision`` for this model, without its watch.
+    """
     count = 0
 
     def step(ids: Tensor, scores: Tensor, **_) -> Tensor:
@@ -247,7 +327,9 @@ def _generate(vlm: VLM, prompt: Prompt, watch: _Reporter, limit: int, layer: int
     try:
         tower = vlm.family.tower(vlm.model)
         place = first_position(vlm.model)
-        with torch.no_grad(), timed(vlm.model, tower, watch), place as position, ear as heard:
+        sight = see(watch=watch, report=watch.seen)
+        times = timed(vlm.model, tower, watch)
+        with torch.no_grad(), sight, times, place as position, ear as heard:
             output = vlm.model.generate(
                 **prompt.inputs,
                 **GREEDY,
@@ -345,7 +427,7 @@ def _costs(
 ) -> Costs:
     """The costs of a finished run; trace None: nothing was compressed."""
     config = vlm.model.config
-    llm, vision = LLMShape.from_config(config), VisionShape.from_config(config)
+    llm, vision = LLMShape.from_config(config), vision_shape(config)
     full = prompt.video_tokens
     steps = [full] if trace is None else trace.alive()
     inside = None if trace is None else trace.stage("inside")

@@ -18,6 +18,7 @@ from .families import (
     contribution_module,
     family_of,
     layout_of,
+    patch_grid,
     pooling_head,
     to_grid,
 )
@@ -31,6 +32,7 @@ from .seams import (
     Shortened,
     attention_of_first,
     attention_received,
+    moved,
     probe,
     probe_head,
     tower_calls,
@@ -126,7 +128,8 @@ def compress(
     run = _Run(model, family, method, watch or Stopwatch())
     run.about = {"seconds": seconds, "frames": frames, "question": question}
     run.size, run.seen, run.record = size, seen, record
-    seam = Seam(model, run.at_door, run.layer, run.after_layer, method.positions == "compact")
+    compact = method.positions == "compact"
+    seam = Seam(model, run.at_door, run.layer, run.after_layer, run.later, compact)
     with ExitStack() as stack:
         _BUSY.add(model)
         stack.callback(_BUSY.discard, model)
@@ -151,6 +154,7 @@ class _Run:
         self.scores: list[Tensor] = []  # (frames, patches) of the prompt under way, in turn
         self.grid_thw: Tensor | None = None  # where the tower was told the grid of patches
         self.layout: Layout | None = None  # of the shortened sequence
+        self.extras: list[int] = []  # placeholders on no cell, as the prompt gets shorter
         self.outside: Decision | None = None
         self.grid: TokenGrid | None = None
         self.contribution: Tensor | None = None
@@ -193,6 +197,7 @@ class _Run:
         with self.watch("compression"):
             self.grid = self._grid(layout, door)
             scores = torch.cat(self.scores)[: layout.frames]
+            self._check(scores, patch_grid(self.model.config, grid_thw))
             scores = to_grid(self.model, self.family, scores, (layout.rows, layout.cols))
             self.contribution = scores.flatten().to(door.embeds.device)
             tokens = door.embeds[0, layout.tokens]
@@ -210,6 +215,7 @@ class _Run:
                     for added in deepstack
                 )
             self.outside = decision
+            self.extras = [len(layout.extras), len(self.layout.extras)]
         if self.record:
             with self.watch.paused():
                 self.features = leading_components(tokens)
@@ -226,7 +232,9 @@ class _Run:
             decision = self.method.inside(
                 hidden[0, visual], hidden[0, text], attention(text, visual)
             )
-            kept = self.layout.going(hidden.shape[1], decision.survivors).nonzero().flatten()
+            going = self.layout.going(hidden.shape[1], decision.survivors)
+            kept = going.nonzero().flatten()
+            self.extras.append(int(going[self.layout.extras].sum()))
             if decision.changes:
                 merged = torch.stack([decision.apply(row[visual]) for row in hidden])
                 hidden = hidden.clone()
@@ -234,11 +242,27 @@ class _Run:
             self._write(decision)
         return kept, hidden[:, kept]
 
+    def later(self) -> None:
+        """Before tokens that follow on a prompt: no video may be among them."""
+        if self.scores:
+            raise InputError(
+                "this video does not stand in the first part of the prompt; call generate() once "
+                "with all of it, without an earlier cache and without prefill_chunk_size"
+            )
+
+    def _check(self, scores: Tensor, patches: tuple[int, int]) -> None:
+        """A map over anything but the patches would be drawn in the wrong places."""
+        if scores.shape[1] != patches[0] * patches[1]:
+            raise moved(
+                f"the vision tower of this {self.family.name} holds {scores.shape[1]} places a "
+                f"frame beside its class token where {patches[0]} x {patches[1]} patches belong"
+            )
+
     def _grid(self, layout: Layout, door: Door) -> TokenGrid:
         """The token grid of the one video in this prompt; refuses anything else."""
         if len(door.embeds) > 1 and not (door.embeds == door.embeds[:1]).all():
             raise InputError(f"this call holds several prompts; {ONE_VIDEO}")
-        if not self.scores or sum(map(len, self.scores)) % layout.frames:
+        if sum(map(len, self.scores)) not in (layout.frames, layout.frames * len(door.embeds)):
             raise InputError(
                 f"the vision tower did not see the {layout.frames} frames of this prompt; give the "
                 f"video's pixels with it, and {ONE_VIDEO}"
@@ -282,7 +306,15 @@ class _Run:
         self.scores = []
 
     def _notes(self) -> tuple[str, ...]:
-        return (self.family.note,) if self.family.note else ()
+        notes = (self.family.note,) if self.family.note else ()
+        if max(self.extras) < 2:  # none, or the one newline after a video
+            return notes
+        counts = " -> ".join(map(str, self.extras))
+        return (
+            *notes,
+            f"Placeholders beside the video tokens (newlines, class tokens): {counts}; each stays "
+            f"as long as one of its tokens does.",
+        )
 
 
 def _weight(outside: Decision, inside: Decision | None) -> np.ndarray:

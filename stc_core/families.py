@@ -1,18 +1,19 @@
 """One record per model family: what differs between stock Video-LLMs, and nothing else does.
 
-A new family is one more ``Family`` here, one more builder of a tiny model in tests/tiny.py, and a
-paragraph in the README's table.
+A new family is one more ``Family`` here, one more builder of a tiny model in tests/tiny/, and its
+line in the README, which ``python -m stc_core models --write-readme README.md`` writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from .errors import InputError
+from .flops import VisionShape
 from .layout import Layout, Reader, fixed, measured
 
 Cells = tuple[int, int]
@@ -68,6 +69,20 @@ class Family:
         For the processor, with each video.
     note : str
         A sentence for every trace.
+    times : callable
+        (seconds (T,), duration) -> the sentence on frame times that the model was tuned to read
+        between video and question; None: it was not. ``VLM.times`` asks for it.
+    classes : callable
+        () -> this package's own (config, model, processor); None: transformers' are used.
+    projector : callable
+        config -> fields of ``VisionShape``: what lies between tower and LLM, where it is not two
+        layers over every patch.
+    hub : tuple of str
+        Names of checkpoints on the model hub that are of this family.
+    tokens : str
+        Video tokens of a frame in these checkpoints, for the reader.
+    checked, about : str
+        For the reader: with what beside the conformance suite it was tried, and what is special.
     """
 
     name: str
@@ -87,6 +102,13 @@ class Family:
     seen: Callable[[object, int, int], Box | None] = lambda processor, height, width: None
     options: Mapping[str, object] = field(default_factory=dict)
     note: str = ""
+    times: Callable[[Sequence[float], float], str] | None = None
+    classes: Callable[[], tuple[type, type, type]] | None = None
+    projector: Callable[[object], dict] = lambda config: {}
+    hub: tuple[str, ...] = ()
+    tokens: str = ""
+    checked: str = ""
+    about: str = ""
 
 
 # --- what several families share -----------------------------------------------------------------
@@ -100,8 +122,10 @@ def _image_token(config) -> int:
     return config.image_token_id
 
 
-def _patches(config) -> Cells:
-    """(rows, cols) of patches of a frame, in a tower of one image size."""
+def patch_grid(config, grid_thw: Tensor | None = None) -> Cells:
+    """(rows, cols) of patches of one time step, in a tower of one image size or as it was told."""
+    if grid_thw is not None:
+        return tuple(grid_thw[0, 1:].tolist())
     vision = config.vision_config
     sides = vision.image_size, vision.patch_size
     (tall, wide), (high, broad) = [(s, s) if isinstance(s, int) else tuple(s) for s in sides]
@@ -154,7 +178,7 @@ def _blocks_of_tower(tower: nn.Module) -> list[nn.Module]:
 
 def _llava_onevision_cells(config) -> Cells:
     """27 x 27 patches become 14 x 14 tokens: half, rounded up, as ``apply_pooling`` does."""
-    return tuple((side + 1) // 2 for side in _patches(config))
+    return tuple((side + 1) // 2 for side in patch_grid(config))
 
 
 def _llava_onevision_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
@@ -162,24 +186,61 @@ def _llava_onevision_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tens
     return body.apply_pooling(scores[..., None])[..., 0]
 
 
+def _llava_video_cells(config) -> Cells:
+    return config.tokens_per_side, config.tokens_per_side
+
+
+def _upper_left(processor, height: int, width: int) -> Box:
+    """Rows and columns of pixels beyond the last whole pooling window are in no token."""
+    return 0.0, 0.0, height * processor.covered, width * processor.covered
+
+
+def _llava_video_times(seconds: Sequence[float], duration: float) -> str:
+    from .llava_video import time_instruction
+
+    return time_instruction(seconds, duration)
+
+
+def _llava_video_classes() -> tuple[type, type, type]:
+    from .llava_video import classes
+
+    return classes()
+
+
 def _next_video_cells(config) -> Cells:
-    return tuple(side // config.spatial_pool_stride for side in _patches(config))
+    return tuple(side // config.spatial_pool_stride for side in patch_grid(config))
+
+
+def _next_video_projector(config) -> dict:
+    return {"merged": config.spatial_pool_stride**2}  # pooled before they are projected
 
 
 def _next_video_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
     return nn.functional.avg_pool2d(
-        scores.view(len(scores), *_patches(body.config)), body.config.spatial_pool_stride
+        scores.view(len(scores), *patch_grid(body.config)), body.config.spatial_pool_stride
     ).flatten(1)
 
 
 def _center_crop(processor, height: int, width: int) -> Box | None:
-    """CLIP's processor: the shorter side resized, then a square cut from the middle."""
-    side = min(height, width)
-    top, left = (height - side) / 2, (width - side) / 2
-    return top, left, top + side, left + side
+    """CLIP's processor resizes the shorter side and cuts a square from the middle."""
+    video = processor.video_processor
+    pixel = min(height, width) / video.size["shortest_edge"]  # of a resized frame, in the source's
+    tall, wide = video.crop_size["height"] * pixel, video.crop_size["width"] * pixel
+    top, left = (height - tall) / 2, (width - wide) / 2
+    return top, left, top + tall, left + wide
 
 
 # --- Qwen ----------------------------------------------------------------------------------------
+
+
+def _mergers(config) -> dict:
+    """Blocks of patches side by side through two layers; one more of them a deepstack level."""
+    vision = config.vision_config
+    block = vision.spatial_merge_size**2
+    wide = VisionShape.from_config(config).hidden * block
+    levels = getattr(vision, "deepstack_visual_indexes", None) or ()
+    out = config.get_text_config().hidden_size
+    return {"projector": (wide, wide, out), "merged": block, "projectors": 1 + len(levels)}
 
 
 def _windows_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
@@ -198,11 +259,26 @@ def _windows_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
 
 
 def _internvl_cells(config) -> Cells:
-    return tuple(int(side * config.downsample_ratio) for side in _patches(config))
+    return tuple(int(side * config.downsample_ratio) for side in patch_grid(config))
+
+
+def _internvl_projector(config) -> dict:
+    block, wide = round(1 / config.downsample_ratio) ** 2, config.get_text_config().hidden_size
+    return {"projector": (block * config.vision_config.hidden_size, wide, wide), "merged": block}
+
+
+def _smolvlm_projector(config) -> dict:
+    block, wide = config.scale_factor**2, config.get_text_config().hidden_size
+    return {"projector": (block * config.vision_config.hidden_size, wide), "merged": block}
 
 
 def _smolvlm_cells(config) -> Cells:
-    return tuple(side // config.scale_factor for side in _patches(config))
+    return tuple(side // config.scale_factor for side in patch_grid(config))
+
+
+def _video_llama_projector(config) -> dict:
+    wide = config.get_text_config().hidden_size
+    return {"projector": (config.vision_config.hidden_size, wide, wide), "merged": 4}
 
 
 FAMILIES: dict[str, Family] = {
@@ -216,6 +292,30 @@ FAMILIES: dict[str, Family] = {
         class_token=_clip,
         head=lambda tower: getattr(getattr(tower, "head", None), "attention", None),
         feature_layer=_hidden_state_layer,
+        hub=(
+            "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
+            "llava-hf/llava-onevision-qwen2-7b-ov-hf",
+            "llava-hf/llava-onevision-qwen2-72b-ov-hf",
+        ),
+        tokens="14 x 14, and a newline after the video",
+        checked="the embedded model",
+    ),
+    "llava_video": Family(
+        name="LLaVA-Video",
+        architectures=("LlavaVideoForConditionalGeneration",),
+        placeholder=_video_token,
+        cell_shape=_llava_video_cells,
+        layout=fixed(_video_token, _llava_video_cells, newline=1),
+        pool=_llava_onevision_pool,
+        feature_layer=_hidden_state_layer,
+        seen=_upper_left,
+        times=_llava_video_times,
+        classes=_llava_video_classes,
+        hub=("lmms-lab/LLaVA-Video-7B-Qwen2", "lmms-lab/LLaVA-Video-72B-Qwen2"),
+        tokens="13 x 13, and a newline after each row",
+        checked="a converted checkpoint",
+        about="no stock class computes its features: first `python -m stc_core convert`; a newline "
+        "stays where its row keeps a token",
     ),
     "llava_next_video": Family(
         name="LLaVA-NeXT-Video",
@@ -227,6 +327,14 @@ FAMILIES: dict[str, Family] = {
         class_token=_clip,
         feature_layer=_hidden_state_layer,
         seen=_center_crop,
+        projector=_next_video_projector,
+        hub=(
+            "llava-hf/LLaVA-NeXT-Video-7B-hf",
+            "llava-hf/LLaVA-NeXT-Video-7B-DPO-hf",
+            "llava-hf/LLaVA-NeXT-Video-34B-hf",
+        ),
+        tokens="12 x 12",
+        about="sees the middle square of a frame",
     ),
     "qwen2_vl": Family(
         name="Qwen2-VL",
@@ -237,6 +345,13 @@ FAMILIES: dict[str, Family] = {
         attentions=_blocks_of_tower,
         feature_layer=_last_layer,
         step=_qwen_step,
+        projector=_mergers,
+        hub=(
+            "Qwen/Qwen2-VL-2B-Instruct",
+            "Qwen/Qwen2-VL-7B-Instruct",
+            "Qwen/Qwen2-VL-72B-Instruct",
+        ),
+        tokens="one for 28 x 28 pixels of two frames",
     ),
     "qwen2_5_vl": Family(
         name="Qwen2.5-VL",
@@ -248,6 +363,15 @@ FAMILIES: dict[str, Family] = {
         whole_frames=lambda config, layer: layer in config.vision_config.fullatt_block_indexes,
         feature_layer=lambda config: max(config.vision_config.fullatt_block_indexes),
         step=_qwen_step,
+        projector=_mergers,
+        hub=(
+            "Qwen/Qwen2.5-VL-3B-Instruct",
+            "Qwen/Qwen2.5-VL-7B-Instruct",
+            "Qwen/Qwen2.5-VL-32B-Instruct",
+            "Qwen/Qwen2.5-VL-72B-Instruct",
+        ),
+        tokens="one for 28 x 28 pixels of two frames",
+        about="contribution from the last layer that sees whole frames; the others see windows",
     ),
     "qwen3_vl": Family(
         name="Qwen3-VL",
@@ -258,6 +382,15 @@ FAMILIES: dict[str, Family] = {
         attentions=_blocks_of_tower,
         feature_layer=_last_layer,
         step=_qwen_step,
+        projector=_mergers,
+        hub=(
+            "Qwen/Qwen3-VL-2B-Instruct",
+            "Qwen/Qwen3-VL-4B-Instruct",
+            "Qwen/Qwen3-VL-8B-Instruct",
+            "Qwen/Qwen3-VL-32B-Instruct",
+        ),
+        tokens="one for 32 x 32 pixels of two frames",
+        about="deepstack features are merged as their tokens are; K >= 2",
     ),
     "internvl": Family(
         name="InternVL3",
@@ -265,11 +398,23 @@ FAMILIES: dict[str, Family] = {
         placeholder=_image_token,
         cell_shape=_internvl_cells,
         layout=fixed(_image_token, _internvl_cells, split=True),
+        projector=_internvl_projector,
         pool=_blocks,
         attentions=lambda tower: [layer.attention for layer in tower.encoder.layer],
         class_token=lambda config: True,
         feature_layer=_hidden_state_layer,
         image_token=lambda config: None,
+        hub=(
+            "OpenGVLab/InternVL3-1B-hf",
+            "OpenGVLab/InternVL3-2B-hf",
+            "OpenGVLab/InternVL3-8B-hf",
+            "OpenGVLab/InternVL3-14B-hf",
+            "OpenGVLab/InternVL3-38B-hf",
+            "OpenGVLab/InternVL3-78B-hf",
+        ),
+        tokens="16 x 16",
+        about="frames are images with their number before them; an image beside the video is taken "
+        "for one more frame",
     ),
     "smolvlm": Family(
         name="SmolVLM2",
@@ -277,9 +422,18 @@ FAMILIES: dict[str, Family] = {
         placeholder=_image_token,
         cell_shape=_smolvlm_cells,
         layout=fixed(_image_token, _smolvlm_cells, split=True),
+        projector=_smolvlm_projector,
         pool=_blocks,
         feature_layer=_last_layer,
         image_token=lambda config: None,
+        hub=(
+            "HuggingFaceTB/SmolVLM2-256M-Video-Instruct",
+            "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+            "HuggingFaceTB/SmolVLM2-2.2B-Instruct",
+        ),
+        tokens="8 x 8; 9 x 9 in the 2.2B",
+        about="frames are images with their time before them, squeezed to a square; an image "
+        "beside the video is taken for one more frame",
     ),
     "video_llama_3": Family(
         name="VideoLLaMA3",
@@ -289,19 +443,29 @@ FAMILIES: dict[str, Family] = {
         pool=_in_turn,
         feature_layer=_last_layer,
         options={"use_token_compression": False},
+        projector=_video_llama_projector,
         note="VideoLLaMA3's own pruning of tokens that do not change is switched off here.",
+        hub=("lkhl/VideoLLaMA3-2B-Image-HF",),
+        tokens="one for 28 x 28 pixels",
+        about="its own pruning of tokens that do not change is switched off; checkpoints with code "
+        "of their own (DAMO-NLP-SG) do not open",
     ),
     "video_llava": Family(
         name="Video-LLaVA",
         architectures=("VideoLlavaForConditionalGeneration",),
         placeholder=_video_token,
-        cell_shape=_patches,
-        layout=fixed(_video_token, _patches, before=1),
+        cell_shape=patch_grid,
+        layout=fixed(_video_token, patch_grid, before=1),
         pool=lambda body, scores, cells: scores,
         tower=lambda model: model.base_model.video_tower,
         class_token=lambda config: True,
         feature_layer=_hidden_state_layer,
         seen=_center_crop,
+        projector=lambda config: {"projects_class": True},
+        hub=("LanguageBind/Video-LLaVA-7B-hf",),
+        tokens="16 x 16, after a class token",
+        about="sees the middle square of a frame; a frame's class token stays where one of its "
+        "tokens does",
     ),
 }
 
@@ -316,6 +480,16 @@ def family_of(config) -> Family:
             f"program knows; use one of {known}, or add a record to stc_core/families.py"
         )
     return family
+
+
+def vision_shape(config) -> VisionShape:
+    """What the arithmetic of a model's vision tower and projector depends on."""
+    family = family_of(config)
+    return replace(
+        VisionShape.from_config(config),
+        class_tokens=int(family.class_token(config)),
+        **family.projector(config),
+    )
 
 
 def layout_of(config, ids: Tensor, grid_thw: Tensor | None) -> Layout | None:

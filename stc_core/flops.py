@@ -7,11 +7,14 @@ tests compare): norms, softmax, rotary embeddings, pooling and sorting are left 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["LLMShape", "VisionShape", "inside_flops", "outside_flops", "real_flops"]
+
+Patches = int | tuple[int, int]  # of a frame: how many, or (rows, cols)
 
 
 @dataclass(frozen=True)
@@ -87,17 +90,21 @@ class LLMShape:
 
 @dataclass(frozen=True)
 class VisionShape:
-    """Sizes of a vision tower with full attention inside each frame.
-
-    Towers with windowed attention (Qwen2.5-VL) cost less than is counted here.
+    """Sizes of a vision tower that attends within each frame, and of the projector after it.
 
     Parameters
     ----------
     layers, hidden, ffn, heads : depth, width, FFN width, attention heads.
     patch_values : numbers that one patch embeds: channels x height x width (x frames).
-    patches : per frame, from the config's image size and without a CLS token.
+    patches : per frame, from the config's image size and without a class token.
     ffn_matrices : 2, or 3 where the FFN is gated.
     projector : widths of the projector's layers, (input, ..., output); () where not known.
+    class_tokens : of each frame, beside its patches.
+    window, whole : side in patches of the windows in which all but ``whole`` layers attend (the
+        windows of Qwen2.5-VL, arXiv 2502.13923 section 2.1); 0: every layer sees whole frames.
+    merged : patches that go into one row of the projector.
+    projectors : how many there are, of one shape, each over all rows (Qwen3-VL has deepstack's).
+    projects_class : whether the class token goes through the projector, too.
     """
 
     layers: int
@@ -108,14 +115,20 @@ class VisionShape:
     patches: int
     ffn_matrices: int = 2
     projector: tuple[int, ...] = ()
+    class_tokens: int = 0
+    window: int = 0
+    whole: int = 0
+    merged: int = 1
+    projectors: int = 1
+    projects_class: bool = False
 
     @classmethod
     def from_config(cls, config: Any) -> VisionShape:
         """Read a transformers config, composite (its `vision_config`) or of the tower itself.
 
         LLaVA's projector, two layers over the unpooled patches, is recognised by
-        `projector_hidden_act`; others stay unknown. A config without an `image_size` (Qwen's
-        dynamic resolution) gives `patches` 0: then pass the number to the count.
+        `projector_hidden_act`; `families.vision_shape` knows the others. A config without an
+        `image_size` (Qwen's dynamic resolution) gives `patches` 0: then pass them to the count.
         """
         vision = getattr(config, "vision_config", None) or config
         hidden = _first(vision, "embed_dim", "hidden_size")
@@ -138,20 +151,39 @@ class VisionShape:
             # Qwen2.5-VL: the towers that use SiLU gate their FFN
             ffn_matrices=3 if getattr(vision, "hidden_act", "") == "silu" else 2,
             projector=projector,
+            window=(getattr(vision, "window_size", None) or 0) // patch,
+            whole=len(getattr(vision, "fullatt_block_indexes", None) or ()),
         )
 
-    def tower_flops(self, frames: int, patches: int | None = None) -> int:
-        """FLOPs of the tower over `frames` frames of `patches` tokens (default: the config's)."""
-        n = self.patches if patches is None else patches
-        embed = 2 * n * self.patch_values * self.hidden
+    def tower_flops(self, frames: int, patches: Patches | None = None) -> int:
+        """FLOPs of the tower over `frames` frames of `patches` (default: the config's).
+
+        A mere number of patches is taken for that of whole windows.
+        """
+        patches = self.patches if patches is None else patches
+        n = _count(patches) + self.class_tokens
+        embed = 2 * _count(patches) * self.patch_values * self.hidden
         linear = 2 * n * self.hidden * (4 * self.hidden + self.ffn_matrices * self.ffn)
-        attention = 4 * n * n * self.hidden
-        return frames * (embed + self.layers * (linear + attention))
+        whole = self.whole if self.window else self.layers
+        pairs = whole * n * n + (self.layers - whole) * self._window_pairs(patches)
+        return frames * (embed + self.layers * linear + 4 * pairs * self.hidden)
+
+    def _window_pairs(self, patches: Patches) -> int:
+        """Pairs of patches that share a window; those at the lower and right border are cut."""
+        if not isinstance(patches, tuple):
+            return patches * self.window**2
+        sides = [divmod(length, self.window or length) for length in patches]
+        return math.prod(full * self.window**2 + rest**2 for full, rest in sides)
+
+    def projector_rows(self, frames: int, patches: Patches | None = None) -> int:
+        """Vectors that go through the projector."""
+        per_frame = _count(self.patches if patches is None else patches) // self.merged
+        return frames * (per_frame + self.class_tokens * self.projects_class)
 
     def projector_flops(self, rows: int) -> int:
-        """FLOPs of the projector over `rows` vectors; 0 where its shape is not known."""
+        """FLOPs of the projectors over `rows` vectors; 0 where their shape is not known."""
         pairs = zip(self.projector, self.projector[1:], strict=False)
-        return 2 * rows * sum(a * b for a, b in pairs)
+        return self.projectors * 2 * rows * sum(a * b for a, b in pairs)
 
 
 def outside_flops(
@@ -162,7 +194,7 @@ def outside_flops(
     *,
     vision: VisionShape | None = None,
     frames: int = 0,
-    patches: int | None = None,
+    patches: Patches | None = None,
 ) -> dict[str, int]:
     """FLOPs of the method's stage before the LLM, as specified (upper bound for the pool).
 
@@ -183,7 +215,7 @@ def outside_flops(
     recycled = max(0, tokens - pool)
     contribution = 0
     if vision is not None:
-        n = vision.patches if patches is None else patches
+        n = _count(vision.patches if patches is None else patches) + vision.class_tokens
         contribution = frames * 2 * n * n * vision.hidden
     clustering = 2 * recycled * hidden * (recycled + clusters) if clusters else 0
     return {
@@ -214,7 +246,7 @@ def real_flops(
     *,
     vision: VisionShape | None = None,
     frames: int = 0,
-    patches: int | None = None,
+    patches: Patches | None = None,
     projector_rows: int | None = None,
     compression: int = 0,
     causal_half: bool = False,
@@ -227,9 +259,8 @@ def real_flops(
     text_tokens : tokens of the prompt that are not visual, in every layer.
     generated : tokens generated, the end token included.
     vision, frames, patches : the tower (None: features were given), how many frames it saw, and
-        its tokens per frame where they differ from the config's.
-    projector_rows : vectors through the projector; default every patch of every frame, as in
-        LLaVA-OneVision, which pools after it.
+        its patches per frame where they differ from the config's.
+    projector_rows : vectors through the projector; default: as `vision` says.
     compression : FLOPs of the method, from `outside_flops` and `inside_flops`.
     causal_half : see `LLMShape.prefill_flops`.
 
@@ -246,8 +277,8 @@ def real_flops(
     tower = projector = 0
     if vision is not None:
         tower = vision.tower_flops(frames, patches)
-        rows = frames * (vision.patches if patches is None else patches)
-        projector = vision.projector_flops(rows if projector_rows is None else projector_rows)
+        rows = vision.projector_rows(frames, patches) if projector_rows is None else projector_rows
+        projector = vision.projector_flops(rows)
     parts = {
         "vision": tower,
         "projector": projector,
@@ -265,6 +296,10 @@ def not_negative(**numbers: float) -> None:
     for name, number in numbers.items():
         if number < 0:
             raise ValueError(f"{name} must not be negative, got {number}")
+
+
+def _count(patches: Patches) -> int:
+    return math.prod(patches) if isinstance(patches, tuple) else patches
 
 
 def _first(config: Any, *names: str) -> int:

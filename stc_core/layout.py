@@ -107,7 +107,7 @@ def fixed(
             )
         _check_runs(places, frames if split else 1)
         body = places[: frames * frame].view(frames, frame)
-        lines = body[:, before:].view(frames * rows, cols + newline)
+        lines = body[:, before:].reshape(frames * rows, cols + newline)
         extras = [body[:, :before], lines[:, cols:], places[frames * frame :]]
         owned = [
             _spans(frames, rows * cols, before),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +11,23 @@ import numpy as np
 import torch
 from torch import nn
 
+from .checkpoint import (
+    check_files,
+    check_processor,
+    check_torchvision,
+    classes_of,
+    config_in,
+    family_in,
+    full_config,
+)
 from .errors import InputError
-from .families import FAMILIES, Family, family_of
+from .families import Family, family_of
+from .hub import announce, find, in_bytes
+from .memory import available, estimate, skeleton, tower_name
+from .placement import Placement, device_named
 from .prompt import build_prompt
+
+__all__ = ["DEFAULT_FRAMES", "EMBEDDED", "VLM", "device_named", "load"]
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "assets" / "model"
 DEFAULT_FRAMES = 32
@@ -29,11 +44,17 @@ class VLM:
     name : str
         Hub id, the folder's name, or "embedded".
     device : str
+        Where inputs go; of a model on several devices, the first.
     frames : int
         Frames to sample where nobody says otherwise.
     settings : dict
         Options of ``STC`` that suit this checkpoint better than the paper's, chosen on development
         clips and recorded in ``config.stc``; empty where none are. Nothing uses them unasked.
+    times : bool
+        Whether prompts tell when each frame was, of a family tuned on such a sentence
+        (LLaVA-Video); methods that read the question then read it, too.
+    vision_batch : int or None
+        Frames that the vision tower sees at once; None: as many as it works on in 1 GiB.
     """
 
     model: nn.Module
@@ -42,6 +63,8 @@ class VLM:
     device: str
     frames: int = DEFAULT_FRAMES
     settings: dict[str, float] = field(default_factory=dict)
+    times: bool = False
+    vision_batch: int | None = None
     _warm: bool = field(default=False, repr=False)
 
     @property
@@ -68,9 +91,16 @@ def load(
     name: str | os.PathLike | None = None,
     *,
     device: str | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
+    attn: str = "sdpa",
+    quantization: str | None = None,
+    vision_batch: int | None = None,
+    on_download: Callable[[str, int], None] | None = announce,
 ) -> VLM:
     """Open a Video-LLM of a known family.
+
+    A model of the hub is downloaded once, into the hub's own cache; after that no network is
+    needed. What it is, and whether it fits, is known before the download begins.
 
     Parameters
     ----------
@@ -78,91 +108,134 @@ def load(
         None for the embedded teaching model, a checkpoint folder, or a hub id such as
         "llava-hf/llava-onevision-qwen2-7b-ov-hf".
     device
-        "cuda", "cuda:1", "mps" or "cpu"; default: the first of these that is there.
+        "cuda", "cuda:1", "mps" or "cpu"; default: the first of these that is there. "auto" spreads
+        the layers over all GPUs and the machine's memory, for a model that no single GPU holds; it
+        needs the package accelerate.
     dtype
-        Default: bfloat16 on a GPU, float32 on the CPU.
+        Or its name; default: bfloat16 on a GPU that computes in it, float16 on others, float32 on
+        the CPU.
+    attn
+        Attention kernel: "sdpa", "eager", or "flash_attention_2" with the package flash-attn.
+    quantization
+        "4bit" (NF4) or "8bit" (LLM.int8()) for the LLM's layers, by the package bitsandbytes; the
+        vision tower is left as it is.
+    vision_batch
+        Frames that the vision tower sees at once, 1 or more; default: as many as it works on in
+        1 GiB. Fewer take less memory and change features by rounding at most.
+    on_download
+        Called with the name and the bytes to come before a download; the default says so on stderr.
+        What it raises ends it.
 
     Raises
     ------
     InputError
-        No such model, the hub out of reach, not a Video-LLM of a known family, an incomplete or
-        damaged checkpoint, a device that is not there, too little memory on it.
+        In one sentence: no such model, a gated or half-downloaded one, the hub out of reach, not a
+        Video-LLM of a known family, a damaged checkpoint, a device or a package that is not there,
+        too little memory.
     """
-    device = device_named(device)
-    dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
-    source = str(EMBEDDED if name is None else name)
-    shown = "embedded" if name is None else (Path(source).name or source)
-    if "/" in source and not Path(source).exists():
-        shown = source  # a hub id keeps its organisation
+    place = Placement.of(device, dtype, attn, quantization)
+    if vision_batch is not None and vision_batch < 1:
+        raise InputError(f"vision_batch must be 1 frame or more, not {vision_batch}")
+    check_torchvision()
+    folder, shown, config = _checkpoint(name, place, on_download)
+    kind, model_class, processor_class = classes_of(config["model_type"])
     try:
-        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-
-        config = AutoConfig.from_pretrained(source)
-        family = family_of(config)
-        architecture = (config.architectures or ["none"])[0]
-        if architecture not in family.architectures:
-            raise InputError(
-                f"the model {shown!r} is a {architecture}, not a {family.architectures[0]}; "
-                f"choose a Video-LLM checkpoint"
-            )
-        processor = AutoProcessor.from_pretrained(source)
-        model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype).to(device).eval()
+        full = kind.from_pretrained(folder)
+        processor = processor_class.from_pretrained(folder)
+        check_processor(processor, shown)
+        model = model_class.from_pretrained(
+            folder, config=full, **place.options(lambda: tower_name(skeleton(full)))
+        ).eval()
+        if place.single:
+            model = model.to(place.device)
     except InputError:
         raise
-    except torch.OutOfMemoryError as error:
+    except (torch.OutOfMemoryError, MemoryError) as error:
         raise InputError(
-            f"the model {shown!r} does not fit into the memory of {device}; "
-            f"choose a smaller one, or the device 'cpu'"
+            f"the model {shown!r} does not fit into the memory of {place.device}; "
+            f"choose a smaller one, quantization='4bit', or another device"
         ) from error
     except ImportError as error:
         raise InputError(
-            f"the processor of {shown!r} needs a package that is missing; "
+            f"the model {shown!r} needs a package that is missing: {_first_line(error)}; "
             f"install the requirements again (pip install -r requirements.txt)"
         ) from error
     except Exception as error:  # safetensors and tokenizers raise types of their own
-        raise InputError(_why(source, shown)) from error
-    recorded = getattr(config, "stc", None) or {}
-    frames = int(recorded.get("frames", DEFAULT_FRAMES))
-    return VLM(model, processor, shown, device, frames, dict(recorded.get("settings", {})))
-
-
-def device_named(device: str | None) -> str:
-    """The device of that name, None for the best there is. ``InputError`` where it is not there."""
-    if device is None:
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        kind = torch.device(device)
-    except RuntimeError:
-        raise InputError(f"{device!r} is not a device; use 'cuda', 'mps' or 'cpu'") from None
-    there = {
-        "cpu": True,
-        "cuda": (kind.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there.get(kind.type, False):
-        raise InputError(f"there is no device {device!r} on this machine; use 'cpu'")
-    return str(kind)
-
-
-def _why(source: str, shown: str) -> str:
-    """One sentence on a model that does not open."""
-    folder = Path(source)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            return (
-                f"the folder {shown!r} holds no model: config.json is missing; "
-                f"choose a Hugging Face checkpoint folder"
-            )
-        known = ", ".join(record.name for record in FAMILIES.values())
-        return (
-            f"the model in {shown!r} is incomplete, damaged or of an unknown kind; "
-            f"download it again, or choose one of {known}"
-        )
-    if folder.exists() or source.startswith((".", "/", "~")) or source.count("/") > 1:
-        return f"there is no checkpoint folder {source!r}; check the path"
-    return (
-        f"the model {shown!r} is neither on this machine nor to be had from the model hub; check "
-        f"the name and the network, or pass a checkpoint folder"
+        raise InputError(
+            f"the model in {shown!r} does not open: {_first_line(error)}; "
+            f"download it again, or choose another"
+        ) from error
+    if name is not None:
+        model.name_or_path = shown  # traces name the model, never a folder of this machine
+    recorded = getattr(full, "stc", None) or {}
+    return VLM(
+        model,
+        processor,
+        shown,
+        _first_device(model, place),
+        int(recorded.get("frames", DEFAULT_FRAMES)),
+        dict(recorded.get("settings", {})),
+        vision_batch=vision_batch,
     )
+
+
+def _checkpoint(
+    name: str | os.PathLike | None,
+    place: Placement,
+    on_download: Callable[[str, int], None] | None,
+) -> tuple[Path, str, dict]:
+    """The folder of a model, what to call it, and its config.json, checked and complete."""
+    if name is None:
+        return EMBEDDED, "embedded", config_in(EMBEDDED, "embedded")
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        shown = folder.resolve().name
+        config = config_in(folder, shown)
+        family_in(config, shown)
+        check_files(folder, shown)
+        _check_memory(config, shown, place)
+        return folder, shown, config
+    shown = os.fspath(name)
+    if isinstance(name, os.PathLike) or shown.startswith((".", "/", "~")) or shown.count("/") > 1:
+        raise InputError(f"there is no checkpoint folder {shown!r}; check the path")
+    found = find(shown)
+    config = found.config()
+    family_in(config, shown)
+    _check_memory(config, shown, place)
+    folder = found.fetch(on_download)
+    cure = "download it again"
+    if found.cached is not None:
+        cure = f"and the model hub {found.reason}; load it once with the hub at hand"
+    check_files(folder, shown, cure)
+    return folder, shown, config
+
+
+def _check_memory(config: dict, shown: str, place: Placement) -> None:
+    """Raise ``InputError`` where the weights alone are more than the device has left."""
+    needed = estimate(full_config(config), 1, place.dtype, place.quantization).weights
+    free = available(place.device)
+    if needed > free:
+        ways = ["a smaller model"]
+        if place.quantization is None:
+            ways.append("quantization='4bit'")
+        if place.device.startswith("cuda"):
+            ways.append("device='auto' for all devices together")
+        raise InputError(
+            f"the weights of {shown!r} take {in_bytes(needed)} and {place.device} has "
+            f"{in_bytes(free)} left; choose {' or '.join(ways)}"
+        )
+
+
+def _first_device(model: nn.Module, place: Placement) -> str:
+    """Where the embeddings are computed, which is where inputs go."""
+    placed = getattr(model, "hf_device_map", None)
+    if placed is None:
+        return str(model.device) if place.device == "auto" else place.device
+    first = next((where for where in placed.values() if where not in ("cpu", "disk")), "cpu")
+    return f"cuda:{first}" if isinstance(first, int) else str(first)
+
+
+def _first_line(error: BaseException) -> str:
+    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    line = line if len(line) <= 160 else f"{line[:157]}..."
+    return line.rstrip(".:")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import transformers
 
 from .errors import InputError
-from .families import layout_of
-from .flops import VisionShape
+from .families import layout_of, patch_grid
+from .grid import TokenGrid
 from .layout import Layout
+from .seams import TESTED
 
 if TYPE_CHECKING:
     from .loading import VLM
@@ -27,7 +29,7 @@ class Prompt:
     inputs : dict of tensors on the model's device
     frames : frames of the clip
     layout : where the N video tokens stand, and on which grid
-    patches : per time step of the grid, in the vision tower
+    patches : (rows, columns) of them in one time step of the grid, in the vision tower
     text_tokens : tokens of the prompt that are not on the video's grid
     text_after : those of them that come after the video
     asked : places of the question's tokens in the prompt
@@ -37,7 +39,7 @@ class Prompt:
     inputs: dict[str, torch.Tensor]
     frames: int
     layout: Layout
-    patches: int
+    patches: tuple[int, int]
     text_tokens: int
     text_after: int
     asked: range
@@ -73,7 +75,11 @@ def build_prompt(
     if not isinstance(question, str) or not question.strip():
         raise InputError("the question is empty; ask something about the video")
     marker = f"question{token_hex(8)}"
-    content = [{"type": "video"}, {"type": "text", "text": marker}]
+    metadata = _metadata(frames, seconds)
+    told = ""
+    if vlm.times and vlm.family.times and seconds is not None:
+        told = vlm.family.times(seconds, metadata.duration) + "\n"
+    content = [{"type": "video"}, {"type": "text", "text": told + marker}]
     rendered = vlm.processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True
     )
@@ -82,8 +88,8 @@ def build_prompt(
     notes = _unknown_words(tokenizer, asked, vlm) if strict else ()
     made = vlm.processor(
         text=before,
-        videos=[_pictures(frames)],
-        video_metadata=[_metadata(frames, seconds)],
+        videos=[_pictures(frames, vlm.family.step(config))],
+        video_metadata=[metadata],
         do_sample_frames=False,
         return_tensors="pt",
         **vlm.family.options,
@@ -97,14 +103,7 @@ def build_prompt(
         inputs["mm_token_type_ids"] = torch.cat([types, torch.zeros_like(tail)], dim=1)
     inputs["input_ids"], inputs["attention_mask"] = ids, torch.ones_like(ids)
     grid_thw = inputs.get("video_grid_thw")
-    layout = layout_of(config, ids[0], grid_thw)
-    steps = -(-len(frames) // vlm.family.step(config))
-    if layout is None or layout.frames != steps:
-        raise InputError(
-            f"the processor of {vlm.name!r} made {layout.frames if layout else 0} time steps of "
-            f"video tokens out of {len(frames)} frames where {steps} belong; processor and model "
-            f"do not belong together"
-        )
+    layout = _layout(vlm, ids[0], grid_thw, -(-len(frames) // vlm.family.step(config)))
     first, end = int(layout.tokens[0]), layout.last + 1
     room = config.get_text_config().max_position_embeddings - max_new_tokens
     if ids.shape[1] > room:
@@ -117,19 +116,52 @@ def build_prompt(
             + (f"use at most {fit} frames" if fit else "ask a shorter question")
         )
     for name, value in inputs.items():
-        if value.is_floating_point():
+        if name.startswith("pixel_values"):  # times, which are floats too, stay as exact as they are
             value = value.to(vlm.model.dtype)
         inputs[name] = value.to(vlm.device)
     return Prompt(
         inputs,
         frames=len(frames),
         layout=layout,
-        patches=_patches(vlm, grid_thw),
+        patches=patch_grid(config, grid_thw),
         text_tokens=ids.shape[1] - len(layout.tokens),
         text_after=ids.shape[1] - end,
         asked=range(ids.shape[1] - tail.shape[1], ids.shape[1] - tail.shape[1] + len(asked)),
         notes=notes,
     )
+
+
+def grid_of(vlm: VLM, frames: np.ndarray, size: tuple[int, int] | None = None) -> TokenGrid:
+    """The grid of the video tokens that a model makes of frames (T, H, W, 3) uint8.
+
+    size: (height, width) of the source in pixels; default: that of the frames. Raises
+    ``InputError`` where the frames are more than the model reads.
+    """
+    family, config = vlm.family, vlm.model.config
+    height, width = size or frames.shape[1:3]
+    if family.cell_shape is None:  # the processor chooses it and says so in the prompt
+        layout = build_prompt(vlm, frames, "what is this", 1, strict=False).layout
+        steps, rows, cols = layout.frames, layout.rows, layout.cols
+    else:
+        steps, (rows, cols) = -(-len(frames) // family.step(config)), family.cell_shape(config)
+    seen = family.seen(vlm.processor, height, width)
+    return TokenGrid(steps, rows, cols, height, width, seen)
+
+
+def _layout(vlm: VLM, ids: torch.Tensor, grid_thw: torch.Tensor | None, steps: int) -> Layout:
+    """Where ``steps`` time steps of video stand in a prompt that the processor has just written."""
+    try:
+        layout, why = layout_of(vlm.model.config, ids, grid_thw), ""
+    except InputError as error:
+        layout, why = None, f": {error}"
+    if layout is None or layout.frames != steps:
+        found = layout.frames if layout else "no"
+        raise InputError(
+            f"the processor of {vlm.name!r} wrote {found} whole time steps of video where {steps} "
+            f"belong{why}; either it belongs to another model, or this transformers "
+            f"{transformers.__version__} differs from the tested {TESTED}"
+        )
+    return layout
 
 
 def _metadata(frames: np.ndarray, seconds: np.ndarray | None):
@@ -149,22 +181,20 @@ def _metadata(frames: np.ndarray, seconds: np.ndarray | None):
     )
 
 
-def _patches(vlm: VLM, grid_thw: torch.Tensor | None) -> int:
-    """Patches of one time step of the grid in the vision tower, without a class token."""
-    if grid_thw is not None:
-        return int(grid_thw[0, 1:].prod())
-    return VisionShape.from_config(vlm.model.config).patches
-
-
 def encode_text(tokenizer, text: str) -> list[int]:
     """Token ids of a person's text in which nothing is special."""
     return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
 
-def _pictures(frames: np.ndarray) -> torch.Tensor:
-    """(T, 3, H, W) uint8; frames of fewer than 4 pixels a side are enlarged, for the processor
-    tells channels from rows by their number."""
+def _pictures(frames: np.ndarray, step: int) -> torch.Tensor:
+    """(T, 3, H, W) uint8 as every processor takes them.
+
+    Frames of fewer than 4 pixels a side are enlarged, for processors tell channels from rows by
+    their number. Too few for one time step of ``step`` are repeated: not all of them do it.
+    """
     video = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    if len(video) < step:
+        video = torch.cat([video, video[-1:].expand(step - len(video), -1, -1, -1)])
     height, width = video.shape[2:]
     if min(height, width) < 4:
         factors = [max(1, -(-4 // side)) for side in (height, width)]

@@ -26,7 +26,8 @@ from .stopwatch import Stopwatch
 TESTED = "5.10.1 and 5.23.0"
 
 
-def _moved(what: str) -> RuntimeError:
+def moved(what: str) -> RuntimeError:
+    """An error that says what the library at hand does otherwise than the tested ones."""
     return RuntimeError(
         f"transformers {transformers.__version__} differs from what this program relies on "
         f"({what}); it was tested with {TESTED}"
@@ -43,7 +44,7 @@ def _kernel_of(module: nn.Module) -> Callable:
         return ALL_ATTENTION_FUNCTIONS[name]
     eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     if eager is None:
-        raise _moved(f"{type(module).__name__} has no attention function named {name!r}")
+        raise moved(f"{type(module).__name__} has no attention function named {name!r}")
     return eager
 
 
@@ -72,7 +73,7 @@ def probe(module: nn.Module, look: Callable[[Tensor, Tensor, float], None]) -> I
     routed = copy.copy(stock)
     routed._attn_implementation_internal = name
     if routed._attn_implementation != name:
-        raise _moved("a config names its attention kernel elsewhere")
+        raise moved("a config names its attention kernel elsewhere")
     ALL_ATTENTION_FUNCTIONS[name] = pass_through
     try:
         module.config = routed
@@ -117,7 +118,7 @@ def probe_head(attention: nn.Module, look: Callable[[Tensor], None]) -> Iterator
     def read(module: nn.Module, args: tuple, result: object) -> None:
         weights = result[1] if isinstance(result, tuple) and len(result) == 2 else None
         if weights is None or weights.ndim != 3 or weights.shape[1] != 1:
-            raise _moved("the vision tower's pooling head does not give its attention weights")
+            raise moved("the vision tower's pooling head does not give its attention weights")
         look(weights[:, 0].float())
 
     handle = attention.register_forward_hook(read)
@@ -203,7 +204,7 @@ class Sequence:
     short: int  # L', places that entered the LLM
     door: Tensor | None = None  # places that went on at the LLM's door, None: all
     inner: Tensor | None = None  # places (among those) that went on after layer K, None: all
-    next_position: int = 0  # position id of the next token as the caller counts
+    ends: Tensor | int = 0  # position ids of the token after the prompt as the caller counts
     shift: Tensor | int = 0  # what compact numbering takes off later position ids
 
 
@@ -245,6 +246,8 @@ class Seam:
     after_layer : (hidden (rows, L', d), attention) -> (places (L",), hidden (rows, L", d)) or None
         Called with the hidden states that leave layer K and a function
         ``attention(rows, cols) -> (q, n)`` that reads the weights within it.
+    later : callable
+        Called before tokens join a cache that holds some already; refuses a video among them.
     compact : bool
         Number the survivors 0, 1, 2 ... instead of keeping their position ids.
     """
@@ -253,6 +256,7 @@ class Seam:
     at_door: Callable[[Door], Shortened | None]
     layer: int | None
     after_layer: Callable[[Tensor, Callable], tuple[Tensor, Tensor] | None]
+    later: Callable[[], None]
     compact: bool = False
     _ids: Tensor | None = field(default=None, init=False)
     _sequence: Sequence | None = field(default=None, init=False)
@@ -270,6 +274,7 @@ class Seam:
                 handle = module.register_forward_pre_hook(function, with_kwargs=True)
                 stack.callback(handle.remove)
 
+            hook(self.model, self._refuse_candidates)
             hook(self.model.base_model, self._note_ids)
             hook(decoder, self._enter_decoder)
             for index, layer in enumerate(decoder.layers):
@@ -282,6 +287,15 @@ class Seam:
         if self._prefill and self._sequence is not None:
             self._seen = (query[:1], key[:1], scaling)
 
+    def _refuse_candidates(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        # assisted decoding appends its guesses to the prompt: the inside stage would read them
+        wanted = kwargs.get("logits_to_keep", 0)
+        if isinstance(wanted, int) and wanted > 1:
+            raise InputError(
+                "assisted decoding cannot be combined with compression; call generate() without "
+                "assistant_model and prompt_lookup_num_tokens, and forward() without logits_to_keep"
+            )
+
     def _note_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self._ids = args[0] if args else kwargs.get("input_ids")
 
@@ -289,7 +303,7 @@ class Seam:
 
     def _enter_decoder(self, module: nn.Module, args: tuple, kwargs: dict):
         if args or kwargs.get("inputs_embeds") is None:
-            raise _moved("the decoder is no longer called with inputs_embeds= by keyword")
+            raise moved("the decoder is no longer called with inputs_embeds= by keyword")
         cache = kwargs.get("past_key_values")
         refuse_static_cache(cache, kwargs.get("attention_mask"))
         past = 0 if cache is None else cache.get_seq_length()
@@ -315,15 +329,15 @@ class Seam:
         positions = _positions(kwargs, embeds)
         places = shortened.places
         # several rows of them where positions have a time, a row and a column (M-RoPE)
-        ends = positions.amax(dim=-1, keepdim=True) + 1
-        sequence = Sequence(embeds.shape[1], len(places), next_position=int(ends.min()))
+        ends = positions[..., :1, :].amax(dim=-1, keepdim=True) + 1
+        sequence = Sequence(embeds.shape[1], len(places), ends=ends)
         if len(places) < embeds.shape[1]:
             sequence.door = places
             positions = positions[..., places]
             if self.compact:
                 real = torch.ones_like(places) if pad is None else (~pad[places]).long()
                 positions = (real.cumsum(0) - 1).clamp(min=0).expand_as(positions)
-                sequence.shift = ends - positions.amax(dim=-1, keepdim=True) - 1
+                sequence.shift = ends - positions[..., :1, -1:] - 1
             kwargs |= {"inputs_embeds": shortened.embeds, "position_ids": positions}
             if deepstack:
                 kwargs["deepstack_visual_embeds"] = list(shortened.deepstack)
@@ -348,24 +362,25 @@ class Seam:
 
     def _continue(self, kwargs: dict, past: int) -> None:
         """Tokens after the prompt: give them the mask and the positions that fit the cache."""
+        self.later()
         sequence = self._sequence
         if sequence is None:
             return
         new = kwargs["inputs_embeds"].shape[1]
         positions = kwargs.get("position_ids")
-        if new > 1 and (positions is None or int(positions.min()) < sequence.next_position):
+        start = sequence.ends + past - sequence.short
+        if positions is None:
+            positions = start + torch.arange(new, device=kwargs["inputs_embeds"].device)
+        elif (_column(positions)[:, 0] != _column(start)[:, 0]).any():
             raise InputError(
                 "this cache holds a compressed prompt: continue it with the new tokens only, "
                 "attention_mask=ones(cache length + new) and position_ids from "
-                f"{sequence.next_position} on"
+                f"{int(_column(start))} on"
             )
-        if positions is not None:
-            last = int(positions.amax(dim=-1).min())
-            sequence.next_position = max(sequence.next_position, last + 1)
-            shift = sequence.shift  # of each axis, where the caller gives them all
-            if isinstance(shift, Tensor) and positions.ndim < shift.ndim:
-                shift = shift[-1]
-            kwargs["position_ids"] = positions - shift
+        shift = sequence.shift  # of each axis, where the caller gives them all
+        if isinstance(shift, Tensor) and positions.ndim < shift.ndim:
+            shift = shift[-1]
+        kwargs["position_ids"] = positions - shift
         mask = kwargs.get("attention_mask")
         if mask is not None and sequence.door is not None and mask.shape[1] > past + new:
             kwargs["attention_mask"] = torch.cat(
@@ -380,7 +395,7 @@ class Seam:
             return None
         hidden = args[0] if args else kwargs.get("hidden_states")
         if hidden is None or "position_embeddings" not in kwargs:
-            raise _moved("decoder layers are called with other arguments")
+            raise moved("decoder layers are called with other arguments")
         kwargs = dict(kwargs)
         inside = self.layer is not None and index > self.layer
         if self._prefill and inside and index == self.layer + 1:
@@ -399,7 +414,7 @@ class Seam:
 
     def _read_attention(self, rows: Tensor, cols: Tensor) -> Tensor:
         if self._seen is None:
-            raise _moved("layer K ran without its attention function")
+            raise moved("layer K ran without its attention function")
         query, key, scaling = self._seen
         return attention_paid(query, key, scaling, rows, cols, self._pad)
 
@@ -410,6 +425,11 @@ def _positions(kwargs: dict, embeds: Tensor) -> Tensor:
     if positions is None:
         positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
     return positions
+
+
+def _column(positions: Tensor) -> Tensor:
+    """(rows, L) of position ids (..., rows, L): the last axis of several; in text all agree."""
+    return positions.reshape(-1, *positions.shape[-2:])[-1]
 
 
 def _select(kwargs: dict, sequence: Sequence, prefill: bool) -> None:
@@ -483,7 +503,7 @@ def first_position(model: nn.Module) -> Iterator[list[Tensor]]:
         positions = kwargs.get("position_ids")
         if not found:
             if positions is None:
-                raise _moved("generate() no longer passes position ids")
+                raise moved("generate() no longer passes position ids")
             found.append(positions[..., :1, -1:] + 1)
 
     handle = model.register_forward_pre_hook(read, with_kwargs=True)

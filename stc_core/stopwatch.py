@@ -72,6 +72,18 @@ class Stopwatch:
         finally:
             self._paused += self._now() - before
 
+    def so_far(self) -> float:
+        """Seconds of the innermost stage up to now; 0 where none runs."""
+        self._account()
+        return self.seconds[self._running[-1]] if self._running else 0.0
+
+    def credit(self, seconds: float) -> None:
+        """Let it be ``seconds`` later than it is: for work whose result was kept from before.
+
+        So costs tell what a run from the start would have taken, and stay comparable.
+        """
+        self._paused -= seconds
+
     def start(self, stage: str) -> None:
         """Begin a stage inside whatever is running."""
         self._account()

@@ -21,8 +21,9 @@ def chromium():
         if os.environ.get("CI"):
             pytest.fail("no Chromium on PATH: in CI the page must be tested")
         pytest.skip("no Chromium on PATH")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser

@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from browser import PATIENCE, chromium  # noqa: F401
+from playwright.sync_api import expect
 
 from stc_core import Trace
 from stc_core.trace import Word
@@ -49,16 +50,15 @@ class Tab:
     outside: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="session")
 def gradio_import() -> float:
-    """Seconds that a process needs to import Gradio and nothing else."""
+    """Seconds that a process needs now to import Gradio and nothing else: the machine's pace."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import gradio"], check=True)
     return time.perf_counter() - start
 
 
 @pytest.fixture(scope="session")
-def served(gradio_import, tmp_path_factory):
+def served(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -151,7 +151,10 @@ def view(tab: Tab) -> dict:
 
 
 def wait_view(tab: Tab, condition: str) -> None:
-    tab.page.wait_for_function(f"(v => {condition})(window.__tokenview)")
+    """Until a condition on ``v``, the snapshot, holds and the views show it."""
+    tab.page.wait_for_function(
+        f"(v => ({condition}) && (v.settled || v.playing))(window.__tokenview)"
+    )
 
 
 def figure(tab: Tab, name: str) -> None:
@@ -215,13 +218,14 @@ def saved_trace() -> Trace:
 # --- opening -------------------------------------------------------------------------------------
 
 
-def test_opens_on_a_saved_trace_at_once(gradio_import, served, open_tab):
+def test_opens_on_a_saved_trace_at_once(served, open_tab):
     start = time.perf_counter()
     tab = open_tab()
     took = served.started + time.perf_counter() - start  # from the start of app.py
     # Five seconds on an idle machine. Others are judged by their own pace: what the bare import of
     # Gradio takes there is about half of it.
-    assert took < max(5, 3 * gradio_import), f"{took:.1f} s, Gradio alone {gradio_import:.1f} s"
+    pace = gradio_import()
+    assert took < max(5, 3 * pace), f"{took:.1f} s, Gradio alone {pace:.1f} s"
     trace = saved_trace()
     words = tab.page.locator("#answers").inner_text()
     assert trace.question in words and trace.answer in words
@@ -230,13 +234,22 @@ def test_opens_on_a_saved_trace_at_once(gradio_import, served, open_tab):
     assert seen["drawn"]["sheet"] == len(trace.stage("outside").survivors)
 
 
-def test_first_paint_takes_less_than_three_seconds(gradio_import, open_tab):
+def test_first_paint_takes_less_than_three_seconds(open_tab):
     """From the address to the drawn trace; the best of three, as the first also loads the model.
 
-    A busy machine is judged by its own pace: an idle one imports Gradio in about three seconds.
+    A busy machine is judged by its own pace: an idle one imports Gradio in less than two seconds.
     """
     took = [open_tab().page.evaluate("window.__tokenview.timing.shown") for _ in range(3)]
-    assert 0 < min(took) < 1000 * max(3, gradio_import), (took, gradio_import)
+    pace = gradio_import()
+    assert 0 < min(took) < 1000 * max(3, 1.5 * pace), (took, pace)
+
+
+def test_opening_takes_no_more_than_a_few_files(open_tab):
+    """In all, without the browser's store; Gradio's part for cutting clips alone has 32 MB."""
+    sizes = open_tab().page.evaluate(
+        "performance.getEntriesByType('resource').map((file) => file.transferSize)"
+    )
+    assert 100_000 < sum(sizes) < 4_000_000
 
 
 def test_figures_are_drawn_when_they_are_opened(tab):
@@ -297,7 +310,7 @@ def test_a_token_is_chosen_without_asking_the_server(tab):
     wait_view(tab, "v.locked.length === 1")
     tab.page.locator("#workspace .ws-stages label").first.click()
     wait_view(tab, "v.stage === 'raw'")
-    assert "Frame 0" in tab.page.locator("#workspace .ws-card-title").inner_text()
+    expect(tab.page.locator("#workspace .ws-card-title")).to_contain_text("Frame 0")
     calls = [url for url in asked if "/gradio_api/" in url and "/file=" not in url]
     assert calls == []  # files of the opening, the clip among them, may still be read
 
@@ -355,8 +368,9 @@ def test_an_example_runs(tab):
     before = source(tab)
     ended = run_to_end(tab)
     assert re.match(r"✓? ?Answered in \d+\.\d s", ended), ended
-    answers = tab.page.locator("#answers").inner_text()
-    assert question["text"] in answers and question["answer"] in answers
+    answers = tab.page.locator("#answers")
+    expect(answers).to_contain_text(question["text"])
+    expect(answers).to_contain_text(question["answer"])
     tab.page.locator(".bill > summary").click()
     cells = tab.page.locator("table.costs").first.locator("tbody td").all_inner_texts()
     assert len(cells) >= 21 and "–" not in cells
@@ -367,7 +381,7 @@ def test_an_example_runs(tab):
     assert "".join(said).replace(" ", "").startswith(question["text"][:4].strip())
     tab.page.locator("#workspace .ws-word").last.click()
     wait_view(tab, "v.overlay === 'attention'")
-    assert "STC(retention=0.02" in tab.page.locator("#run-line").inner_text()
+    expect(tab.page.locator("#run-line")).to_contain_text("STC(retention=0.02")
 
 
 def test_settings_reach_the_method(tab):
@@ -378,11 +392,11 @@ def test_settings_reach_the_method(tab):
         tab.page.fill(f"#{name} input", value)
     tab.page.uncheck("#baseline input")
     assert "Answered" in run_to_end(tab)
-    line = tab.page.locator("#run-line").inner_text()
+    line = tab.page.locator("#run-line")
     for needed in ("retention=0.25", "tau=0.5", "cluster_ratio=0.4", "keep_inside=0.6",
                    "lam=0.2", "layer=1", "in 6 frames"):  # fmt: skip
-        assert needed in line
-    assert "not run" in tab.page.locator("#answers").inner_text()
+        expect(line).to_contain_text(needed)
+    expect(tab.page.locator("#answers")).to_contain_text("not run")
 
 
 def test_an_uploaded_video_runs_in_its_own_shape(tab, tmp_path):
@@ -405,13 +419,10 @@ def test_an_uploaded_video_runs_in_its_own_shape(tab, tmp_path):
 
 
 def upload_video(tab: Tab, path: Path) -> None:
-    clear = tab.page.locator("#clip [aria-label='Clear']")
-    if clear.count():
-        clear.first.click()
-    tab.page.locator("#clip input[type=file]").wait_for(state="attached")
-    with tab.page.expect_response(lambda r: "/upload" in r.url and r.status == 200):
-        tab.page.locator("#clip input[type=file]").set_input_files(path)
-    tab.page.locator("#clip video").wait_for(state="attached")
+    tab.page.locator("#ask > input[type=file]").set_input_files(path)
+    tab.page.wait_for_function(
+        "name => document.querySelector('#clip video')?.src.endsWith(name)", arg=path.name
+    )
 
 
 def test_cancel_stops_and_the_next_run_works(tab):
@@ -451,7 +462,7 @@ def test_two_people_with_other_settings_get_their_own_answers(open_tab):
         tab.page.click("#run")
     for tab, ratio, key in zip(tabs, ratios, before, strict=True):
         another(tab, key)
-        assert f"retention={ratio}" in tab.page.locator("#run-line").inner_text()
+        expect(tab.page.locator("#run-line")).to_contain_text(f"retention={ratio}")
         entered = tab.page.locator("#workspace .ws-budget b").nth(1).inner_text()
         assert int(entered) == pytest.approx(float(ratio) * view(tab)["n"], abs=2)
 
@@ -465,7 +476,7 @@ BAD = [
     ("retention input", "-0.5", "retention ratio must be above 0 to 1"),
     ("retention input", "1.5", "retention ratio must be above 0 to 1"),
     ("retention input", "", "retention ratio must be above 0 to 1"),
-    ("tau input", "2", "tau must be -1 to 1"),
+    ("tau input", "2", "tau must be a number from -1 to 1"),
     ("layer input", "99", "layer"),
     ("layer input", "x", "layer K must be a whole number"),
     ("frames input", "0", "number of frames"),
@@ -502,12 +513,6 @@ def test_bad_input_is_one_sentence_and_nothing_is_lost(one_tab, where, value, wo
         page.fill(f"#{where}", good)
 
 
-def test_no_video(tab):
-    tab.page.locator("#clip [aria-label='Clear']").first.click()
-    assert "upload a video" in run_to_end(tab)
-    assert tab.page.input_value("#question textarea")
-
-
 def test_not_a_video(tab, tmp_path):
     path = tmp_path / "letter.mp4"
     path.write_text("this is no video")
@@ -535,7 +540,7 @@ def test_a_trace_of_the_command_line_opens(tab, tmp_path):
     tab.page.wait_for_function(
         "document.querySelector('#status').innerText.includes('from-the-command-line')"
     )
-    assert "retention=0.1" in tab.page.locator("#run-line").inner_text()
+    expect(tab.page.locator("#run-line")).to_contain_text("retention=0.1")
     wait_view(tab, "v.n > 0")
 
 
@@ -584,7 +589,7 @@ def test_strangers_text_is_shown_as_typed_and_never_run(tab, tmp_path):
     tab.page.wait_for_function("document.querySelector('#answers').innerText.includes('onerror')")
     assert tab.page.locator("#answers .question").inner_text().endswith(text)
     for place in ("#answers .card p >> nth=0", "#answers .card p >> nth=1", "#notes", "#run-line"):
-        assert text in tab.page.locator(place).inner_text()
+        expect(tab.page.locator(place)).to_contain_text(text)
     tab.page.wait_for_function(
         "document.querySelector('#workspace .ws-words').innerText.includes('onerror')"
     )

@@ -17,12 +17,11 @@ from gradio.utils import get_upload_folder
 
 from stc_core.errors import InputError
 
-from .job import LONGEST, MOST_FRAMES
+from .job import BIGGEST, LONGEST, MOST_FRAMES
 from .rerun import Origin, from_text, remember, rerun
 from .runs import Runner, Step, Stopped, failure
 from .shelf import Shelf
 
-BIGGEST = 500 << 20  # bytes of a video
 MOST_METHODS = 6  # in one comparison
 
 

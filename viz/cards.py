@@ -35,12 +35,13 @@ def escape(text: object) -> str:
 
 def status(words: str, kind: str = "quiet", fraction: float | None = None) -> str:
     """The line under Run. ``kind``: "quiet", "busy", "done" or "error"."""
-    role = "alert" if kind == "error" else "status"
+    # what changes all the time must not be read out all the time
+    role = {"error": ' role="alert"', "busy": ""}.get(kind, ' role="status"')
     bar = ""
     if fraction is not None:
         share = min(max(fraction, 0.0), 1.0)
         bar = f'<div class="meter"><div style="width:{100 * share:.1f}%"></div></div>'
-    return f'<div class="status {kind}" role="{role}">{escape(words)}{bar}</div>'
+    return f'<div class="status {kind}"{role}>{escape(words)}{bar}</div>'
 
 
 def progress(stage: str, fraction: float, elapsed: float) -> str:
@@ -66,7 +67,8 @@ def answers(trace: Trace, about: Known | None = None) -> str:
     cards = _card("Uncompressed", "all video tokens", first, "plain", expected)
     n, left = trace.grid.size, trace.alive()[-1]
     share = f"{percent(left, n)} of them at the end"
-    cards += _card("Compressed", share, trace.answer, "accent", expected)
+    title = "Compressed, edited" if trace.method.startswith("Edited(") else "Compressed"
+    cards += _card(title, share, trace.answer, "accent", expected)
     return (
         f'<section class="answers"><p class="question"><span>Question</span> '
         f"{escape(trace.question) or DASH}</p>"

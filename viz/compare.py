@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -18,8 +17,8 @@ from stc_core.errors import InputError
 from stc_core.trace import Trace
 
 from .cards import STAGES
-from .examples import Known, asked
-from .rerun import Origin, from_text, recall, remember, rerun
+from .examples import Known
+from .rerun import Origin, from_text, recall, rerun, shelve
 from .runs import Runner, Step, Stopped, failure
 from .shelf import Shelf
 
@@ -60,7 +59,7 @@ def wire(
         mine = {"id": str(sent["id"])[:40], "others": [], "elapsed": 0.0}
         before = 0.0  # seconds of the runs that have ended
         try:
-            for step in run_others(runner, shelf, known, _owner(request), sent):
+            for step in run_others(runner, shelf, known, _owner(request, event), sent):
                 if isinstance(step, Step):
                     mine["elapsed"] = round(before + step.elapsed, 1)
                     yield mine | _progress(step)
@@ -73,14 +72,16 @@ def wire(
         except Exception as error:
             yield mine | {"error": str(failure(error))}
 
-    def stop(request: gr.Request) -> None:
-        runner.stop(_owner(request))
+    def stop(request: gr.Request, event: gr.EventData) -> None:
+        runner.stop(_owner(request, event))
 
-    asking = workspace.compare(
+    # Not with ``cancels``: it ends whatever the session has of this event, the run after this one
+    # too.
+    workspace.compare(
         compare, None, news, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple",
         **quiet,
     )  # fmt: skip
-    workspace.stop_compare(stop, None, None, cancels=[asking], queue=False, **quiet)
+    workspace.stop_compare(stop, None, None, trigger_mode="multiple", queue=False, **quiet)
 
 
 def run_others(
@@ -147,15 +148,12 @@ def _run(
             same = trace.attention_layer == shown.attention_layer
             attention = shown.full_attention if same else None
             trace = replace(trace, baseline=shown.baseline, full_attention=attention)
-        home = shelf.put(trace)
-        remember(home, replace(origin, spec=spec))
-        about = known.get(asked(origin.video, origin.question))
-        yield shelf.addresses(trace, home, about, Path(origin.video))
+        yield shelve(shelf, trace, replace(origin, spec=spec), known)[1]
 
 
-def _owner(request: gr.Request) -> str:
-    """Not the visitor's other runs: a Cancel here must leave those alone."""
-    return f"{request.session_hash or ''} compare"
+def _owner(request: gr.Request, event: gr.EventData) -> str:
+    """One request of one visitor: a Cancel must leave the runs before and after it alone."""
+    return f"{request.session_hash or ''} compare {str(getattr(event, 'id', None))[:40]}"
 
 
 def _progress(step: Step) -> dict[str, Any]:

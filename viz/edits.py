@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -19,8 +18,8 @@ from stc_core.errors import InputError
 from stc_core.trace import Trace
 
 from .cards import STAGES
-from .examples import Known, asked
-from .rerun import Origin, recall, remember, rerun
+from .examples import Known
+from .rerun import Origin, recall, rerun, shelve
 from .runs import Runner, Step, Stopped, failure
 from .shelf import Shelf
 
@@ -61,21 +60,23 @@ def wire(
         sent = {name: getattr(event, name, None) for name in ("id", "key", *LISTS)}
         mine = {"id": str(sent["id"])[:40]}
         try:
-            for step in ask_again(runner, shelf, known, _owner(request), sent):
+            for step in ask_again(runner, shelf, known, _owner(request, event), sent):
                 yield mine | (_progress(step) if isinstance(step, Step) else {"done": step})
         except Stopped:
             return  # who has stopped it waits for nothing
         except Exception as error:
             yield mine | {"error": str(failure(error))}
 
-    def stop(request: gr.Request) -> None:
-        runner.stop(_owner(request))
+    def stop(request: gr.Request, event: gr.EventData) -> None:
+        runner.stop(_owner(request, event))
 
-    asking = workspace.edit(
+    # Not with ``cancels``: it ends whatever the session has of this event, the run after this one
+    # too.
+    workspace.edit(
         edit, None, news, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple",
         **quiet,
     )  # fmt: skip
-    workspace.stop_edit(stop, None, None, cancels=[asking], queue=False, **quiet)
+    workspace.stop_edit(stop, None, None, trigger_mode="multiple", queue=False, **quiet)
 
 
 def ask_again(
@@ -185,11 +186,8 @@ def _outcome(
         )
     # the uncompressed run is the same one: an edit changes nothing about it
     trace = replace(trace, baseline=before.baseline, full_attention=before.full_attention)
-    home = shelf.put(trace)
-    remember(home, origin)
-    about = known.get(asked(origin.video, origin.question))
     return {
-        "urls": shelf.addresses(trace, home, about, Path(origin.video)),
+        "urls": shelve(shelf, trace, origin, known)[1],
         "answer": said.text,
         "logprob": said.logprob,
         "score": said.scores.get(before.answer),
@@ -197,9 +195,9 @@ def _outcome(
     }
 
 
-def _owner(request: gr.Request) -> str:
-    """Not the visitor's other runs: a Cancel here must leave those alone."""
-    return f"{request.session_hash or ''} edit"
+def _owner(request: gr.Request, event: gr.EventData) -> str:
+    """One edit of one visitor: a Cancel must leave the runs before and after it alone."""
+    return f"{request.session_hash or ''} edit {str(getattr(event, 'id', None))[:40]}"
 
 
 def _progress(step: Step) -> dict[str, Any]:

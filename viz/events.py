@@ -6,51 +6,58 @@ Nothing of a visitor is kept here, and every event on the model shares one place
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
 
 from stc_core import InputError, Trace
 
-from . import cards
-from .examples import Example, Known, asked
+from . import cards, live
+from .examples import Example, Known
 from .job import job_of
-from .parts import ORDER, Controls, Views
-from .rerun import Origin, recall, remember
+from .parts import ORDER, WORKSPACE, Controls, Views
+from .rerun import Origin, about, recall, shelve
 from .runs import Runner, Step, Stopped, failure, sentence
 from .share import wanted
 from .shelf import Shelf
-
-WORKSPACE = 1  # its place among what ``show`` returns
 
 
 def wire(
     demo: gr.Blocks, runner: Runner, shelf: Shelf, examples: list[Example], saved: list[Path],
     origins: dict[str, tuple[Path, dict | None]], known: dict[tuple[str, str], Known],
-    controls: Controls, views: Views,
-) -> None:  # fmt: skip
-    """Connect the page's parts.
+    own: dict[str, float], controls: Controls, views: Views,
+) -> Callable[..., list]:  # fmt: skip
+    """Connect the page's parts; returns what gives the values of ``views.all`` for a trace.
 
     ``saved`` are the traces of the project, the first opens; ``origins`` name the clip and the
-    method of each, ``known`` is what is known of questions about the examples.
+    method of each, ``known`` is what is known of questions about the examples, ``own`` what the
+    checkpoint records as its settings.
     """
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     keep = [gr.skip() for _ in views.all]
     idle = [gr.update(interactive=True), gr.update(interactive=False)]
     busy = [gr.update(interactive=False), gr.update(interactive=True)]
+    late = [gr.update(interactive=False), gr.update(interactive=False)]
 
-    def show(trace: Trace, origin: Origin | None = None, source: Path | None = None) -> list:
-        """Values of ``views.all``; the figures fold up, since they show another trace."""
-        home = shelf.put(trace, source)
-        about = clip = None
-        if origin is not None:
-            remember(home, origin)
-            about, clip = known.get(asked(origin.video, origin.question)), Path(origin.video)
+    def show(
+        trace: Trace, origin: Origin | None = None, source: Path | None = None, *,
+        ran: bool = False, follows: bool = False,
+    ) -> list:  # fmt: skip
+        """Values of ``views.all``; the figures fold up, since they show another trace.
+
+        ``ran``: a run on this page made it; ``follows``: it follows settings, so that the
+        workspace stays where it is, and the trace's file comes later.
+        """
+        home, urls = shelve(shelf, trace, origin, known, source, later=follows)
+        file = gr.skip() if follows else gr.update(value=str(home), interactive=True)
         return [
-            cards.answers(trace, about), shelf.addresses(trace, home, about, clip),
-            cards.costs(trace), cards.notes(trace), cards.run_line(trace),
-            gr.update(value=str(home), interactive=True), gr.update(open=False),
+            cards.answers(trace, about(origin, known) if origin else None),
+            urls | {"ran": ran, "live": follows},
+            cards.costs(trace), cards.notes(trace), cards.run_line(trace), file,
+            gr.update(open=False),
         ]  # fmt: skip
 
     def draw(shown: dict | None) -> Iterator[list]:
@@ -81,17 +88,26 @@ def wire(
             origin = recall(shelf.folder, path.parent.name)
         return show(trace, origin, path)
 
+    def follow(event: gr.EventData) -> list:
+        """The workspace went to another trace of the shelf by itself: the cards go with it."""
+        home = shelf.find(getattr(event, "key", None))
+        values = [*keep] if home is None else load(home)
+        values[WORKSPACE] = gr.skip()
+        return values
+
     def opened(path: Path) -> list:
         try:
             return [cards.status(f"Shows the trace {path.name}.", "done"), *load(path)]
         except Exception as error:
             return [cards.status(str(failure(error)), "error"), *keep]
 
-    def open_saved(name: str) -> list:
+    def open_saved(request: gr.Request, name: str) -> list:
+        live.stop(runner, request)
         chosen = next((path for path in saved if path.name == name), None)
         return opened(chosen) if chosen is not None else [gr.skip(), *keep]
 
-    def open_upload(path: str | None) -> list:
+    def open_upload(request: gr.Request, path: str | None) -> list:
+        live.stop(runner, request)
         return opened(Path(path)) if path else [gr.skip(), *keep]
 
     def start(request: gr.Request) -> list:
@@ -104,32 +120,39 @@ def wire(
             first[WORKSPACE]["other"] = True
         return [note, *first]
 
-    def run(request: gr.Request, video, question, *numbers) -> Iterator[list]:
+    def owner(request: gr.Request, ticket: str) -> str:
+        """One run of one visitor: a Cancel must leave the one after it alone."""
+        return f"{request.session_hash or ''} {ticket}"
+
+    def press() -> list:
+        return [cards.status("Waiting for the model …", "busy", 0.0), *busy, uuid.uuid4().hex]
+
+    def run(request: gr.Request, ticket: str, video, question, *numbers) -> Iterator[list]:
         try:
             job = job_of(video, question, *numbers)
         except InputError as error:
             yield [cards.status(sentence(error), "error"), *idle, *keep]
             return
         elapsed = 0.0
+        live.stop(runner, request)
         try:
-            for news in runner.run(request.session_hash or "", **job):
+            for news in runner.run(owner(request, ticket), **job):
                 if isinstance(news, Step):
                     words = cards.progress(news.stage, news.fraction, news.elapsed)
                     yield [words, *busy, *keep]
                     elapsed = news.elapsed
                     continue
-                yield [cards.progress("drawing", 1.0, elapsed), *busy, *keep]
+                yield [cards.progress("drawing", 1.0, elapsed), *late, *keep]
                 words = cards.status(f"Answered in {elapsed:.1f} s.", "done")
                 origin = Origin(job["video"], job["question"], job["frames"], job["method"])
-                yield [words, *idle, *show(news.trace, origin)]
+                yield [words, *idle, *show(news.trace, origin, ran=True)]
         except Stopped:
-            words = cards.status("Cancelled; nothing was changed.", "quiet")
-            yield [words, *idle, *keep]
+            return  # ``cancelled`` has the word, and another run may have begun
         except Exception as error:
             yield [cards.status(str(failure(error)), "error"), *idle, *keep]
 
-    def cancel(request: gr.Request) -> None:
-        runner.stop(request.session_hash or "")
+    def cancel(request: gr.Request, ticket: str) -> None:
+        runner.stop(owner(request, ticket))
 
     def cancelled() -> list:
         return [cards.status("Cancelled; nothing was changed.", "quiet"), *idle]
@@ -142,22 +165,22 @@ def wire(
             gr.Dataset(samples=questions, visible=True),
         ]  # fmt: skip
 
+    live.wire(controls, views, runner, shelf, partial(show, ran=True, follows=True))
     shown = [controls.status, *views.all]
     opening = demo.load(start, None, shown, queue=False, **quiet)  # the queue costs 0.3 s
     opening.then(runner.start, None, None, **quiet)  # importing torch would hold up the opening
     buttons = [controls.run, controls.cancel]
     pressed = controls.run.click(
-        lambda: [cards.status("Waiting for the model …", "busy", 0.0), *busy], None,
-        [controls.status, *buttons], queue=False, **quiet,
-    )  # fmt: skip
-    running = pressed.then(
-        run, [controls.video, controls.question, *controls.settings],
+        press, None, [controls.status, *buttons, controls.ticket], queue=False, **quiet
+    )
+    pressed.then(
+        run, [controls.ticket, controls.video, controls.question, *controls.settings.values()],
         [controls.status, *buttons, *views.all],
         concurrency_id="model", concurrency_limit=1, **quiet,
     )  # fmt: skip
-    # ``cancels`` takes a waiting run out of the queue. The words come in a second step, behind
-    # whatever a running one still had on its way to the browser.
-    stopping = controls.cancel.click(cancel, None, None, cancels=[running], queue=False, **quiet)
+    # Not with ``cancels``, which ends whatever the session has of an event. The words come in a
+    # second step, behind whatever the run still had on its way to the browser.
+    stopping = controls.cancel.click(cancel, controls.ticket, None, queue=False, **quiet)
     stopping.then(cancelled, None, [controls.status, *buttons], queue=False, **quiet)
     if controls.saved is not None:
         controls.saved.input(open_saved, controls.saved, shown, concurrency_id="pictures", **quiet)
@@ -165,11 +188,24 @@ def wire(
     views.figures.fold.expand(
         draw, views.workspace, views.figures.all, concurrency_id="pictures", **quiet
     )
+    views.workspace.shown(
+        follow, None, views.all, trigger_mode="always_last", concurrency_id="pictures", **quiet
+    )
     if controls.clips is not None:
         controls.clips.select(
             choose, None, [controls.video, controls.question, controls.suggestions], **quiet
         )
+    if own:
+        controls.own.click(
+            lambda: [*own.values(), gr.update(open=True)], None,
+            [*(controls.settings[name] for name in own), controls.more], **quiet,
+        )  # fmt: skip
     controls.suggestions.click(
         lambda chosen: chosen[0], controls.suggestions, controls.question, **quiet
     )
-    controls.video.upload(lambda: gr.Dataset(visible=False), None, controls.suggestions, **quiet)
+    # In the browser alone: as the value that a function returns, Gradio would convert the file.
+    controls.video_file.upload(None, controls.video_file, controls.video, js="(file) => file")
+    controls.video_file.upload(
+        lambda: gr.Dataset(visible=False), None, controls.suggestions, **quiet
+    )
+    return show

@@ -1,6 +1,12 @@
-"""From what was typed on the page to the arguments of ``answer``, or a sentence about it."""
+"""From what was typed on the page to the arguments of ``answer``, or a sentence about it.
+
+Whether a number suits the method, the method says itself when the run makes it (``make_method``).
+"""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 from stc_core.errors import InputError
 
@@ -8,12 +14,14 @@ from .rerun import method_spec
 
 LONGEST = 2000  # characters of a question: far more than any; 10,000 words are a mistake
 MOST_FRAMES = 128
+BIGGEST = 500 << 20  # bytes of a video
+NUMBERS = ("retention", "keep_inside", "tau", "cluster_ratio", "lam")  # fields of the method
 
 
 def job_of(
-    video, question, retention, frames, keep_inside, baseline, tau, clusters, layer, lam
+    video, question, retention, frames, keep_inside, baseline, tau, cluster_ratio, layer, lam
 ) -> dict:
-    """The keyword arguments of ``answer``; ``InputError`` says what is missing or out of range."""
+    """The keyword arguments of ``answer``; ``InputError`` says what is missing or no such thing."""
     if not video:
         raise InputError("choose an example clip or upload a video first")
     text = (question or "").strip()
@@ -23,25 +31,32 @@ def job_of(
         raise InputError(
             f"the question has {len(text)} characters; {LONGEST} is the most this page takes"
         )
-    _within(retention, "the retention ratio", 0, 1, open_low=True)
     frames = _whole(frames, "the number of frames")
-    if frames is not None:
-        _within(frames, "the number of frames", 1, MOST_FRAMES)
+    if frames is not None and not 1 <= frames <= MOST_FRAMES:
+        raise InputError(f"the number of frames must be 1 to {MOST_FRAMES}; it is {str(frames)[:20]}")
     layer = _whole(layer, "layer K")
-    _within(keep_inside, "R, the share kept inside the LLM,", 0, 1, open_low=True)
-    _within(tau, "tau", -1, 1)
-    _within(clusters, "the cluster ratio", 0, 1)
-    _within(lam, "lambda", 0, 1)
-    if layer is not None and layer < 0:
-        raise InputError(f"layer K must be 0 or more, not {layer}; empty is the paper's choice")
     method = method_spec(
-        "stc", retention, tau=tau, cluster_ratio=clusters, layer=layer, keep_inside=keep_inside,
+        "stc", retention, tau=tau, cluster_ratio=cluster_ratio, layer=layer, keep_inside=keep_inside,
         lam=lam,
     )  # fmt: skip
     return {
         "video": str(video), "question": text, "method": method, "frames": frames,
         "baseline": bool(baseline), "record": True,
     }  # fmt: skip
+
+
+def recorded(checkpoint: Path) -> dict[str, float]:
+    """Settings that suit a checkpoint better than the paper's, as its folder records them.
+
+    They are those of ``VLM.settings``, read without opening the model, as far as the page has
+    fields for them; {} where there are none.
+    """
+    try:
+        config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+        settings = config.get("stc", {}).get("settings", {})
+        return {name: float(settings[name]) for name in NUMBERS if name in settings}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}  # whoever opens the model says what is wrong with it
 
 
 def _whole(text, name: str) -> int | None:
@@ -51,11 +66,3 @@ def _whole(text, name: str) -> int | None:
         return int(text) if text else None
     except ValueError:
         raise InputError(f"{name} must be a whole number or empty; it is {text[:20]!r}") from None
-
-
-def _within(value, name: str, low: float, high: float, open_low: bool = False) -> None:
-    above = f"above {low}" if open_low else f"{low}"
-    good = isinstance(value, (int, float)) and -1e300 < value < 1e300  # nan is not
-    if not good or value > high or value < low or (open_low and value == low):
-        given = "empty" if value is None else f"{value:g}" if good else "not a number"
-        raise InputError(f"{name} must be {above} to {high}; it is {given}")

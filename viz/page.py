@@ -13,9 +13,10 @@ from .errors.case import opener
 from .errors.tab import errors_tab
 from .events import wire
 from .examples import Known, asked, known_questions, read_examples, read_origins
+from .job import recorded
 from .lesson import lesson_tab
 from .parts import Views, ask_side, html, see_side
-from .rerun import recall
+from .rerun import about, recall
 from .runs import Runner
 from .shelf import Shelf
 
@@ -30,7 +31,9 @@ TEACHING = (
 )
 
 
-def build(runner: Runner, shelf: Shelf, assets: Path, teaching: bool = True) -> gr.Blocks:
+def build(
+    runner: Runner, shelf: Shelf, assets: Path, checkpoint: Path | None = None
+) -> gr.Blocks:
     """Lay out the page and wire it.
 
     Parameters
@@ -40,9 +43,10 @@ def build(runner: Runner, shelf: Shelf, assets: Path, teaching: bool = True) -> 
         Its folder must lie in Gradio's temporary directory.
     assets : Path
         With example ``clips``, saved ``traces`` and a benchmark's ``results``.
-    teaching : bool
-        Whether the model is the embedded one.
+    checkpoint : Path, optional
+        Of the model; its folder, or whatever the hub calls it. Default: the embedded one.
     """
+    own = recorded(checkpoint or assets / "model")
     clips, traces = assets / "clips", assets / "traces"
     examples, saved = read_examples(clips), sorted(traces.glob("*.npz"))
     known, origins = known_questions(examples), read_origins(traces, clips)
@@ -53,20 +57,22 @@ def build(runner: Runner, shelf: Shelf, assets: Path, teaching: bool = True) -> 
 
     def of_shelf(key: str, trace: Trace) -> Known | None:
         origin = recall(shelf.folder, key)
-        return known.get(asked(origin.video, trace.question)) if origin else None
+        return about(origin, known) if origin else None
 
     gr.set_static_paths([str(clips)])
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 24 * 3600)) as demo:
-        html(_header(teaching))
+        html(_header(teaching=checkpoint is None))
         with gr.Tabs(elem_id="tabs") as tabs:  # each tab is a function in a file of its own
             with gr.Tab("Inspect", id="inspect"):
                 with gr.Row(elem_id="work"):
                     with gr.Column(scale=3, min_width=300, elem_id="ask"):
-                        controls = ask_side(examples, saved)
+                        controls = ask_side(examples, saved, own)
                     with gr.Column(scale=9, min_width=340, elem_id="see"):
                         views = see_side()
                         exports = share.build()
-                wire(demo, runner, shelf, examples, saved, origins, known, controls, views)
+                show = wire(
+                    demo, runner, shelf, examples, saved, origins, known, own, controls, views
+                )
                 share.wire(exports, views.workspace, shelf, of_shelf)
                 _workspace(runner, shelf, views, known)
             with gr.Tab("Learn", id="learn"):
@@ -75,7 +81,7 @@ def build(runner: Runner, shelf: Shelf, assets: Path, teaching: bool = True) -> 
             with gr.Tab("Errors", id="errors"):
                 errors_tab(
                     assets / "results", shelf.folder.parent / "tables",
-                    opener(runner, shelf), [views.answers, views.workspace, tabs],
+                    opener(runner, show), [*views.all, tabs],
                 )  # fmt: skip
         demo.load(
             _tab_of, None, tabs, api_visibility="private", show_progress="hidden", queue=False

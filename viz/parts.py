@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import gradio as gr
 
 from . import cards
 from .examples import Example, opening
-from .job import MOST_FRAMES
+from .job import BIGGEST, MOST_FRAMES
 from .words import TEXTS
 from .workspace.component import workspace
 
@@ -17,20 +19,28 @@ MAPS = ("outside", "inside", "contribution", "relevance")
 TABS = {"outside": "Before the LLM", "inside": "At the end", "contribution": "Contribution",
         "relevance": "Relevance"}  # fmt: skip
 ORDER = ("budget", *MAPS, "timeline")
+VALUES = 7  # of ``Views.all``
+WORKSPACE = 1  # its place among them
 
 
 @dataclass(frozen=True)
 class Controls:
-    """What a visitor can change or press."""
+    """What a visitor can change or press; ``ticket``, unseen, names the run that goes on."""
 
     video: gr.Video
+    video_file: gr.UploadButton
     question: gr.Textbox
     suggestions: gr.Dataset
     clips: gr.Dataset | None
-    settings: list[gr.components.Component]
+    settings: dict[str, gr.components.Component]
+    own: gr.Button
+    more: gr.Accordion
     run: gr.Button
     cancel: gr.Button
+    ticket: gr.HTML
     status: gr.HTML
+    live: gr.Checkbox
+    live_note: gr.HTML
     saved: gr.Dropdown | None
     upload: gr.File
 
@@ -69,12 +79,21 @@ class Views:
                 self.figures.fold]  # fmt: skip
 
 
-def ask_side(examples: list[Example], saved: list[Path]) -> Controls:
-    """The left side: clip, question, Run, examples, settings, saved traces."""
+def ask_side(
+    examples: list[Example], saved: list[Path], own: Mapping[str, float] = MappingProxyType({})
+) -> Controls:
+    """The left side: clip, question, Run, examples, settings, saved traces.
+
+    ``own`` are the settings that the model's checkpoint records; they are offered, not used.
+    """
     first, asked = opening(examples, saved)
-    video = gr.Video(
-        value=str(first.clip) if first else None, label="Clip", sources=["upload"], height=180,
+    video = gr.Video(  # an interactive one would load 32 MB for cutting clips
+        value=str(first.clip) if first else None, label="Clip", interactive=False, height=180,
         elem_id="clip", buttons=[],
+    )  # fmt: skip
+    video_file = gr.UploadButton(
+        f"Upload a clip, {BIGGEST >> 20} MiB at most", file_types=["video"], size="sm",
+        elem_id="clip-upload",
     )  # fmt: skip
     question = gr.Textbox(
         value=asked, label="Question", lines=2, max_lines=6,
@@ -83,6 +102,7 @@ def ask_side(examples: list[Example], saved: list[Path]) -> Controls:
     with gr.Row():
         run = gr.Button("Run", variant="primary", elem_id="run", scale=3, min_width=120)
         cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, min_width=90, scale=2)
+    ticket = html("", visible="hidden")
     status = html(cards.status("Press Run to ask the model."), elem_id="status")
     suggestions = gr.Dataset(
         components=[gr.Textbox(visible=False)], label="Questions about this clip",
@@ -96,7 +116,8 @@ def ask_side(examples: list[Example], saved: list[Path]) -> Controls:
             samples=[[str(example.clip)] for example in examples], elem_id="examples",
             samples_per_page=12,
         )  # fmt: skip
-    settings = _settings()
+    live, live_note = _live()
+    settings, own_settings, more = _settings(own)
     with gr.Accordion("Open a saved trace", open=False, elem_id="open-trace"):
         names = [(path.stem, path.name) for path in saved]
         dropdown = gr.Dropdown(
@@ -107,12 +128,27 @@ def ask_side(examples: list[Example], saved: list[Path]) -> Controls:
             label="A trace file (.npz)", file_types=[".npz"], elem_id="trace-upload", height=120
         )
     return Controls(
-        video, question, suggestions, clips, settings, run, cancel, status, dropdown, upload
-    )
+        video, video_file, question, suggestions, clips, settings, own_settings, more, run, cancel,
+        ticket, status, live, live_note, dropdown, upload,
+    )  # fmt: skip
 
 
-def _settings() -> list[gr.components.Component]:
-    """The method's numbers; the defaults are the paper's."""
+def _live() -> tuple[gr.Checkbox, gr.HTML]:
+    """The switch of the live mode and the line that says what came of it."""
+    switch = gr.Checkbox(
+        True, label="Follow the settings", elem_id="live",
+        info="After a run, a change below asks the same question again at once.",
+    )  # fmt: skip
+    return switch, html("", elem_id="live-note")
+
+
+def _settings(
+    own: Mapping[str, float],
+) -> tuple[dict[str, gr.components.Component], gr.Button, gr.Accordion]:
+    """({argument of ``job_of``: its field}, the offer of own settings, what folds the rare ones).
+
+    The defaults are the paper's.
+    """
     with gr.Accordion("Method and settings", open=True, elem_id="settings"):
         retention = gr.Number(
             0.02, label="Retention ratio", step=0.01, elem_id="retention",
@@ -131,7 +167,12 @@ def _settings() -> list[gr.components.Component]:
             True, label="Also run uncompressed", elem_id="baseline",
             info="The same question with all tokens, to compare answer and cost.",
         )  # fmt: skip
-        with gr.Accordion("More", open=False, elem_id="more"):
+        words = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in own.items())
+        offer = gr.Button(
+            f"Take this checkpoint’s own setting: {words}", size="sm", visible=bool(own),
+            elem_id="own-settings",
+        )  # fmt: skip
+        with gr.Accordion("More", open=False, elem_id="more") as more:
             tau = gr.Number(
                 0.7, label="tau, similarity threshold", step=0.05, elem_id="tau",
                 info="A token joins the pool if its cosine to all in it is below tau, -1 to 1.",
@@ -148,7 +189,11 @@ def _settings() -> list[gr.components.Component]:
                 0.5, label="lambda", step=0.05, elem_id="lambda",
                 info="Weight of likeness against attention in the relevance to the text, 0 to 1.",
             )  # fmt: skip
-    return [retention, frames, keep_inside, baseline, tau, clusters, layer, lam]
+    fields = {
+        "retention": retention, "frames": frames, "keep_inside": keep_inside,
+        "baseline": baseline, "tau": tau, "cluster_ratio": clusters, "layer": layer, "lam": lam,
+    }  # fmt: skip
+    return fields, offer, more
 
 
 def see_side() -> Views:

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 import numpy as np
@@ -26,7 +25,7 @@ from stc_core.trace import Trace
 
 from .embedding import DISTANCE, METRIC, MOST_FITTED, NEIGHBOURS, check_size, to_scale, umap
 from .runs import Failure, failure
-from .shelf import Shelf
+from .shelf import Shelf, served
 
 TICK = 1.0  # seconds between two words to the visitor
 PATIENCE = 600.0  # seconds that one fit may take
@@ -145,6 +144,7 @@ def wire(workspace: gr.HTML, news: gr.HTML, shelf: Shelf, fits: Fits | None = No
 
     workspace.embedding(
         answer, None, news, concurrency_id="embedding", concurrency_limit=2 * MOST_WAITING,
+        trigger_mode="multiple",  # another trace may be opened while one is fitted
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip
 
@@ -170,4 +170,4 @@ def follow(shelf: Shelf, fits: Fits, key: object) -> Iterator[dict[str, Any]]:
         "neighbours": NEIGHBOURS, "distance": DISTANCE, "metric": METRIC,
         "fitted": min(len(features), MOST_FITTED),
     }  # fmt: skip
-    yield {"url": f"gradio_api/file={quote(str(path))}", "settings": settings}
+    yield {"url": served(path), "settings": settings}

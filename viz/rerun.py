@@ -19,10 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from stc_core.errors import InputError
 
+from . import world
+from .examples import Known, asked
+
 if TYPE_CHECKING:
-    from stc_core import Answer, Method
+    from stc_core import Answer, Method, Trace
 
     from .runs import Runner, Step
+    from .shelf import Shelf
 
 # Of ``stc_core.METHODS``, whose import would bring torch.
 NAMES = (
@@ -41,7 +45,7 @@ class Origin:
     Attributes
     ----------
     video : str
-        The file; it may be gone by now.
+        The file, which may be gone by now, or "shapes SEED" for a clip of the world of shapes.
     question : str
     frames : int or None
         As asked for; None: the model's own number.
@@ -53,6 +57,48 @@ class Origin:
     question: str
     frames: int | None = None
     spec: dict[str, Any] | None = None
+
+    @property
+    def seed(self) -> int | None:
+        """Of a clip that is made anew; None for a file."""
+        found = re.fullmatch(r"shapes (\d{1,18})", self.video)
+        return int(found[1]) if found else None
+
+
+def shelve(
+    shelf: Shelf, trace: Trace, origin: Origin | None,
+    known: Mapping[tuple[str, str], Known], source: Path | None = None, *, later: bool = False,
+) -> tuple[Path, dict[str, Any]]:  # fmt: skip
+    """Put a trace on the shelf together with its origin.
+
+    Parameters
+    ----------
+    known : mapping
+        What is known of questions about files, as ``known_questions`` gives it.
+    source : Path, optional
+        The file that the trace was read from.
+    later : bool
+        Whether the trace's file may come after the call.
+
+    Returns
+    -------
+    (Path, dict)
+        The trace's file, and what the workspace is given: the addresses of the shelf, and "again",
+        whether its question can be asked again.
+    """
+    home = shelf.put(trace, source, later=later)
+    if origin is None:
+        return home, shelf.addresses(trace, home)
+    remember(home, origin)
+    file = None if origin.seed is not None else Path(origin.video)
+    return home, shelf.addresses(trace, home, about(origin, known), file) | {"again": True}
+
+
+def about(origin: Origin, known: Mapping[tuple[str, str], Known]) -> Known | None:
+    """What is known of the question of an origin."""
+    if origin.seed is not None:
+        return world.known(origin.seed, origin.frames, origin.question)
+    return known.get(asked(origin.video, origin.question))
 
 
 def remember(home: Path, origin: Origin) -> None:
@@ -175,13 +221,17 @@ def rerun(
         out.
     """
     spec = checked(spec)
-    if not Path(origin.video).is_file():
+    if origin.seed is not None:
+        video = world.clip(origin.seed, origin.frames)
+    elif Path(origin.video).is_file():
+        video = origin.video
+    else:
         raise InputError(
             "the clip of this trace is no longer here; upload it and run the question again"
         )
     wanted = tuple(dict.fromkeys(text for text in score if text.strip()))
     return runner.run(
-        owner, video=origin.video, question=origin.question, method=spec, frames=origin.frames,
+        owner, video=video, question=origin.question, method=spec, frames=origin.frames,
         baseline=baseline, score=wanted, record=True,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 LOADING = "loading the model"
 WAITING = "waiting for another run to end"
 TICK = 0.25  # seconds between two looks at the clock
+MOST_EARLY = 1000  # stops that are remembered for runs that have not begun
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Runner:
         self._started = False
         self._busy = threading.Lock()
         self._stops: dict[str, threading.Event] = {}
+        self._early: deque[str] = deque(maxlen=MOST_EARLY)
+        self._stopping = threading.Lock()
 
     def start(self) -> None:
         """Begin to load the model, once; returns at once."""
@@ -83,13 +87,32 @@ class Runner:
         return "ready" if self._loaded.is_set() else "loading" if self._started else "idle"
 
     def stop(self, owner: str) -> None:
-        """Stop the run of this owner; returns once it reports no more. Nothing where none is."""
-        stop = self._stops.get(owner)
-        if stop is not None:
+        """Stop the run of this owner; returns once it reports no more.
+
+        One that has not begun, since it waits in a queue or is on its way, ends when it begins: an
+        owner whose next run may go on needs another name.
+        """
+        with self._stopping:
+            stop = self._stops.get(owner)
+            if stop is None:
+                self._early.append(owner)
+                return
             stop.set()
-            patience = time.perf_counter() + 10 * TICK
-            while self._stops.get(owner) is stop and time.perf_counter() < patience:
-                time.sleep(TICK / 10)
+        patience = time.perf_counter() + 10 * TICK
+        while self._stops.get(owner) is stop and time.perf_counter() < patience:
+            time.sleep(TICK / 10)
+
+    def stop_all(self, prefix: str) -> None:
+        """Tell all runs of owners whose name begins so to stop, and do not wait for it."""
+        with self._stopping:
+            for owner, stop in self._stops.items():
+                if owner.startswith(prefix):
+                    stop.set()
+
+    def busy(self, prefix: str) -> bool:
+        """Whether an owner whose name begins so has a run under way."""
+        with self._stopping:
+            return any(owner.startswith(prefix) for owner in self._stops)
 
     def run(self, owner: str, **job: Any) -> Iterator[Step | Any]:
         """Yield a ``Step`` every moment and, last, what ``answer`` returned.
@@ -98,7 +121,10 @@ class Runner:
         """
         self.start()
         began, stop = time.perf_counter(), threading.Event()
-        self._stops[owner] = stop
+        with self._stopping:
+            if owner in self._early:
+                raise Stopped
+            self._stops[owner] = stop
         news: queue.Queue[tuple[str, Any]] = queue.Queue()
         worker = threading.Thread(target=self._work, args=(job, stop, news), daemon=True)
         worker.start()

@@ -12,9 +12,13 @@ import shutil
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
+
+import numpy as np
 
 from stc_core.trace import Trace
 
@@ -24,7 +28,7 @@ from .workspace.bundle import pack, sprite
 
 PAGE_WIDTH = 900  # pixels of a picture on the page
 KEEP = 24 * 3600  # seconds a trace's files stay after they were last shown
-MOST = 100  # traces on the shelf
+MOST = 300  # traces on the shelf, and pictures of clips
 
 
 class Shelf:
@@ -40,12 +44,17 @@ class Shelf:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._making = threading.Lock()  # two cores: two sets at once would both come later
+        self._writer = ThreadPoolExecutor(1, "shelf")
+        self._late: dict[str, Future] = {}  # by key: what is not written yet
 
-    def put(self, trace: Trace, source: Path | None = None) -> Path:
+    def put(self, trace: Trace, source: Path | None = None, *, later: bool = False) -> Path:
         """The trace's file, in the folder that its other files will share.
 
         ``source`` is the file that it was read from, where there is one: copied, not written anew.
+        With ``later`` the file comes a moment after the call, which ``find`` waits for.
         """
+        if later:
+            return self._put_later(trace)
         handle, name = tempfile.mkstemp(suffix=".npz", dir=self.folder)
         os.close(handle)
         try:
@@ -66,6 +75,9 @@ class Shelf:
         """The trace file of that key; None for whatever else a browser may send."""
         if not isinstance(key, str) or not re.fullmatch(r"[0-9a-f]{20}", key):
             return None
+        late = self._late.get(key)
+        if late is not None:
+            late.result()
         path = self.folder / key / "trace.npz"
         return path if path.is_file() else None
 
@@ -80,10 +92,12 @@ class Shelf:
         bundle = self._once(home.parent / f"{_key(data)}.bin", lambda: data)
         pictures = None
         if trace.frames is not None:
-            pictures = self._once(home.parent / "frames.jpg", lambda: sprite(trace))
+            place = self.folder / _key(np.ascontiguousarray(trace.frames))
+            pictures = self._once(place / "frames.jpg", lambda: sprite(trace))
+            os.utime(place)  # as long as any trace of the clip is shown
         return {
-            "key": home.parent.name, "bundle": _served(bundle), "sprite": _served(pictures),
-            "clip": _served(clip), "trace": _served(home),
+            "key": home.parent.name, "bundle": served(bundle), "sprite": served(pictures),
+            "clip": served(clip), "trace": served(home),
         }  # fmt: skip
 
     def shown(self, trace: Trace, home: Path, name: str) -> tuple[str, str]:
@@ -103,6 +117,20 @@ class Shelf:
             self._once(svg, lambda: picture.svg)
         return str(png), str(svg)
 
+    def _put_later(self, trace: Trace) -> Path:
+        """Compressing the frames takes longer than everything else that a new trace needs."""
+        key = uuid.uuid4().hex[:20]
+        path = self.folder / key / "trace.npz"
+        path.parent.mkdir()
+
+        def write() -> None:
+            trace.save(path)
+            self._sweep()
+
+        self._late[key] = self._writer.submit(write)
+        self._late[key].add_done_callback(lambda _: self._late.pop(key))
+        return path
+
     def _once(self, path: Path, make: Callable[[], bytes]) -> Path:
         with self._making:
             if not path.exists():
@@ -120,11 +148,11 @@ class Shelf:
                 shutil.rmtree(home, ignore_errors=True)
 
 
-def _key(data: bytes) -> str:
+def _key(data: bytes | np.ndarray) -> str:
     return hashlib.sha256(data).hexdigest()[:20]
 
 
-def _served(path: Path | None) -> str | None:
+def served(path: Path | None) -> str | None:
     """The address under which Gradio serves a file, relative to the page."""
     return f"gradio_api/file={quote(str(path))}" if path else None
 

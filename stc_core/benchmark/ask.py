@@ -14,7 +14,8 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from ..answering import GREEDY
 from ..compression import compress
 from ..costs import layers_after, paper_flops
-from ..flops import LLMShape, VisionShape, real_flops
+from ..families import vision_shape
+from ..flops import LLMShape, real_flops
 from ..loading import VLM
 from ..methods import Method
 from ..prompt import Prompt, build_prompt, encode_text
@@ -55,7 +56,7 @@ def ask(
         Compression includes reading the contribution, also for methods that make no use of it.
     """
     methods = list(methods)
-    prompt = build_prompt(vlm, case.frames, case.question, answer_tokens)
+    prompt = build_prompt(vlm, case.frames, case.question, answer_tokens, seconds=case.seconds)
     tokenizer = vlm.processor.tokenizer
     ends = vlm.model.generation_config.eos_token_id
     end = ends[0] if isinstance(ends, list) else ends
@@ -160,7 +161,7 @@ def _evidence(case: Case, trace: Trace | None) -> dict[str, int] | None:
 
 def _flops(vlm: VLM, prompt: Prompt, per_layer: list[int], generated: int) -> dict[str, float]:
     config = vlm.model.config
-    llm, vision = LLMShape.from_config(config), VisionShape.from_config(config)
+    llm, vision = LLMShape.from_config(config), vision_shape(config)
     real = real_flops(
         llm,
         per_layer,

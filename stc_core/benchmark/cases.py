@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..loading import VLM
+from ..prompt import grid_of
 from ..shapes.evaluate import ANSWER_TOKENS, exam
 from ..shapes.world import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, WORLD, World
+
+FREE_SIZE = (320, 320)  # pixels of a clip for models that read frames of any size
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +40,9 @@ class Case:
     right : frozenset of str
         All that counts as right, in the form of ``plain``.
     evidence : (E, 3) int64 or None
-        Frame, row and column of the tokens that hold the evidence; None where it is not known.
+        Time step, row and column of the tokens that hold the evidence; None where it is not known.
+    seconds : (T,) float64 or None
+        When each frame is shown, for models that read it; None: one frame a second.
     """
 
     id: str
@@ -48,6 +54,7 @@ class Case:
     answer: str
     right: frozenset[str]
     evidence: np.ndarray | None = None
+    seconds: np.ndarray | None = None
 
     def is_right(self, said: str) -> bool:
         """Equal to the right answer but for case and spaces around it, or to its letter."""
@@ -97,17 +104,26 @@ class Shapes:
         }
 
     def _size(self) -> tuple[int, int]:
-        size = self.vlm.processor.video_processor.size
-        return size["height"], size["width"]
+        video = self.vlm.processor.video_processor
+        for size in (getattr(video, "crop_size", None), video.size):
+            if size and size.get("height"):
+                return size["height"], size["width"]
+        return FREE_SIZE
 
     def count(self, questions: int) -> int:
         """How many of so many questions there are."""
         return questions
 
-    def cases(self, questions: int, frames: int) -> Iterator[Case]:
+    def cases(self, questions: int, frames: int) -> Iterator[Case | Skipped]:
         """The first ``questions`` cases; those of a smaller number are the beginning."""
-        grid = self.vlm.family.cell_shape(self.vlm.model.config)
-        pairs = exam(questions, frames, self.seeds, self.world, size=self._size(), grid=grid)
+        size, step = self._size(), self.vlm.family.step(self.vlm.model.config)
+        try:
+            grid = grid_of(self.vlm, np.zeros((frames, *size, 3), np.uint8))
+        except InputError as error:  # more frames than the model reads
+            yield Skipped(f"{frames} frames", str(error))
+            return
+        cells = grid.rows, grid.cols
+        pairs = exam(questions, frames, self.seeds, self.world, size=size, grid=cells)
         for clip, question in pairs:
             yield Case(
                 id=str(clip.seed),
@@ -118,5 +134,5 @@ class Shapes:
                 question=question.text,
                 answer=question.answer,
                 right=frozenset([plain(question.answer)]),
-                evidence=question.evidence,
+                evidence=np.unique(question.evidence // [step, 1, 1], axis=0),
             )

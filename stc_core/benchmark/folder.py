@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..grid import TokenGrid
 from ..loading import VLM
+from ..prompt import grid_of
 from ..shapes.questions import EVIDENCE_SHARE
-from ..video import Video, read_video
+from ..video import read_video
 from .cases import Case, Skipped, letter, plain
 
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
@@ -112,17 +114,19 @@ class Folder:
         chosen: dict[Path, list[_Line]] = {}
         for line in self.lines[:questions]:
             chosen.setdefault(line.path, []).append(line)
-        rows, cols = self.vlm.family.cell_shape(self.vlm.model.config)
+        step = self.vlm.family.step(self.vlm.model.config)
         for path, lines in chosen.items():
             try:
                 video = read_video(path, frames)
+                located = any(line.boxes is not None for line in lines)
+                grid = grid_of(self.vlm, video.frames, video.source_size) if located else None
             except InputError as error:
                 yield from (Skipped(line.id, str(error)) for line in lines)
                 continue
             for line in lines:
                 evidence = None
                 if line.boxes is not None:
-                    evidence = cells_of(line.boxes, video, rows, cols)
+                    evidence = cells_of(line.boxes, video.seconds, grid, step)
                 yield Case(
                     id=line.id,
                     clip=line.video,
@@ -133,6 +137,7 @@ class Folder:
                     answer=line.answer,
                     right=line.right,
                     evidence=evidence,
+                    seconds=video.seconds,
                 )
 
     def _read(self, content: str, where: str) -> _Line:
@@ -214,19 +219,28 @@ def _boxes(evidence: Any) -> tuple[tuple[float, ...], ...] | None:
 
 
 def cells_of(
-    boxes: tuple[tuple[float, ...], ...], video: Video, rows: int, cols: int
+    boxes: tuple[tuple[float, ...], ...], seconds: np.ndarray, grid: TokenGrid, step: int
 ) -> np.ndarray:
-    """(E, 3) int64, sorted: frame, row and column of the cells that the boxes cover."""
-    found = np.zeros((len(video.seconds), rows, cols), bool)
+    """(E, 3) int64, sorted: time step, row and column of the cells that the boxes cover.
+
+    seconds (T,) are the times of the frames, ``step`` of which share a time step of the grid. What
+    the model does not see of a frame is no evidence.
+    """
+    found = np.zeros((grid.frames, grid.rows, grid.cols), bool)
+    seen_top, seen_left, seen_bottom, seen_right = grid.seen
     for start, end, left, top, right, bottom in boxes:
-        shown = (video.seconds >= start) & (video.seconds <= end)
-        share = np.outer(_covered(top, bottom, rows), _covered(left, right, cols))
-        found |= shown[:, None, None] & ((share >= EVIDENCE_SHARE) | (share == share.max()))
+        shown = np.flatnonzero((seconds >= start) & (seconds <= end)) // step
+        tall = _covered(top, bottom, seen_top / grid.height, seen_bottom / grid.height, grid.rows)
+        wide = _covered(left, right, seen_left / grid.width, seen_right / grid.width, grid.cols)
+        share = np.outer(tall, wide)
+        # cells that are covered alike differ in the last bits of their shares
+        enough = min(EVIDENCE_SHARE, share.max()) * (1 - 1e-9)
+        found[shown] |= (share >= enough) & (share > 0)
     return np.argwhere(found)
 
 
-def _covered(low: float, high: float, parts: int) -> np.ndarray:
-    """(parts,): the share of each of so many equal parts of 0..1 between low and high."""
-    edges = np.arange(parts + 1) / parts
+def _covered(low: float, high: float, first: float, last: float, parts: int) -> np.ndarray:
+    """(parts,): the share of each of so many equal parts of first..last between low and high."""
+    edges = first + (last - first) * np.arange(parts + 1) / parts
     inside = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
-    return np.clip(inside, 0, None) * parts
+    return np.clip(inside, 0, None) * parts / (last - first)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import InputError
+from ..readme import check_section, write_section
 from .table import (
     PAPER_MODULES,
     Summary,
@@ -20,7 +21,7 @@ from .table import (
     uncompressed,
 )
 
-BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
+SECTION = "benchmark"
 PAPER_SHARE = 0.901  # of the uncompressed accuracy, STC at 2 %, LLaVA-OneVision-7B
 
 
@@ -118,30 +119,10 @@ def _claims(summary: Summary) -> list[str]:
 
 def write_readme(readme: Path, summary: Summary, folder: Path) -> None:
     """Replace what stands between the two marks of a README; nothing else changes."""
-    before, after = _around(readme)
     pictures = os.path.relpath(folder.resolve(), readme.resolve().parent).replace(os.sep, "/")
-    text = f"{before}{BEGIN}\n\n{readme_section(summary, pictures)}\n\n{END}{after}"
-    try:
-        partial = readme.with_name(f".{readme.name}.part")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(readme)
-    except OSError as error:
-        raise InputError(f"cannot write {str(readme)!r}: {error.strerror or error}") from error
+    write_section(readme, SECTION, readme_section(summary, pictures))
 
 
 def check_readme(readme: Path) -> None:
     """Raise ``InputError`` unless the README has a place for the section."""
-    _around(readme)
-
-
-def _around(readme: Path) -> tuple[str, str]:
-    try:
-        text = readme.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise InputError(f"there is no text file {str(readme)!r}; check the path") from None
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise InputError(
-            f"{str(readme)!r} must hold {BEGIN} and, after it, {END}, once each: what stands "
-            f"between them is replaced"
-        )
-    return text[: text.index(BEGIN)], text[text.index(END) + len(END) :]
+    check_section(readme, SECTION)

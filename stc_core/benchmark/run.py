@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import platform
@@ -14,7 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -29,6 +30,9 @@ from .cases import Case, Shapes, Skipped
 from .folder import Folder
 from .grid import Row, name_of
 from .record import Record, open_record
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
 
 TEXT_TOKENS = 96  # room for a question, its answer and the template around them
 FIRST_CASES = 3  # after which the time is estimated
@@ -59,23 +63,37 @@ class Outcome:
     seconds: float
 
 
-def configuration_of(vlm: VLM, source: Shapes | Folder) -> dict[str, Any]:
-    """All that must be the same for answers to be comparable."""
+def configuration_of(vlm: VLM, source: Shapes | Folder, machine: dict[str, Any]) -> dict[str, Any]:
+    """All that must be the same for answers to be comparable; ``machine``: see ``machine_of``."""
     return {
         "benchmark": __version__,
         "model": vlm.name,
+        **{name: value for name, value in machine.items() if name != "versions"},
+        "cells": _cells(vlm),
+        "answer_tokens": source.answer_tokens,
+        **source.about(),
+        "versions": machine["versions"],
+    }
+
+
+def machine_of(vlm: VLM) -> dict[str, Any]:
+    """The part of the configuration that depends on the process that answers."""
+    return {
         "checkpoint": fingerprint(vlm.model),
         "device": vlm.device.split(":")[0],
         "dtype": str(vlm.model.dtype).removeprefix("torch."),
         "attention": vlm.model.config._attn_implementation,
-        "cells": list(vlm.family.cell_shape(vlm.model.config)),
-        "answer_tokens": source.answer_tokens,
-        **source.about(),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "transformers", "numpy")},
         },
     }
+
+
+def _cells(vlm: VLM) -> list[int] | None:
+    """[rows, columns] of every frame; None where the model's processor chooses them per video."""
+    shape = vlm.family.cell_shape
+    return None if shape is None else list(shape(vlm.model.config))
 
 
 def default_workers(vlm: VLM) -> int:
@@ -90,6 +108,7 @@ def run(
     folder: Path,
     *,
     workers: int = 1,
+    cluster: Cluster | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
     on_answer: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outcome:
@@ -105,6 +124,9 @@ def run(
         Processes that answer, each with a copy of the model and its share of the cores. More than
         one pays on a CPU with a small model; answers may then differ in the last bits of their
         probabilities from those of one process.
+    cluster
+        Answers instead, and may be of many machines; see ``cluster.open_cluster``. The model here
+        then only says what can be asked.
     tell
         Called with sentences for the person who waits: the plan, the time, what is skipped.
     on_answer
@@ -121,7 +143,8 @@ def run(
     rows = _checked(vlm, rows, tell)
     started = time.perf_counter()
     skipped: list[Skipped] = []
-    configuration = configuration_of(vlm, source)
+    machine = machine_of(vlm) if cluster is None else cluster.about()
+    configuration = configuration_of(vlm, source, machine)
     with open_record(folder, configuration) as record:
         total = sum(source.count(row.questions) for row in rows)
         methods = len({name_of(row.method) for row in rows})
@@ -139,9 +162,15 @@ def run(
         total, done, first = total - there, 0, time.perf_counter()
         finished: set[tuple[str, int]] = set()
         told = False
-        if total and workers == 1:
+        if total and workers == 1 and cluster is None:
             vlm.warm_up()  # or the first case would pay for what all need
-        for case, result in _answered(vlm, source, rows, record, workers):
+        jobs = _jobs(source, rows, record)
+        if cluster is None:
+            found = _answered(vlm, jobs, source.answer_tokens, workers)
+        else:
+            tell(str(cluster.share))
+            found = cluster.answered(jobs, source.answer_tokens, tell)
+        for case, result in found:
             if isinstance(result, Skipped):
                 skipped.append(result)
                 tell(f"skipped {result.id}: {result.why}")
@@ -159,10 +188,14 @@ def run(
 
 
 def _checked(vlm: VLM, rows: list[Row], tell: Callable[[str], None]) -> list[Row]:
-    """The rows of frames that the model has room for; ``InputError`` unless all methods fit."""
-    cells = vlm.family.cell_shape(vlm.model.config)
-    context = vlm.model.config.text_config.max_position_embeddings - TEXT_TOKENS
-    most = context // (cells[0] * cells[1])
+    """The rows of frames that the model has room for; ``InputError`` unless all methods fit.
+
+    Where tokens a frame are chosen per video, each case finds out by itself.
+    """
+    cells, most = _cells(vlm), math.inf
+    if cells is not None:
+        context = vlm.model.config.text_config.max_position_embeddings - TEXT_TOKENS
+        most = context // (cells[0] * cells[1])
     fitting = [row for row in rows if row.frames <= most]
     if rows[0].frames > most:  # the number that was asked for; others belong to the frame sweep
         raise InputError(f"this model reads at most {most} frames, not {rows[0].frames}")
@@ -179,16 +212,15 @@ Job = tuple[Case, list[Method | None]]
 
 
 def _answered(
-    vlm: VLM, source: Shapes | Folder, rows: list[Row], record: Record, workers: int
+    vlm: VLM, jobs: Iterator[Job | Skipped], answer_tokens: int, workers: int
 ) -> Iterator[tuple[Case | None, dict | Skipped]]:
-    """Every answer that is not known yet, in order of the cases."""
-    jobs = _jobs(source, rows, record)
+    """Every answer, in the order of the jobs."""
     if workers == 1:
         for job in jobs:
             if isinstance(job, Skipped):
                 yield None, job
             else:
-                yield from ((job[0], one) for one in _work(vlm, job, source.answer_tokens))
+                yield from ((job[0], one) for one in answers_to(vlm, job, answer_tokens))
         return
     with _pool(vlm, workers) as pool:
         waiting: deque[tuple[Case | None, Future | Skipped]] = deque()
@@ -202,7 +234,7 @@ def _answered(
             if isinstance(job, Skipped):
                 waiting.append((None, job))
             else:
-                future = pool.submit(_work_there, job, source.answer_tokens)
+                future = pool.submit(_work_there, job, answer_tokens)
                 waiting.append((job[0], future))
             if len(waiting) > AHEAD * workers:
                 yield from first()
@@ -228,7 +260,8 @@ def _jobs(source: Shapes | Folder, rows: list[Row], record: Record) -> Iterator[
                 yield case, left
 
 
-def _work(vlm: VLM, job: Job, answer_tokens: int) -> Iterator[dict | Skipped]:
+def answers_to(vlm: VLM, job: Job, answer_tokens: int) -> Iterator[dict | Skipped]:
+    """One after the other, as ``ask`` gives them."""
     case, methods = job
     try:
         yield from ask(vlm, case, methods, answer_tokens)
@@ -242,7 +275,7 @@ _there: list[VLM] = []  # the model of this process
 
 
 def _pool(vlm: VLM, workers: int) -> ProcessPoolExecutor:
-    name = None if vlm.embedded else vlm.model.name_or_path
+    name = None if vlm.embedded else vlm.model.config.name_or_path  # the folder it was read from
     if name == "":
         raise InputError("a model that was not loaded from a checkpoint takes one worker only")
     threads = max(1, (os.cpu_count() or 1) // workers)
@@ -269,4 +302,4 @@ def _begin(name: str | None, device: str, dtype: torch.dtype, threads: int) -> N
 
 
 def _work_there(job: Job, answer_tokens: int) -> list[dict | Skipped]:
-    return list(_work(_there[0], job, answer_tokens))
+    return list(answers_to(_there[0], job, answer_tokens))

@@ -14,6 +14,7 @@ from ..grid import TokenGrid
 from ..trace import SURVIVORS, Fate
 
 FAINTEST = 1e-30  # a weight smaller than this counts as this: who is carried has a share
+CARRIED = 1 << 14  # tokens that are averaged at a time
 FINE_GRID = 100  # tokens per frame from which the paper's rounding per frame is used
 
 
@@ -67,8 +68,17 @@ def check_features(name: str, tensor: Tensor, dims: int) -> None:
     """Raise ``InputError`` unless the tensor has ``dims`` axes and only finite numbers."""
     if tensor.ndim != dims:
         raise InputError(f"{name} must have {dims} dimensions, not the shape {tuple(tensor.shape)}")
-    if not torch.isfinite(tensor).all():
+    if tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():  # nan spreads
         raise InputError(f"{name} hold nan or infinite numbers; check the model's dtype and input")
+
+
+def check_together(*tensors: Tensor) -> None:
+    """Raise ``InputError`` unless all are on one device."""
+    places = sorted({str(tensor.device) for tensor in tensors})
+    if len(places) > 1:
+        raise InputError(
+            f"one step got tensors on {' and '.join(places)}; move all of them to one device first"
+        )
 
 
 def check_whole(name: str, value: int, low: int) -> None:
@@ -81,6 +91,7 @@ def check_outside(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> None
     """Raise ``InputError`` unless these are the finite inputs of one ``outside`` step."""
     check_features("video tokens", tokens, 2)
     check_features("contributions", contribution, 1)
+    check_together(tokens, contribution)
     if not len(tokens) == len(contribution) == grid.size:
         raise InputError(
             f"{len(tokens)} tokens, {len(contribution)} contributions and a grid of {grid.size} "
@@ -96,6 +107,7 @@ def check_inside(visual: Tensor, text: Tensor, attention: Tensor) -> None:
         ("attention weights", attention),
     ):
         check_features(name, tensor, 2)
+    check_together(visual, text, attention)
     if attention.shape != (len(text), len(visual)) or not len(text):
         raise InputError(
             f"attention of shape {tuple(attention.shape)} does not join {len(text)} text to "
@@ -188,8 +200,9 @@ class Decision:
         """(N, d) tokens -> (B, d): each survivor becomes the mean of the tokens it carries.
 
         A true mean, each token counting once, unless the decision has weights. A survivor that
-        carries only itself is copied bit for bit. Means are taken in float32 or better as one
-        matrix product, which is deterministic where a scatter-add on a GPU is not.
+        carries only itself is copied bit for bit. Means are taken in float32 or better as matrix
+        products, which are deterministic where a scatter-add on a GPU is not, of ``CARRIED`` tokens
+        at a time.
         """
         if len(tokens) != len(self.target):
             raise InputError(f"the decision is about {len(self.target)} tokens, not {len(tokens)}")
@@ -200,12 +213,15 @@ class Decision:
             centers = self.survivors[shared]
             members = ((self.target >= 0) & (size[self.target.clamp(min=0)] > 1)).nonzero()[:, 0]
             wide = torch.promote_types(tokens.dtype, torch.float32)
-            share = (self.target[members] == centers[:, None]).to(wide)
-            if self.weight is None:
-                means = share @ tokens[members].to(wide) / size[centers, None]
-            else:
-                share = share * self.shares()[members.cpu()].to(tokens.device, wide)
-                means = share @ tokens[members].to(wide)
+            weight = None if self.weight is None else self.shares().to(tokens.device, wide)
+            means = torch.zeros(len(shared), tokens.shape[1], dtype=wide, device=tokens.device)
+            for part in members.split(CARRIED):
+                share = (self.target[part] == centers[:, None]).to(wide)
+                if weight is not None:
+                    share *= weight[part]
+                means += share @ tokens[part].to(wide)
+            if weight is None:
+                means /= size[centers, None]
             out[shared] = means.to(tokens.dtype)
         return out
 

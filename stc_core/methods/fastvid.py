@@ -20,7 +20,7 @@ from .base import (
     round_half_up,
     settled,
 )
-from .clustering import dpc_knn
+from .clustering import Points, density_peaks
 from .merging import most_alike
 from .selection import strongest
 from .sharing import apportion, center_weights, leading, round_down
@@ -38,8 +38,9 @@ class FastVID(Method):
     to the segment's anchor frames, every p-th counted back from its last.
 
     "Density-based token merging" (DTM): in an anchor frame the context centers are the density
-    peaks ``rho * delta`` (see ``dpc_knn``) of its tokens that are not salient. Every token of the
-    segment that is neither salient nor a center joins the center of highest cosine, which becomes
+    peaks ``rho * delta`` (see ``density_peaks``) of its tokens that are not salient. Every token of
+    the segment that is neither salient nor a center joins the center of highest cosine, which
+    becomes
     ``w * center + (1 - w) * mean(joined)``, ``w = max(1 / (joined + 1), beta)``.
 
     Parameters
@@ -105,8 +106,8 @@ class FastVID(Method):
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         check_outside(tokens, contribution, grid)
         n, total, device = grid.per_frame, grid.size, tokens.device
-        exact = precise(tokens)
-        parts = segment(exact.view(grid.frames, n, -1).mean(1), self.segments, self.tau)
+        features = torch.stack([precise(frame).mean(dim=0) for frame in tokens.split(n)])
+        parts = segment(features, self.segments, self.tau)
         salient, context = self._shares(parts, grid)
         is_salient = leading(contribution.view(grid.frames, n), salient).flatten()
 
@@ -122,7 +123,8 @@ class FastVID(Method):
                 if context[frame]:
                     place = slice(frame * n, (frame + 1) * n)
                     others = every[place][~is_salient[place]]
-                    peaks, _ = dpc_knn(tokens[others], context[frame], self.neighbors)
+                    points = Points(tokens, others)
+                    peaks = density_peaks(points, context[frame], self.neighbors)
                     centers.append(others[peaks])
             place = slice(start * n, stop * n)
             others = every[place][~is_salient[place]]

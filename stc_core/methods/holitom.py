@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -114,8 +115,7 @@ class HoliTom(Method):
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         check_outside(tokens, contribution, grid)
         frames, n, device = grid.frames, grid.per_frame, tokens.device
-        exact = precise(tokens).view(frames, n, -1)
-        windows, static = self._windows(exact)
+        windows, static = self._windows(tokens.split(n))
         every = torch.arange(grid.size, device=device)
         cell = every.view(frames, n)
         unit_of = cell.clone()  # the token at which a token's unit stands: static ones share theirs
@@ -137,7 +137,8 @@ class HoliTom(Method):
             elif count:
                 heads = cell[start, static[start]]
                 k = min(self.neighbors, count) if self.few_neighbors else self.neighbors
-                means = exact[start:stop, static[start]].mean(dim=0)
+                same = tokens.reshape(frames, n, -1)[start:stop, static[start]]
+                means = precise(same).mean(dim=0)
                 goal[heads] = heads[dpc_knn(means, count, k)[1]]
         ranked = precise(contribution).view(frames, n).masked_fill(static, -torch.inf)
         chosen = leading(ranked, dynamic).flatten()
@@ -151,11 +152,15 @@ class HoliTom(Method):
         # units that merge are of one window and equally long: the means over time need no weights
         return Decision.of(fate, target, center_weights(goal, self.beta)[unit_of])
 
-    def _windows(self, exact: Tensor) -> tuple[list[tuple[int, int]], Tensor]:
-        """Windows (start, stop) of the frames (T, n, d), and (T, n) bool: is the token static."""
-        direction = F.normalize(exact, dim=-1)
-        cosine = settled((direction[:-1] * direction[1:]).sum(dim=-1))
-        run = run_lengths(cosine > self.tau)
+    def _windows(self, clip: Sequence[Tensor]) -> tuple[list[tuple[int, int]], Tensor]:
+        """Windows (start, stop) of the T frames (n, d), and (T, n) bool: is the token static."""
+        cosine = torch.ones(len(clip) - 1, len(clip[0]), device=clip[0].device)
+        cosine, before = precise(cosine), F.normalize(precise(clip[0]), dim=-1)
+        for step, frame in enumerate(clip[1:]):
+            direction = F.normalize(precise(frame), dim=-1)
+            cosine[step] = (before * direction).sum(dim=-1)
+            before = direction
+        run = run_lengths(settled(cosine) > self.tau)
         windows = best_windows(run)
         static = torch.zeros_like(run, dtype=torch.bool)
         for start, stop in windows:

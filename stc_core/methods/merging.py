@@ -8,6 +8,8 @@ from torch import Tensor
 
 from .base import precise, settled
 
+ROWS = 2048  # tokens whose cosines are taken at a time
+
 
 def min_max(values: Tensor) -> Tensor:
     """(n,) scaled to 0..1 over its own range; all zeros where all values are equal.
@@ -48,7 +50,8 @@ def most_alike(tokens: Tensor, survivors: Tensor) -> Tensor:
 
     tokens (n, d); survivors (B,) int64 ascending; a survivor's is itself.
     """
-    unit = F.normalize(precise(tokens), dim=-1)
-    target = survivors[settled(unit @ unit[survivors].T).argmax(dim=1)]
+    chosen = F.normalize(precise(tokens[survivors]), dim=-1).T
+    cosine = (F.normalize(precise(part), dim=-1) @ chosen for part in tokens.split(ROWS))
+    target = survivors[torch.cat([settled(part).argmax(dim=1) for part in cosine])]
     target[survivors] = survivors
     return target

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch import Tensor
 from .base import precise
 
 TOLERANCE = 1e-6  # cosines this close to tau count as tau: equal tokens are redundant at tau = 1
+LONGEST = 2048  # tokens looked at together, at most
 
 
 def strongest(scores: Tensor, count: int) -> Tensor:
@@ -58,40 +58,47 @@ def retention_pool(
     tau : float
         Cosine threshold in [-1, 1].
     block : int
-        Tokens looked at together. Cosines come from two matrix products a block; only the yes or no
-        within a block is a loop. The result does not depend on it.
+        Tokens looked at together at first; each block is twice as long as the one before, up to
+        ``LONGEST``. The result does not depend on it.
     """
     path = torch.sort(contribution, descending=True, stable=True).indices
-    unit = F.normalize(precise(tokens), dim=-1)
-    similarity = torch.full((len(tokens),), torch.nan, dtype=unit.dtype, device=unit.device)
-    nearest, order = (torch.full_like(path, -1) for _ in range(2))
-    taken: list[int] = []
-    for start in range(0, len(path), block):
-        if len(taken) >= capacity:
-            break
+    directions = precise(tokens[:0])  # (P, d) unit vectors of the pool
+    pool, nearest, order = path[:0], torch.full_like(path, -1), torch.full_like(path, -1)
+    similarity = torch.full_like(path, torch.nan, dtype=directions.dtype)
+    start = 0
+    while start < len(path) and len(pool) < capacity:
         batch = path[start : start + block]
-        here, names = unit[batch], batch.cpu().numpy()
-        between = (here @ here.T).cpu().numpy()
-        highest = np.full(len(batch), -np.inf, between.dtype)
-        closest = np.full(len(batch), -1)
-        if taken:
-            before = (here @ unit[taken].T).max(dim=1)
-            highest = before.values.cpu().numpy()
-            closest = np.array(taken)[before.indices.cpu().numpy()]
-        turns = 0
-        for place, token in enumerate(names):
-            if len(taken) >= capacity:
-                break
-            turns += 1
-            if highest[place] < tau - TOLERANCE or not taken:
-                taken.append(int(token))
-                ahead = slice(turns, None)  # tokens whose turn is over keep what they had
-                closer = between[place, ahead] > highest[ahead]
-                highest[ahead][closer] = between[place, ahead][closer]
-                closest[ahead][closer] = token
-        reached = batch[:turns]
-        similarity[reached] = torch.from_numpy(highest[:turns]).to(similarity.device)
-        nearest[reached] = torch.from_numpy(closest[:turns]).to(nearest.device)
-        order[reached] = torch.arange(start, start + turns, device=order.device)
-    pool = torch.tensor(taken, dtype=torch.int64, device=tokens.device)
+        unit = F.normalize(precise(tokens[batch]), dim=-1)
+        cosine = unit @ directions.T
+        unlike = (cosine < tau - TOLERANCE).all(dim=1).nonzero().flatten()
+        taken = unlike[_first_unlike(unit[unlike], tau - TOLERANCE)][: capacity - len(pool)]
+        pool = torch.cat([pool, batch[taken]])
+        directions = torch.cat([directions, unit[taken]])
+        turns = len(batch) if len(pool) < capacity else int(taken[-1]) + 1
+
+        reached, turn = batch[:turns], torch.arange(turns, device=path.device)
+        later = turn[:, None] <= taken  # what was taken after a token's turn is not yet there
+        among = (unit[:turns] @ unit[taken].T).masked_fill(later, -torch.inf)
+        highest = torch.cat([cosine[:turns], among], dim=1).max(dim=1)
+        similarity[reached], nearest[reached] = highest.values, pool[highest.indices]
+        order[reached] = start + turn
+        start, block = start + turns, min(2 * block, LONGEST)
+    nearest[similarity == -torch.inf] = -1
     return Walk(pool, similarity, nearest, order)
+
+
+def _first_unlike(unit: Tensor, limit: float) -> Tensor:
+    """(b,) bool: who is taken of unit vectors (b, d) when earlier ones are taken first.
+
+    The greedy choice without a loop over tokens. Those whom nobody before them can hinder are
+    taken, those like them are out, and so on with the rest; how often is the length of the longest
+    chain of tokens that hinder each other, a few.
+    """
+    alike = (unit @ unit.T >= limit).tril(-1)  # [i, j]: j comes before i and is like it
+    left = torch.ones(len(unit), dtype=torch.bool, device=unit.device)
+    while True:
+        taken = left & ~(alike & left).any(dim=1)
+        remaining = left & ~(alike & taken).any(dim=1)
+        if torch.equal(remaining, taken):
+            return taken
+        left = remaining

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -22,9 +22,10 @@ from .base import (
     round_half_up,
     settled,
 )
-from .clustering import dpc_knn
+from .clustering import Points, density_peaks, nearest_center
 from .merging import most_alike, text_relevance
 from .selection import retention_pool, strongest
+from .sharing import apportion
 
 # The seven rows of the paper's table of modules: which parts of the outside stage are on.
 ABLATIONS: dict[str, dict[str, bool]] = {
@@ -65,6 +66,10 @@ class STC(Method):
         The order in which tokens are visited without ``contribution``: "raster", first frame first;
         "spread", the order that halves the largest gap again and again (bit reversal), so that a
         pool that fills early has seen the whole video.
+    window : int, optional
+        Frames. Centers are looked for in so many frames at a time, each with its share of them, and
+        the time for it grows with the length of the video instead of its square. Default: in the
+        whole video at once, which is the paper's method.
 
     Deviations and choices
     ----------------------
@@ -81,6 +86,8 @@ class STC(Method):
       cluster_ratio 0 as well. With no cluster at all the recycled tokens are dropped.
     * DPC-KNN: Euclidean distance / sqrt(width), k = 7 with the token itself counted (as the
       published codes of HoliTom and FlashVID), ties to the earlier token, no random term.
+    * With ``window`` the centers of a window are as many as its share of the recycled tokens, by
+      largest remainder; a token joins its nearest center, be it in another window.
     * A cluster's token is the plain mean of its members, center included, at the center's place.
     * Text tokens of the inside stage are all tokens after the video (the question and what the chat
       template adds); tokens before it cannot attend to it.
@@ -106,6 +113,12 @@ class STC(Method):
     similarity: bool = True
     clusters: bool = True
     walk: str = "raster"
+    window: int | None = None
+
+    def __repr__(self) -> str:
+        # results and traces from before there were windows bear this name, too
+        shown = [f.name for f in fields(self) if f.name != "window" or self.window is not None]
+        return f"STC({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,6 +136,8 @@ class STC(Method):
             raise InputError("contribution, similarity and clusters are all off; leave one on")
         if self.walk not in ("raster", "spread"):
             raise InputError(f"walk must be 'raster' or 'spread', not {self.walk!r}")
+        if self.window is not None:
+            check_whole("window", self.window, 1)
 
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         check_outside(tokens, contribution, grid)
@@ -143,11 +158,26 @@ class STC(Method):
         fate[pool], target[pool] = int(Fate.KEPT), pool
         if len(pool) < budget:
             recycled = (fate == int(Fate.DROPPED)).nonzero().flatten()
-            centers, nearest = dpc_knn(tokens[recycled], budget - len(pool), self.neighbors)
+            points = Points(tokens, recycled)
+            centers = self._centers(points, budget - len(pool), grid)
+            nearest = nearest_center(points, centers)
             fate[recycled] = int(Fate.MERGED)
             fate[recycled[centers]] = int(Fate.CENTER)
             target[recycled] = recycled[nearest]
         return Decision.of(fate, target, **notes)
+
+    def _centers(self, points: Points, count: int, grid: TokenGrid) -> Tensor:
+        """(count,) int64, ascending: the density peaks among the recycled tokens."""
+        if self.window is None or self.window >= grid.frames:
+            return density_peaks(points, count, self.neighbors)
+        sizes = torch.bincount(points.among // (self.window * grid.per_frame)).tolist()
+        first, centers = 0, []
+        for size, share in zip(sizes, apportion(count, sizes, sizes), strict=True):
+            if share:
+                mine = Points(points.tokens, points.among[first : first + size])
+                centers.append(first + density_peaks(mine, share, self.neighbors))
+            first += size
+        return torch.cat(centers)
 
     def _uninformed(self, contribution: Tensor) -> Tensor:
         """(N,) numbers that fall along the walk of those who know no contribution."""

@@ -661,11 +661,22 @@ def _checked_frames(frames: int, config: Any) -> tuple[int, int]:
     """Rows and columns of the token grid, if so many frames of it fit into the model's context."""
     if not 1 <= frames <= FRAMES_MOST:
         raise InputError(f"the clips of this world have 1 to {FRAMES_MOST} frames, not {frames}")
-    rows, cols = family_of(config).cell_shape(config)
+    rows, cols = fixed_cells(config)
     most = (config.text_config.max_position_embeddings - TEXT_TOKENS) // (rows * cols)
     if frames > most:
         raise InputError(f"this model reads at most {most} frames, not {frames}")
     return rows, cols
+
+
+def fixed_cells(config: Any) -> tuple[int, int]:
+    """Rows and columns of the token grid of every frame; ``InputError`` where videos differ."""
+    family = family_of(config)
+    if family.cell_shape is None:
+        raise InputError(
+            f"the tokens of a frame differ from video to video in {family.name}; ask it by "
+            f"python -m stc_core benchmark --model NAME"
+        )
+    return family.cell_shape(config)
 
 
 def _frame_size(processor: Any) -> tuple[int, int]:

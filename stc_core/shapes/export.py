@@ -15,10 +15,9 @@ import numpy as np
 
 from stc_core.answering import answer
 from stc_core.errors import InputError
-from stc_core.families import family_of
 from stc_core.methods import METHODS, STC, Method, Uniform
 from stc_core.shapes.clip import FRAMES_PER_SECOND, Clip, make_clip
-from stc_core.shapes.evaluate import open_model, reply
+from stc_core.shapes.evaluate import fixed_cells, open_model, reply
 from stc_core.shapes.world import DEVELOPMENT_SEEDS, WORLD, World
 from stc_core.video import read_video
 
@@ -149,7 +148,7 @@ def export(
     """
     examples = list(examples)
     vlm = open_model(source)
-    grid = family_of(vlm.model.config).cell_shape(vlm.model.config)
+    grid = fixed_cells(vlm.model.config)
     directory.mkdir(parents=True, exist_ok=True)
     listed = []
     for done, example in enumerate(examples):

@@ -1,6 +1,9 @@
 """Where questions come from: the world by seed, a folder with its file, and files that are bad."""
 
+import itertools
 import json
+import random
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,8 +13,8 @@ from small import vlm_of
 from stc_core import InputError
 from stc_core.benchmark.cases import Shapes, Skipped
 from stc_core.benchmark.folder import Folder, cells_of
+from stc_core.grid import TokenGrid
 from stc_core.shapes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, KINDS
-from stc_core.video import Video
 
 
 @pytest.fixture(scope="module")
@@ -89,40 +92,64 @@ def test_options_are_put_with_letters_and_answered_by_letter_or_text(tiny, video
     assert letter.answer == "C" and letter.is_right("c") and not letter.is_right("A")
 
 
-def video_of(seconds, side=40):
-    frames = np.zeros((len(seconds), side, side, 3), np.uint8)
-    return Video(frames, np.array(seconds), "v", 9.0, len(seconds), 1.0, (side, side))
+def slow_cells(boxes, seconds, grid, step):
+    """Every cell by itself, in exact fractions: a quarter of it, or no other cell has more."""
 
+    def overlap(one, other):
+        return max(Fraction(0), min(one[1], other[1]) - max(one[0], other[0]))
 
-def slow_cells(boxes, seconds, rows, cols):
-    """Every cell by itself, on a fine raster of points."""
-    points = (np.arange(840) + 0.5) / 840
-    found = []
-    for frame, time in enumerate(seconds):
-        chosen = set()
-        for start, end, left, top, right, bottom in boxes:
-            share = {}
-            for row in range(rows):
-                for col in range(cols):
-                    y = points[(points * rows).astype(int) == row]
-                    x = points[(points * cols).astype(int) == col]
-                    share[row, col] = ((y > top) & (y < bottom)).mean() * (
-                        (x > left) & (x < right)
-                    ).mean()
-            most = max(share.values())
+    top, left, bottom, right = map(Fraction, grid.seen)
+    tall, wide = (bottom - top) / grid.rows, (right - left) / grid.cols
+    chosen = set()
+    for start, end, low_x, low_y, high_x, high_y in boxes:
+        ys, xs = (
+            (low_y * grid.height, high_y * grid.height),
+            (low_x * grid.width, high_x * grid.width),
+        )
+        share = {}
+        for row, col in itertools.product(range(grid.rows), range(grid.cols)):
+            y, x = top + row * tall, left + col * wide
+            area = overlap((y, y + tall), ys) * overlap((x, x + wide), xs)
+            share[row, col] = area / (tall * wide)
+        enough = min(Fraction(1, 4), max(share.values()))
+        for frame, time in enumerate(seconds):
             if start <= time <= end:
-                chosen |= {c for c, s in share.items() if s >= 0.25 or s == most}
-        found += [(frame, *cell) for cell in sorted(chosen)]
-    return found
+                chosen |= {(frame // step, *c) for c, s in share.items() if s >= enough and s}
+    return [list(cell) for cell in sorted(chosen)]
 
 
-def test_boxes_become_the_cells_they_cover_in_the_frames_between_their_times():
-    seconds = [0.0, 1.0, 2.0, 3.0]
-    boxes = ((0.9, 2.0, 0.5, 0.0, 1.0, 0.5), (3.0, 3.0, 0.01, 0.9, 0.05, 0.95))
-    for rows, cols in ((4, 4), (7, 5)):
-        found = cells_of(boxes, video_of(seconds), rows, cols)
-        assert found.tolist() == [list(cell) for cell in slow_cells(boxes, seconds, rows, cols)]
-    assert len(cells_of(((1.2, 1.4, 0.0, 0.0, 1.0, 1.0),), video_of(seconds), 4, 4)) == 0
+SECONDS = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+GRIDS = {
+    "square": (TokenGrid(5, 4, 4, 40, 40), 1),
+    "two frames a time step": (TokenGrid(3, 7, 5, 36, 64), 2),
+    "the middle cut out": (TokenGrid(5, 4, 4, 40, 60, (0, 10, 40, 50)), 1),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_boxes_become_the_cells_they_cover_in_the_frames_between_their_times(name):
+    grid, step = GRIDS[name]
+    dice = random.Random(1)
+    for _ in range(80):
+        # tiny boxes around corners of cells, which they cover alike, and boxes anywhere
+        if dice.random() < 0.5:
+            y, x = (Fraction(dice.randrange(1, n), n) for n in (grid.rows, grid.cols))
+            half = Fraction(dice.randrange(1, 30), 1000)
+            sides = x - half, y - half, x + half, y + half
+        else:
+            (left, right), (top, bottom) = (sorted(dice.sample(range(101), 2)) for _ in range(2))
+            sides = [Fraction(side, 100) for side in (left, top, right, bottom)]
+        start = dice.choice([0.0, 0.5, 1.0, 2.5])
+        exact = (start, start + dice.choice([0.2, 1.0, 2.0]), *sides)
+        found = cells_of((tuple(map(float, exact)),), SECONDS, grid, step)
+        assert found.tolist() == slow_cells([exact], SECONDS, grid, step), exact
+
+
+def test_what_the_model_does_not_see_of_a_frame_is_no_evidence():
+    grid, step = GRIDS["the middle cut out"]
+    assert len(cells_of(((0.0, 4.0, 0.0, 0.0, 0.1, 1.0),), SECONDS, grid, step)) == 0
+    edge = cells_of(((0.0, 0.0, 0.0, 0.0, 0.2, 1.0),), SECONDS, grid, step)
+    assert edge.tolist() == [[0, row, 0] for row in range(4)]
 
 
 BAD = {

@@ -66,7 +66,7 @@ def test_a_recording_made_inside_compress_serves_as_well(tiny):
             same(again, run(model, inputs, method))
 
 
-def test_another_clip_is_seen_anew_and_another_question_is_not(tiny):
+def test_each_clip_is_seen_once_whatever_is_asked(tiny):
     model, processor = tiny
     a, b = (prompt(processor, clip_frames(seed=seed)) for seed in (0, 1))
     other = prompt(processor, clip_frames(), "what shape is the star ?")
@@ -75,7 +75,7 @@ def test_another_clip_is_seen_anew_and_another_question_is_not(tiny):
     with vision_once(model, TRIED[1:2]):
         replayed = [run(model, inputs, TRIED[1]) for inputs in (a, b, a, other)]
     hook.remove()
-    assert len(runs) == 3
+    assert len(runs) == 2
     for one, again in zip(fresh, replayed, strict=True):
         same(one, again)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stc_core.grid import TokenGrid
 from stc_core.methods import METHODS, STC
 from stc_core.methods.base import Decision, paper_budget
-from stc_core.methods.clustering import dpc_knn
+from stc_core.methods.clustering import ROWS, dpc_knn
 from stc_core.methods.merging import most_alike, text_relevance
 from stc_core.methods.selection import retention_pool
 from stc_core.trace import Fate
@@ -136,8 +136,9 @@ def test_clusters_equal_the_reference(seed, k, monkeypatch):
         expected = references.clusters(tokens.tolist(), count, k)
         centers, nearest = dpc_knn(tokens, count, k)
         assert (centers.tolist(), nearest.tolist()) == expected
-        with monkeypatch.context() as patch:  # and in blocks of rows
-            patch.setattr("stc_core.methods.clustering.BLOCK_VALUES", 7 * 30)
+        with monkeypatch.context() as patch:  # and in tiles
+            patch.setattr("stc_core.methods.clustering.HELD", 8 * 6)
+            patch.setitem(ROWS, "cpu", 4)
             centers, nearest = dpc_knn(tokens, count, k)
         assert (centers.tolist(), nearest.tolist()) == expected
 

@@ -14,7 +14,7 @@ from handmade import build
 from stc_core import Fate, InputError, TokenGrid, Trace
 from viz.compare import MOST, run_others
 from viz.examples import Known, asked
-from viz.rerun import Origin, make_method, method_spec, recall, remember
+from viz.rerun import Origin, make_method, method_spec, recall, remember, shelve
 from viz.runs import Runner, Step
 from viz.shelf import Shelf
 
@@ -156,7 +156,7 @@ def tab(page, chromium):  # noqa: F811
         with gr.Blocks(title="compare", analytics_enabled=False) as demo:
             shown, news = workspace(), compare.build()
             compare.wire(shown, news, page.runner, page.shelf, KNOWN)
-            value = page.shelf.addresses(page.trace, page.home, next(iter(KNOWN.values())), CLIP)
+            _, value = shelve(page.shelf, page.trace, page.origin, KNOWN, page.home)
             demo.load(lambda: value, None, shown)
         _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
         context = chromium.new_context(viewport={"width": 1280, "height": 900})
@@ -233,6 +233,18 @@ def newest(page, name: str) -> Trace:
     origins = [(recall(page.shelf.folder, home.name), home) for home in homes]
     found = [home for origin, home in origins if origin and origin.spec["name"] == name]
     return Trace.load(found[-1] / "trace.npz")
+
+
+def test_clicks_may_be_faster_than_the_server(tab, page):
+    before = len(list(page.shelf.folder.iterdir()))
+    for name in ("Frames", "Random", "Downsample"):
+        press(tab, name)
+        press(tab, "Cancel")
+    press(tab, "Uniform")
+    compared(tab, 2)
+    names = tab.locator(".ws-compare-runs li").all_inner_texts()
+    assert len(names) == 2 and "Uniform" in names[1]
+    assert len(list(page.shelf.folder.iterdir())) <= before + 1  # what was cancelled was not made
 
 
 def test_cancel_and_errors_leave_all_as_it_was(tab, page):

@@ -18,7 +18,7 @@ from stc_core import STC, Edited, Fate, InputError, TokenGrid, Trace
 from stc_core.methods.base import Decision, Method
 from viz.edits import ask_again, joined, read_edit, wire
 from viz.edits import build as build_news
-from viz.rerun import Origin, make_method, method_spec, recall, remember
+from viz.rerun import Origin, make_method, method_spec, recall, remember, shelve
 from viz.runs import Failure, Runner, Step
 from viz.shelf import Shelf
 
@@ -243,7 +243,7 @@ def opened(page, chromium):  # noqa: F811
         gr.HTML("<h1>What if</h1>")
         view = workspace()
         wire(view, build_news(), page.runner, page.shelf, {})
-        urls = page.shelf.addresses(page.trace, page.home, None, CLIP)
+        _, urls = shelve(page.shelf, page.trace, page.origin, {}, page.home)
         demo.load(lambda: urls, None, view)
     folders = [str(page.shelf.folder), str(CLIP.parent)]
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, allowed_paths=folders)

@@ -18,11 +18,12 @@ from viz.examples import (
     read_examples,
     read_origins,
 )
-from viz.job import LONGEST, job_of
+from viz.job import LONGEST, job_of, recorded
+from viz.rerun import make_method
 
 GOOD = {
     "video": "clip.mp4", "question": " what color? ", "retention": 0.02, "frames": " 32",
-    "keep_inside": 0.5, "baseline": True, "tau": 0.7, "clusters": 0.3, "layer": "", "lam": 0.5,
+    "keep_inside": 0.5, "baseline": True, "tau": 0.7, "cluster_ratio": 0.3, "layer": "", "lam": 0.5,
 }  # fmt: skip
 
 BAD = [
@@ -33,14 +34,14 @@ BAD = [
     ({"question": "word " * 10_000}, f"{LONGEST} is the most"),
     *(({"retention": x}, "retention ratio must be above 0 to 1") for x in
       (0, -0.1, 1.5, float("nan"), float("inf"), None)),
-    *(({"tau": x}, "tau must be -1 to 1") for x in (-1.1, 1.1, float("nan"), None)),
-    *(({"clusters": x}, "cluster ratio must be 0 to 1") for x in (-0.1, 1.1, None)),
-    *(({"keep_inside": x}, "kept inside the LLM, must be above 0 to 1") for x in (0, 2, None)),
-    *(({"lam": x}, "lambda must be 0 to 1") for x in (-1, 2, None)),
+    *(({"tau": x}, "tau must be a number from -1 to 1") for x in (-1.1, 1.1, None)),
+    ({"tau": float("nan")}, "option tau must be a number"),
+    *(({"cluster_ratio": x}, "cluster_ratio must be a number from 0") for x in (-0.1, 1.1, None)),
+    *(({"keep_inside": x}, "keep_inside must be a number above 0") for x in (0, 2, None)),
+    *(({"lam": x}, "lam must be a number from 0 to 1") for x in (-1, 2, None)),
     *(({"frames": x}, "number of frames must be 1 to") for x in ("0", "-3", "100000")),
     ({"frames": "many"}, "number of frames must be a whole number or empty"),
     ({"frames": "9" * 5000}, "number of frames must be"),
-    ({"layer": "-1"}, "layer K must be 0 or more"),
     ({"layer": "1.5"}, "layer K must be a whole number or empty"),
 ]  # fmt: skip
 
@@ -63,8 +64,19 @@ def test_good_input_is_passed_on_whole():
 @pytest.mark.parametrize(("change", "words"), BAD, ids=str)
 def test_bad_input_is_one_sentence(change, words):
     with pytest.raises(InputError) as caught:
-        job_of(**{**GOOD, **change})
+        make_method(job_of(**{**GOOD, **change})["method"])  # as a run does
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_own_settings_of_a_checkpoint_are_those_of_the_loaded_model(tmp_path):
+    from stc_core.loading import EMBEDDED, load
+
+    assert recorded(EMBEDDED) == load(device="cpu").settings != {}
+    assert recorded(tmp_path) == {}
+    for text in ("[]", "{", '{"stc": null}', '{"stc": {"settings": {"tau": "x"}}}', "{}",
+                 '{"stc": {"settings": {"__class__": 1}}}'):  # fmt: skip
+        (tmp_path / "config.json").write_text(text)
+        assert recorded(tmp_path) == {}
 
 
 def test_examples_that_are_there_with_one_question_of_each_kind(tmp_path):

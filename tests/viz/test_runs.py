@@ -67,6 +67,20 @@ def test_stop_ends_the_work_itself():
     assert ended.wait(5)
 
 
+def test_a_stop_may_come_before_the_run_and_ends_no_other():
+    runner = Runner(lambda: None, lambda model, progress: "done")
+    runner.stop("me 1")
+    for _ in range(2):  # a comparison runs several times under one name
+        with pytest.raises(Stopped):
+            list(runner.run("me 1"))
+    assert finish(runner.run("me 2"))[1] == "done"
+    runner.stop("me 2")  # too late
+    assert finish(runner.run("me 3"))[1] == "done"
+    for number in range(3000):
+        runner.stop(f"nobody {number}")
+    assert len(runner._early) == 1000  # whoever sends many does not fill the memory
+
+
 def test_closing_the_iterator_ends_the_work():
     ended = threading.Event()
 

@@ -9,6 +9,7 @@ import gradio as gr
 
 from .. import cards
 from ..runs import failure
+from ..shelf import served
 from .component import table_html
 from .reading import LIMITS
 from .store import ErrorCase, Tables
@@ -60,8 +61,9 @@ def errors_tab(
             name = tables.add(path)
         except Exception as error:  # a traceback helps nobody here; failure() logs the unexpected
             return [cards.status(str(failure(error)), "error"), gr.skip()]
-        url = f"gradio_api/file={tables.path(name)}"
-        value = {"table": name, "url": url, "opens": open_case is not None}
+        value = {
+            "table": name, "url": served(tables.path(name)), "opens": open_case is not None,
+        }  # fmt: skip
         return [cards.status(f"Shows {path.name}.", "done"), value]
 
     def first() -> list:

@@ -1,7 +1,9 @@
 """The workspace as one ``gr.HTML``: a static template, its own style, the joined scripts.
 
 Its value is a few addresses (``{"bundle", "sprite", "clip", "trace", "key"}``); the browser fetches
-what they name. Nothing of a trace is ever put into a template: Gradio runs ``${...}`` found there.
+what they name. Where the workspace goes to another trace by itself (an edit), it makes that one's
+addresses its value and triggers "shown". Nothing of a trace is ever put into a template: Gradio
+runs ``${...}`` found there.
 """
 
 from __future__ import annotations
@@ -23,8 +25,14 @@ SCRIPTS = (
     "view-evidence", "view-embedding", "view-flow", "share", "main",
 )  # fmt: skip
 START = """
-const workspace = mount(element.querySelector('.workspace'), { trigger });
-const show = () => workspace.show(props.value);
+const keep = (urls) => {
+  props.value = urls;
+  trigger('shown', { key: urls.key });
+};
+const workspace = mount(element.querySelector('.workspace'), { trigger, keep });
+const show = () => {
+  if (props.value?.bundle !== workspace.urls.bundle) workspace.show(props.value);
+};
 watch('value', show);
 show();
 """

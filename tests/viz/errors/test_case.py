@@ -1,13 +1,19 @@
 """A row of the error table, run again: the method from its repr, the clip from its seed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from stc_core import METHODS, STC, InputError, Trace, answer, load
 from stc_core.shapes import make_clip
-from viz.errors.case import clip_of, opener, spec_of
+from viz import world
+from viz.compare import run_others
+from viz.edits import ask_again
+from viz.errors.case import opener, origin_of, spec_of
 from viz.errors.store import ErrorCase
-from viz.rerun import from_text, make_method
+from viz.parts import VALUES, WORKSPACE
+from viz.rerun import about, from_text, make_method, shelve
 from viz.runs import Runner
 from viz.shelf import Shelf
 
@@ -42,32 +48,48 @@ def test_what_is_no_method_is_one_sentence(text):
 
 def test_the_clip_is_the_one_of_the_seed_with_its_evidence():
     number = next(n for n, q in enumerate(make_clip(SEED, 8).questions) if len(q.evidence))
-    video, about = clip_of(case_of(number))
     clip = make_clip(SEED, 8)
+    question = clip.questions[number]
+    origin = origin_of(case_of(number))
+    video = world.clip(origin.seed, origin.frames)
     assert (video.frames == clip.frames).all() and video.source_size == (112, 112)
-    assert np.array_equal(about.evidence, clip.questions[number].evidence)
-    assert about.answer == clip.questions[number].answer
+    told = about(origin, {})
+    assert np.array_equal(told.evidence, question.evidence) and told.answer == question.answer
+    assert about(replace(origin, question="who are you?"), {}) is None
 
 
 @pytest.mark.parametrize("changes", [{"source": "folder"}, {"clip": "../a"}, {"clip": ""}])
 def test_a_clip_of_a_folder_is_one_sentence(changes):
     with pytest.raises(InputError, match="choose that file on the page Inspect"):
-        clip_of(case_of(**changes))
+        origin_of(case_of(**changes))
 
 
-def test_a_case_opens_with_both_methods_and_their_traces(tmp_path):
+def test_a_case_opens_with_both_methods_and_can_be_asked_again(tmp_path):
     def run(model, video, question, method, progress, **options):
         return answer(model, video, question, make_method(method), progress=progress, **options)
 
-    shelf = Shelf(tmp_path)
+    def show(trace, origin):
+        return ["answers", shelve(shelf, trace, origin, {})[1], *[None] * (VALUES - 2)]
+
+    runner, shelf = Runner(load, run), Shelf(tmp_path)
+    open_case = opener(runner, show)
     methods = [STC(retention=0.1), METHODS["uniform"](retention=0.1)]
-    news = list(opener(Runner(load, run), shelf)(case_of(), ("none", *map(repr, methods))))
-    status, answers, urls, tabs = news[-1]
-    assert "is open" in status and "Compressed" in answers and tabs["selected"] == "inspect"
+    *before, (status, *values, tabs) = open_case(case_of(), ("none", *map(repr, methods)))
+    assert {len(news) for news in before} == {len(values) + 2} == {VALUES + 2}
+    urls = values[WORKSPACE]
+    assert "is open" in status and tabs["selected"] == "inspect" and urls["again"]
     (other,) = urls["others"]
     assert make_method(from_text(other["spec"])) == methods[1]
     for address, method in zip((urls, other), methods, strict=True):
         trace = Trace.load(shelf.find(address["key"]))
         assert trace.method == repr(method) and trace.question == case_of().question
+
+    sent = {"key": urls["key"], "specs": ["uniform@0.1"]}
+    *_, again = run_others(runner, shelf, {}, "me", sent)
+    assert (Trace.load(shelf.find(again["key"])).fate == trace.fate).all()  # the very same clip
+    (first, *_) = Trace.load(shelf.find(urls["key"])).stage("outside").survivors.tolist()
+    sent = {"key": urls["key"], "remove": [first], "add": [], "only": None}
+    *_, edited = ask_again(runner, shelf, {}, "me", sent)
+    assert first not in Trace.load(shelf.find(edited["urls"]["key"])).stage("outside").survivors
     with pytest.raises(InputError, match="choose a method"):
-        list(opener(Runner(load, run), shelf)(case_of(), ("none",)))
+        list(open_case(case_of(), ("none",)))

@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 import pytest
 from browser import PATIENCE, chromium  # noqa: F401
 from made_up import lines, write
+from playwright.sync_api import expect
 
 from stc_core import InputError
 from viz.errors.reading import read_results
@@ -187,7 +188,7 @@ def test_a_row_opens_its_case_with_both_methods(tab, served, answers):
     assert (case.id, case.question, case.expected) == ("102", asked["question"], asked["expected"])
     assert case.answers == {line["method"]: line["answer"] for line in (answers[18 + n] for n in
                                                                         (0, 3, 7))}  # fmt: skip
-    assert tab.locator("#workspace textarea").input_value() == asked["question"]
+    expect(tab.locator("#workspace textarea")).to_have_value(asked["question"])
     detail = tab.locator(".detail").inner_text()
     assert asked["question"] in detail and asked["expected"] in detail
 

@@ -46,8 +46,13 @@ class Bench:
         return self.page.evaluate("window.__tokenview")
 
     def wait(self, condition: str) -> None:
-        """Until a condition on ``v``, the snapshot, holds."""
-        self.page.wait_for_function(f"(v => {condition})(window.__tokenview)")
+        """Until a condition on ``v``, the snapshot, holds and the views show it.
+
+        What plays changes in every frame, so there the views are always one behind.
+        """
+        self.page.wait_for_function(
+            f"(v => ({condition}) && (v.settled || v.playing))(window.__tokenview)"
+        )
 
     def set(self, **fields) -> None:
         self.page.evaluate("f => { workspace.state.set(f); workspace.state.flush() }", fields)

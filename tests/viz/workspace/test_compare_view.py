@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from handmade import build
+from playwright.sync_api import expect
 
 from stc_core import Fate, Trace
 from stc_core.grid import TokenGrid
@@ -137,7 +138,7 @@ def test_the_table_says_what_the_pictures_show(bench):
     made = compare(bench, traces[:2])
     made.page.locator(".ws-compare-view > details > summary").click()
     rows = made.page.locator(".ws-compare-view > details tbody tr")
-    assert rows.count() == GRID.frames
+    expect(rows).to_have_count(GRID.frames)
     one, other = (alive(trace, True).reshape(GRID.frames, -1) for trace in traces[:2])
     for frame, row in enumerate(rows.all()):
         numbers = [cell.inner_text() for cell in row.locator("th, td").all()]
@@ -154,7 +155,7 @@ def test_runs_go_away_one_by_one(bench):
     made.page.get_by_role("button", name="Remove B, Uniform").click()
     made.wait("v.drawn.compared === 2")
     assert made.page.evaluate("workspace.views.compare.shared") == "random@0.03"
-    assert "Uniform" not in made.page.locator(".ws-compared").inner_text()
+    expect(made.page.locator(".ws-compared")).not_to_contain_text("Uniform")
     made.page.get_by_role("button", name="Remove B, Random").click()
     made.page.locator(".ws-compared").wait_for(state="hidden")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from handmade import big, build
+from playwright.sync_api import expect
 
 from stc_core import Fate, Trace
 from stc_core.grid import TokenGrid
@@ -79,7 +80,7 @@ def test_a_band_selects_its_tokens_by_mouse_and_by_key(bench, all_fates):
     view = made.page.locator("[data-view=flow]")
     merged = view.get_by_role("button", name="3 of 12 tokens (25.0 %): merged into a center")
     merged.hover()
-    assert "3 of 12 tokens (25.0 %): merged into a center before the LLM." in view.inner_text()
+    expect(view).to_contain_text("3 of 12 tokens (25.0 %): merged into a center before the LLM.")
     merged.click()
     made.wait("v.locked.length === 3")
     assert made.state["locked"] == [3, 4, 7] and merged.get_attribute("aria-pressed") == "true"
@@ -87,7 +88,7 @@ def test_a_band_selects_its_tokens_by_mouse_and_by_key(bench, all_fates):
     for key in ("Enter", " "):
         made.set(locked=[])
         dropped.focus()
-        assert "4 of 12 tokens (33.3 %): dropped before the LLM." in view.inner_text()
+        expect(view).to_contain_text("4 of 12 tokens (33.3 %): dropped before the LLM.")
         made.page.keyboard.press(key)
         made.wait("v.locked.length === 4")
         assert made.state["locked"] == [8, 9, 10, 11] and not made.state["playing"]
@@ -123,6 +124,7 @@ def test_the_layers_are_drawn_and_told(bench, all_fates):
     base = 300 - 34  # pixels: the axis stands above its labels
     assert [base - y for y in heights] == pytest.approx(np.array([5, 5, 5, 3]) / 5 * (base - 40))
     view.get_by_text("Read as table").click()
+    view.locator("table").wait_for()
     rows = view.locator("tbody tr").all_inner_texts()
     assert rows[0].split("\t") == ["raw", "before the LLM: kept", "4", "33.3 %"]
     assert rows[-2:] == [

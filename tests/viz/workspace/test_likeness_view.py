@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from handmade import big, build
+from playwright.sync_api import expect
 
 from stc_core.grid import TokenGrid
 from viz.embedding import pca, to_scale
@@ -129,7 +130,7 @@ def test_a_loop_selects_its_points_everywhere(bench, small):
     loop(made, round_of(groups[0]), shift=True)
     made.wait("v.locked.length === 40")
     assert set(made.state["locked"]) == groups[0] | groups[1]
-    assert "40 tokens selected" in made.page.locator("[data-view=embedding]").inner_text()
+    expect(made.page.locator("[data-view=embedding]")).to_contain_text("40 tokens selected")
     made.page.get_by_role("button", name="Clear the selection").click()
     made.wait("v.locked.length === 0")
 
@@ -166,10 +167,11 @@ def test_colours_have_a_legend_and_the_points_a_table(bench, small):
         ("contribution", "Contribution: not measured"),
     ):  # fmt: skip
         chosen.select_option(shade)
-        assert words in view.locator(".ws-legend").inner_text()
+        expect(view.locator(".ws-legend")).to_contain_text(words)
     view.get_by_text("Read as table").click()
     rows = view.locator("tbody tr")
-    assert rows.count() == 2 and rows.nth(1).inner_text().split("\t")[1] == "4"  # 2 with 3, 4, 5
+    expect(rows).to_have_count(2)
+    assert rows.nth(1).inner_text().split("\t")[1] == "4"  # 2 with 3, 4, 5
     made.set(locked=[7, 9])
     view.get_by_role("columnheader", name="Carried by").wait_for()
     assert "frame 0 (0, 0)" in rows.nth(0).inner_text()

@@ -219,7 +219,7 @@ def test_news_of_the_server_are_text(bench):
     assert status.inner_text().startswith("Waiting for the model")
     news(id=sent["id"], stage="vision tower", fraction=0.25, elapsed=1.2)
     assert status.inner_text().startswith("vision tower … 1.2 s")
-    assert status.locator("progress").evaluate("bar => bar.value") == 0.25
+    assert panel.locator("progress").evaluate("bar => bar.value") == 0.25
     news(id=sent["id"], error=NASTY)
     assert status.inner_text() == NASTY
     sent = ask(21)

@@ -12,6 +12,14 @@ function el(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Words in a live region, set where they are new; the seconds beside them are not read out. */
+function announce(region, words, elapsed = null) {
+  const [said = el('span'), clock = el('span', { 'aria-hidden': 'true' })] = region.children;
+  if (!region.childElementCount) region.append(said, clock);
+  if (said.textContent !== words) said.textContent = words;
+  clock.textContent = elapsed === null ? '' : ` ${elapsed.toFixed(1)} s`;
+}
+
 /** A real table of {head, rows}; cells are text. Long ones come in pages of 300 rows. */
 function tableOf({ head, rows }, caption) {
   const body = el('tbody');

@@ -11,11 +11,13 @@
  * show(urls)   another trace: {bundle, sprite, clip, trace, key}; resolves when it is drawn
  * hover(token), lock(token, add), clear(), move(rows, cols, frames), goTo(frame), seek(seconds)
  * send(name, detail)   an event to the page's server; nothing happens in a report without one
+ * keep(urls)   tell the page which trace is shown, where the page has not asked for it
  */
 class Workspace {
-  constructor(root, { trigger } = {}) {
+  constructor(root, { trigger, keep } = {}) {
     this.root = root;
     this.send = trigger || (() => {});
+    this.keep = keep || (() => {});
     this.served = Boolean(trigger); // whether somebody answers what is sent
     this.state = new State();
     this.views = {};
@@ -135,23 +137,41 @@ class Workspace {
     if (!urls || !urls.bundle) return;
     const asked = (this.asked = urls);
     try {
-      const [buffer, sprite] = await Promise.all([download(urls.bundle), picture(urls.sprite)]);
+      const same = this.sprite && this.urls.sprite === urls.sprite; // the pictures of the same clip
+      const [buffer, sprite] = await Promise.all([
+        download(urls.bundle), same ? this.sprite : picture(urls.sprite)]);
       if (asked !== this.asked) return; // another one was asked for in the meantime
-      Object.assign(this, { trace: new TokenTrace(buffer), sprite, urls });
+      Object.assign(this, { before: this.trace, trace: new TokenTrace(buffer), sprite, urls });
     } catch (error) {
       if (asked === this.asked) this.say(`The trace could not be shown. ${error.message}`);
       return;
     }
     this.message.hidden = true;
     this.body.hidden = false;
-    this.state.reset();
-    const first = this.trace.opening;
-    this.state.set({ frame: first, time: this.trace.seconds[first] });
+    if (urls.live && alike(this.before, this.trace)) this.stay();
+    else this.open();
     for (const view of Object.values(this.views)) this.give(view);
     this.state.changed.add('all');
     this.state.flush();
     this.root.dataset.key = urls.key || '';
     this.timing.shown = this.timing.shown || performance.now();
+  }
+
+  /** As it is best to begin with a trace. */
+  open() {
+    this.state.reset();
+    const first = this.trace.opening;
+    this.state.set({ frame: first, time: this.trace.seconds[first] });
+  }
+
+  /** Another trace of the same clip: selection, moment, stage and overlay stay as far as they can. */
+  stay() {
+    const { before, trace, state } = this;
+    const { stage, overlay, word } = state;
+    state.set({ hover: -1, step: -1, replaying: false, compare: [] });
+    if (!trace.stages.some(({ key }) => key === stage)) state.set({ stage: 'end' });
+    if (before.words[word]?.text !== trace.words[word]?.text) state.set({ word: -1, ...this.noWord() });
+    if (trace.range(overlay, state.stage, state.word) === null && overlay !== 'fate') state.set({ overlay: 'fate' });
   }
 
   give(view) {
@@ -297,18 +317,24 @@ class Workspace {
   snapshot() {
     const { hover, focus, locked, frame, time, stage, overlay, word, step, playing } = this.state;
     return {
-      ready: Boolean(this.trace), n: this.trace ? this.trace.n : 0, hover, focus, locked: [...locked],
+      ready: Boolean(this.trace), settled: !this.state.pending, n: this.trace ? this.trace.n : 0, hover, focus, locked: [...locked],
       frame, time, stage, overlay, word, step, playing, drawn: { ...this.drawn }, timing: { ...this.timing },
     };
   }
 }
 
 /** Build a workspace in ``root``; without ``trigger`` it has no server to talk to. */
-function mount(root, { trigger } = {}) {
-  const workspace = new Workspace(root, { trigger });
+function mount(root, { trigger, keep } = {}) {
+  const workspace = new Workspace(root, { trigger, keep });
   new Share(workspace, Boolean(trigger));
   Object.defineProperty(window, '__tokenview', { configurable: true, get: () => workspace.snapshot() });
   return workspace;
+}
+
+/** Whether two traces have the same tokens at the same times. */
+function alike(one, other) {
+  return one && ['n', 'frames', 'rows', 'height', 'width'].every((name) => one[name] === other[name])
+    && one.seconds.every((time, frame) => time === other.seconds[frame]);
 }
 
 async function download(url) {

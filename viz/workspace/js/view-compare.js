@@ -72,7 +72,7 @@ class CompareView extends View {
   }
 
   load(trace) {
-    if (this.asked) this.workspace.send('stop_compare', {});
+    if (this.asked) this.workspace.send('stop_compare', { id: this.asked.id });
     Object.assign(this, { others: [], asked: null });
     for (const view of [this.strip, this.curves]) {
       view.trace = trace;
@@ -143,15 +143,15 @@ class CompareView extends View {
 
   /** Whether the page can run another method on the clip of the shown trace. */
   servable() {
-    const { key, clip } = this.workspace.urls;
-    return Boolean(key && clip);
+    const { key, again } = this.workspace.urls;
+    return Boolean(key && again);
   }
 
   /** News of a run: where it is, or {others, done}, {others, error}. */
   async hear(news) {
     const { asked, trace } = this;
     if (!asked || news?.id !== asked.id) return;
-    if (news.stage) this.say(`${news.stage} … ${news.elapsed.toFixed(1)} s`, 'busy', news.fraction);
+    if (news.stage) this.say(`${news.stage} …`, 'busy', news.fraction, news.elapsed);
     let { error } = news;
     try {
       await this.take(news.others);
@@ -177,7 +177,7 @@ class CompareView extends View {
   }
 
   cancel() {
-    this.workspace.send('stop_compare', {});
+    this.workspace.send('stop_compare', { id: this.asked.id });
     this.say('Cancelled; nothing was changed.');
     this.settle();
   }
@@ -221,8 +221,8 @@ class CompareView extends View {
 
   // --- words ------------------------------------------------------------------------------------
 
-  say(words, kind = 'quiet', share = null) {
-    this.status.textContent = words;
+  say(words, kind = 'quiet', share = null, elapsed = null) {
+    announce(this.status, words, elapsed);
     this.status.dataset.kind = kind;
     this.status.setAttribute('role', kind === 'error' ? 'alert' : 'status');
     this.meter.hidden = share === null;

@@ -35,6 +35,7 @@ class EditsView extends View {
     this.ask = button('Answer again', () => this.askAgain(), 'ws-act ws-main');
     this.stop = button('Cancel', () => this.cancel());
     this.status = el('p', { class: 'ws-edit-status', role: 'status' });
+    this.meter = el('progress', { max: '1', 'aria-label': 'Progress', hidden: true });
     this.rail = el('ol', { class: 'ws-rail' });
     this.host.append(
       el('div', { class: 'ws-tools' }, toolButton(this.workspace, 'lasso', 'Drag to select'),
@@ -43,7 +44,7 @@ class EditsView extends View {
         + 'extend with Shift and the arrow keys. Then:'),
       el('div', { class: 'ws-tools' }, ...Object.values(this.acts)), this.why,
       el('div', { class: 'ws-tools' }, this.chips, this.undo, this.discard, this.ask, this.stop),
-      this.status,
+      this.status, this.meter,
       el('h4', {}, 'Runs of this clip and question'), this.rail);
   }
 
@@ -128,7 +129,7 @@ class EditsView extends View {
 
   cancel() {
     if (!this.asked) return;
-    this.workspace.send('stop_edit');
+    this.workspace.send('stop_edit', { id: this.asked.id });
     this.asked = null;
     this.tell('Cancelled; nothing was changed.');
     this.fill();
@@ -138,7 +139,7 @@ class EditsView extends View {
   hear(news) {
     if (!news || !this.asked || news.id !== this.asked.id) return;
     if (news.stage) {
-      this.tell(`${news.stage} … ${news.elapsed.toFixed(1)} s`, news.fraction);
+      this.tell(`${news.stage} …`, news.fraction, news.elapsed);
       return;
     }
     const { base, draft } = this.asked;
@@ -160,6 +161,7 @@ class EditsView extends View {
     const { locked, frame, time, stage, tool } = this.state;
     await this.workspace.show(run.urls);
     if (this.shown !== run) return; // its file is gone, or another was asked for meanwhile
+    this.workspace.keep(run.urls);
     const known = this.trace.stages.some(({ key }) => key === stage);
     this.state.set({ locked, tool, ...(known ? { stage } : {}) });
     this.workspace.seek(time, frame);
@@ -167,9 +169,10 @@ class EditsView extends View {
 
   // --- words ------------------------------------------------------------------------------------
 
-  tell(words, fraction = null) {
-    this.status.replaceChildren(words, fraction === null ? ''
-      : el('progress', { max: '1', value: String(fraction), 'aria-label': 'Progress' }));
+  tell(words, fraction = null, elapsed = null) {
+    announce(this.status, words, elapsed);
+    this.meter.hidden = fraction === null;
+    this.meter.value = fraction || 0;
   }
 
   /** What an edit did to the answer, as sentences. */

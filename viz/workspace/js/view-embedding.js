@@ -77,7 +77,8 @@ class EmbeddingView extends View {
     super(host, workspace);
     this.shade = 'fate';
     this.explains = el('p', { class: 'ws-quiet-text' });
-    this.says = el('p', { class: 'ws-quiet-text', role: 'status', 'aria-live': 'polite' });
+    this.says = el('span', { role: 'status' });
+    this.waited = el('span'); // changes every second: not to be read out
     this.places = this.choice('Places', [['pca', 'PCA'], ['umap', 'UMAP']], (chosen) => {
       this.chosen = chosen;
       this.place();
@@ -102,7 +103,11 @@ class EmbeddingView extends View {
       (area, event) => this.enclose(event), () => this.draw(new Set(['hover'])));
     this.layers.top.canvas.addEventListener('keydown', (event) => this.key(event));
     this.legend = el('div', { class: 'ws-legend' });
-    host.append(this.legend, this.says);
+    this.retry = button('Try again', () => {
+      this.asked = false;
+      this.ask();
+    });
+    host.append(this.legend, el('p', { class: 'ws-quiet-text' }, this.says, ' ', this.waited, ' ', this.retry));
     document.addEventListener('tokens-embedding', ({ detail }) => this.hear(detail));
     this.hold();
   }
@@ -120,8 +125,8 @@ class EmbeddingView extends View {
     Object.assign(this, { umap: null, settings: null, asked: false, chosen: null, grid: null });
     const missing = !trace.pca;
     for (const part of [this.controls, this.layers.box, this.legend]) part.hidden = missing;
-    this.says.textContent = missing || this.workspace.served ? ''
-      : 'The UMAP is made by the page; this file holds the PCA.';
+    this.tell(missing || this.workspace.served ? ''
+      : 'The UMAP is made by the page; this file holds the PCA.');
     if (missing) {
       this.explains.textContent = 'This trace was saved without the features of its tokens, so it cannot be '
         + 'said which are alike. A run on this page keeps them, and so does answer(..., record=True).';
@@ -138,27 +143,34 @@ class EmbeddingView extends View {
   ask() {
     if (this.asked || !this.workspace.served) return;
     this.asked = true;
-    this.says.textContent = 'The UMAP of this clip is asked for; the PCA is shown meanwhile.';
+    this.tell('The UMAP of this clip is asked for; the PCA is shown meanwhile.');
     this.workspace.send('embedding', { key: this.workspace.urls.key });
+  }
+
+  /** The line under the points; where the UMAP has failed with an offer to ask once more. */
+  tell(words, failed = false) {
+    if (this.says.textContent !== words) this.says.textContent = words;
+    this.waited.textContent = '';
+    this.retry.hidden = !failed;
   }
 
   async hear(news) {
     if (!this.asked || !news || news.key !== this.workspace.urls.key || this.umap) return;
     const { trace } = this;
-    if (news.error) this.says.textContent = news.error;
+    if (news.error) this.tell(news.error, true);
     else if (!news.url) {
-      this.says.textContent = `The UMAP of this clip is being fitted, ${Math.round(news.seconds)} s so far; the PCA is `
-        + 'shown meanwhile.';
+      this.tell('The UMAP of this clip is being fitted; the PCA is shown meanwhile.');
+      this.waited.textContent = `${Math.round(news.seconds)} s so far.`;
     } else {
       try {
         const umap = new Uint16Array(await download(news.url));
         if (this.trace !== trace) return; // another trace was opened in the meantime
         if (umap.length !== 2 * trace.n) throw new Error('Its file does not fit this trace; open it again.');
         Object.assign(this, { umap, settings: news.settings });
-        this.says.textContent = '';
+        this.tell('');
         this.place();
       } catch (error) {
-        this.says.textContent = `The UMAP could not be shown. ${error.message}`;
+        this.tell(`The UMAP could not be shown. ${error.message}`, true);
       }
     }
   }
@@ -225,7 +237,7 @@ class EmbeddingView extends View {
   choose(tokens) {
     const locked = [...new Set(tokens)];
     this.state.set({ locked, hover: -1 });
-    this.says.textContent = `${many(locked.length, 'token')} selected, here and in every other view.`;
+    this.tell(`${many(locked.length, 'token')} selected, here and in every other view.`);
   }
 
   /** The points nearest to the last selected one that are not selected yet join it. */

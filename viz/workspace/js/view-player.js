@@ -27,10 +27,19 @@ class PlayerView extends View {
 
   load(trace) {
     this.slider.max = String(trace.frames - 1);
+    const { clip } = this.workspace.urls;
+    if (this.live && this.clip === clip) { // the file that is there already
+      if (!this.state.playing) {
+        this.pause();
+        this.seek(this.state.time);
+      }
+      this.fit();
+      return;
+    }
     this.pause();
+    this.clip = clip;
     this.live = false;
     this.video.hidden = true;
-    const { clip } = this.workspace.urls;
     if (clip) this.video.src = new URL(clip, document.baseURI).href;
     else this.video.removeAttribute('src');
     this.fit();
