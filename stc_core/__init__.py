@@ -25,8 +25,11 @@ _HOMES = {
     "compress": "compression",
     "VLM": "loading",
     "load": "loading",
+    "fit": "fitting",
+    "VisionCache": "vision",
     "answer": "answering",
     "Answer": "answering",
+    "Conversation": "conversation",
 }
 
 __all__ = ["costs", *_HOMES]

@@ -1,4 +1,6 @@
-"""The command line: ``python -m stc_core answer | benchmark | evaluate | train | clips | convert``.
+"""The command line.
+
+``python -m stc_core answer | benchmark | speed | evaluate | train | clips | convert | models``.
 
 Exit code 0: done; 1: done, but some videos could not be read; 2: the input cannot be used, with one
 sentence on stderr that says why; 130: interrupted. Results go to stdout, progress to stderr.
@@ -29,7 +31,15 @@ Model = Annotated[
     str | None,
     typer.Option(help="Checkpoint folder or hub id; default: the embedded teaching model."),
 ]
-Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; default: the first there is.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="cuda, mps or cpu, or auto for all GPUs; default: the first there is."),
+]
+Dtype = Annotated[
+    str | None, typer.Option(help="bfloat16, float16 or float32; default: what suits the device.")
+]
+Attn = Annotated[str, typer.Option(help="sdpa, eager or flash_attention_2.")]
+Quantization = Annotated[str | None, typer.Option(help="4bit or 8bit, by bitsandbytes.")]
 Frames = Annotated[int | None, typer.Option(help="Frames to sample; default: the model's own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -57,6 +67,9 @@ def answer(
     positions: Annotated[str, typer.Option(help="original or compact.")] = "original",
     frames: Frames = None,
     device: Device = None,
+    dtype: Dtype = None,
+    attn: Attn = "sdpa",
+    quantization: Quantization = None,
     baseline: Annotated[bool, typer.Option(help="Also answer without compression.")] = False,
     trace: Annotated[Path | None, typer.Option(help="Write the trace to this .npz file.")] = None,
     as_json: AsJson = False,
@@ -81,7 +94,7 @@ def answer(
         from .decoding import checked_file
 
         checked_file(video)  # before a model is loaded
-        vlm = load(model, device=device)
+        vlm = load(model, device=device, dtype=dtype, attn=attn, quantization=quantization)
         with _bar() as progress:
             result = ask(
                 vlm, video, question, chosen, frames=frames, baseline=baseline,
@@ -269,6 +282,10 @@ def benchmark(
         chosen = settings(quick, own, questions, retention, part, frames)
         if write_readme is not None:
             check_readme(write_readme)  # before many minutes of answering
+        if ray is not None:
+            from .benchmark.cluster import check_ray, open_cluster
+
+            check_ray(ray)
         # with Ray only the workers answer, and the GPUs are theirs
         vlm = load(model, device=device if ray is None else "cpu")
         source = Folder(vlm, videos, questions_file) if own else Shapes(vlm, development)
@@ -280,9 +297,7 @@ def benchmark(
             if ray is None:
                 how = {"workers": default_workers(vlm) if workers is None else workers}
             else:
-                from .benchmark.cluster import open_cluster
-
-                opened = open_cluster(model, address=ray, device=device, workers=workers)
+                opened = open_cluster(model, address=ray, device=device, workers=workers, tell=tell)
                 how = {"cluster": stack.enter_context(opened)}
             outcome = run(vlm, source, rows, output, tell=tell, on_answer=on_answer, **how)
         summary = summarise(outcome, rows)
@@ -293,6 +308,36 @@ def benchmark(
         if outcome.skipped:
             print(f"{len(outcome.skipped)} cases were skipped", file=sys.stderr)
             raise typer.Exit(1)
+
+
+@cli.command()
+def speed(
+    quick: Annotated[
+        bool, typer.Option(help="Small tokens, in seconds: ratios and growth, not times.")
+    ] = False,
+    frames: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="A length in frames of 196 tokens; again for more, however long it takes."
+        ),
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Also write the profiler's table into this file.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cuda or cpu; default: cuda if any.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what compression costs on this machine: stages, methods, lengths, memory."""
+    with _sentences():
+        if profile is not None and not profile.parent.is_dir():
+            raise InputError(f"the folder {profile.parent} for the profile does not exist; make it")
+        from . import speed as instrument
+
+        with _bar() as progress:
+            report = instrument.measure(device, quick=quick, frames=frames, progress=progress)
+        print(report.as_json() if as_json else report)
+        if profile is not None:
+            profile.write_text(instrument.profile(device))
 
 
 @cli.command()

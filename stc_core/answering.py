@@ -131,11 +131,17 @@ def answer(
     forced = _endings(vlm, score)
     decode = _Reporter(vlm.device, report, 0.0, 0.1)
     if isinstance(video, Video):
-        about = about_video(vlm, video)
+        clip, about = None, about_video(vlm, video)
     else:
-        video, about = _read(vlm, video, vlm.frames if frames is None else frames, decode, cache)
+        count = vlm.frames if frames is None else frames
+        clip = _identity(video, count)
+        read = partial(_read, vlm, video, count, decode)
+        video, about, seconds = _kept(vlm, cache, clip and ("clip", clip), read)
+        decode.seconds["decode"] = seconds
     room = max(max_new_tokens, *map(len, forced.values()), 0)
-    prompt = build_prompt(vlm, video.frames, question, room, seconds=video.seconds)
+    ask = partial(build_prompt, vlm, video.frames, question, room, seconds=video.seconds)
+    asked = "prompt", clip, question, room, vlm.times, id(vlm.processor)
+    prompt = _kept(vlm, cache, clip and asked, ask)
     see = partial(vision, vlm.model, cache=cache, methods=[method], batch=vlm.vision_batch)
     reference: dict = {}
     full_attention, start = None, 0.1
@@ -148,14 +154,10 @@ def answer(
             said = _generate(vlm, prompt, see, watch, max_new_tokens, layer)
             return _baseline(vlm, prompt, said, watch, decode, forced, record)
 
-        if cache is None:
-            reference, full_attention = whole()
-        else:
-            limits = max_new_tokens, layer, forced
-            key = fingerprint(vlm.model, "uncompressed", prompt.inputs, limits)
-            reference, full_attention = cache.kept(key, whole)
+        what = "uncompressed", prompt.inputs, max_new_tokens, layer, forced
+        reference, full_attention = _kept(vlm, cache, what, whole)
     watch = _Reporter(vlm.device, report, start, 1.0)
-    about |= {"question": question}
+    about = about | {"question": question}
     with compress(vlm.model, method, watch=watch, record=record, **about) as live:
         said = _generate(vlm, prompt, see, watch, max_new_tokens, layer)
         scores = _scores(vlm, said, forced)
@@ -180,31 +182,34 @@ def answer(
     return Answer(said.text, trace, costs, said.logprob, scores)
 
 
-def _read(
-    vlm: VLM, path: str | os.PathLike, frames: int, decode: _Reporter, cache: VisionCache | None
-) -> tuple[Video, dict[str, Any]]:
-    """A file's frames and what ``about_video`` says of them; kept while the file is the same."""
+def _kept(vlm: VLM, cache: VisionCache | None, what: tuple | None, make: Callable[[], Any]) -> Any:
+    """What ``make`` gave before for the same model and ``what``; None of either: what it gives."""
+    if cache is None or what is None:
+        return make()
+    return cache.kept(fingerprint(vlm.model, what), make)
 
-    def read() -> tuple[Video, dict[str, Any], float]:
-        with decode("decode"):
-            video = read_video(
-                path,
-                frames,
-                max_side=_side(vlm, frames),
-                on_progress=lambda share: decode.tell("decode", share),
-            )
-        return video, about_video(vlm, video), decode.seconds["decode"]
 
+def _identity(path: str | os.PathLike, frames: int) -> tuple | None:
+    """What says that a file is still the same; None for what is no file."""
     try:
         file = os.stat(path)
-        same = file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns
     except (OSError, TypeError, ValueError):  # reading it says better what is wrong
-        cache = None
-    if cache is None:
-        return read()[:2]
-    key = fingerprint(vlm.model, "clip", os.fspath(path), same, frames)
-    video, about, decode.seconds["decode"] = cache.kept(key, read)
-    return video, dict(about)
+        return None
+    return os.fspath(path), file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, frames
+
+
+def _read(
+    vlm: VLM, path: str | os.PathLike, frames: int, decode: _Reporter
+) -> tuple[Video, dict[str, Any], float]:
+    """A file's frames, what ``about_video`` says of them, and the seconds that decoding took."""
+    with decode("decode"):
+        video = read_video(
+            path,
+            frames,
+            max_side=_side(vlm, frames),
+            on_progress=lambda share: decode.tell("decode", share),
+        )
+    return video, about_video(vlm, video), decode.seconds["decode"]
 
 
 def _side(vlm: VLM, frames: int) -> int:

@@ -59,9 +59,8 @@ def family_in(config: dict, shown: str) -> Family:
 def classes_of(kind: str) -> tuple[type, type, type]:
     """The classes of config, model and processor for a ``model_type`` of a known family."""
     family = FAMILIES[kind]
-    own = getattr(family, "classes", None)
-    if own is not None:
-        return own()
+    if family.classes is not None:
+        return family.classes()
     import transformers
 
     try:

@@ -227,6 +227,7 @@ class _Run:
     def after_layer(self, hidden: Tensor, attention) -> tuple[Tensor, Tensor]:
         """After layer K: decide by the question, and shorten once more."""
         with self.watch("compression"):
+            self.layout = self.layout.to(hidden.device)  # layers may be spread over several
             visual = self.layout.tokens
             text = torch.arange(self.layout.last + 1, hidden.shape[1], device=visual.device)
             decision = self.method.inside(
@@ -242,9 +243,9 @@ class _Run:
             self._write(decision)
         return kept, hidden[:, kept]
 
-    def later(self) -> None:
-        """Before tokens that follow on a prompt: no video may be among them."""
-        if self.scores:
+    def later(self, ids: Tensor | None) -> None:
+        """Before tokens that follow on a prompt without a video: none may be among them."""
+        if ids is not None and (ids == self.family.placeholder(self.model.config)).any():
             raise InputError(
                 "this video does not stand in the first part of the prompt; call generate() once "
                 "with all of it, without an earlier cache and without prefill_chunk_size"
@@ -260,7 +261,9 @@ class _Run:
 
     def _grid(self, layout: Layout, door: Door) -> TokenGrid:
         """The token grid of the one video in this prompt; refuses anything else."""
-        if len(door.embeds) > 1 and not (door.embeds == door.embeds[:1]).all():
+        first, others = door.embeds[:1], door.embeds[1:]
+        # what beams repeat may be computed anew, and then comes out a little different
+        if ((others - first).norm(dim=-1) > 0.1 * first.norm(dim=-1)).any():
             raise InputError(f"this call holds several prompts; {ONE_VIDEO}")
         if sum(map(len, self.scores)) not in (layout.frames, layout.frames * len(door.embeds)):
             raise InputError(

@@ -61,7 +61,8 @@ class Family:
     step : callable
         config -> frames that one time step of the grid holds.
     image_token : callable
-        config -> id of the placeholder of ordinary images where it is another one, else None.
+        config -> id of the placeholder of ordinary images; None where frames are images to the
+        family, so that an image, or a second video, in a prompt is more frames of the one.
     seen : callable
         (processor, height, width) -> (top, left, bottom, right), the part of a frame that reaches
         the tower, in pixels of the frame; None: all of it.
@@ -221,13 +222,15 @@ def _next_video_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
     ).flatten(1)
 
 
-def _center_crop(processor, height: int, width: int) -> Box | None:
-    """CLIP's processor resizes the shorter side and cuts a square from the middle."""
-    video = processor.video_processor
-    pixel = min(height, width) / video.size["shortest_edge"]  # of a resized frame, in the source's
-    tall, wide = video.crop_size["height"] * pixel, video.crop_size["width"] * pixel
-    top, left = (height - tall) / 2, (width - wide) / 2
-    return top, left, top + tall, left + wide
+def _center_crop(processor, height: int, width: int) -> Box:
+    """CLIP's processor resizes the shorter side and cuts the middle out, both in whole pixels."""
+    video, sides = processor.video_processor, []
+    for side, cut in ((height, video.crop_size["height"]), (width, video.crop_size["width"])):
+        resized = int(video.size["shortest_edge"] * side / min(height, width))
+        first = int((resized - cut) / 2)
+        sides.append((first * side / resized, (first + cut) * side / resized))
+    (top, bottom), (left, right) = sides
+    return top, left, bottom, right
 
 
 # --- Qwen ----------------------------------------------------------------------------------------
@@ -274,6 +277,11 @@ def _smolvlm_projector(config) -> dict:
 
 def _smolvlm_cells(config) -> Cells:
     return tuple(side // config.scale_factor for side in patch_grid(config))
+
+
+def _video_llama_merge(config) -> int:
+    """Of the published processors; the config does not say. Another one fits no placeholders."""
+    return 2
 
 
 def _video_llama_projector(config) -> dict:
@@ -413,8 +421,8 @@ FAMILIES: dict[str, Family] = {
             "OpenGVLab/InternVL3-78B-hf",
         ),
         tokens="16 x 16",
-        about="frames are images with their number before them; an image beside the video is taken "
-        "for one more frame",
+        about="frames are images with their number before them; an image of one tile beside the "
+        "video is taken for one more frame, larger ones are refused",
     ),
     "smolvlm": Family(
         name="SmolVLM2",
@@ -432,14 +440,13 @@ FAMILIES: dict[str, Family] = {
             "HuggingFaceTB/SmolVLM2-2.2B-Instruct",
         ),
         tokens="8 x 8; 9 x 9 in the 2.2B",
-        about="frames are images with their time before them, squeezed to a square; an image "
-        "beside the video is taken for one more frame",
+        about="frames are images with their time before them, squeezed to a square",
     ),
     "video_llama_3": Family(
         name="VideoLLaMA3",
         architectures=("VideoLlama3ForConditionalGeneration",),
         placeholder=_video_token,
-        layout=measured(_video_token, lambda config: 2, split=True),
+        layout=measured(_video_token, _video_llama_merge, split=True),
         pool=_in_turn,
         feature_layer=_last_layer,
         options={"use_token_compression": False},

@@ -84,7 +84,10 @@ class LLMShape:
         return total
 
     def head_flops(self, generated: int) -> int:
-        """FLOPs of the output head, once per generated token."""
+        """FLOPs of the output head, once per generated token.
+
+        Stock VideoLLaMA3 computes it at every place of the prompt; that is not counted.
+        """
         return 2 * self.hidden * self.vocab * generated
 
 

@@ -45,6 +45,11 @@ class Layout:
         """The last place of the video."""
         return int(torch.cat([self.tokens, self.extras]).max())
 
+    def to(self, device: torch.device) -> Layout:
+        """The same layout for a part of the model that is on another device."""
+        parts = {name: getattr(self, name).to(device) for name in ("tokens", "extras", "owned")}
+        return replace(self, **parts)
+
     def going(self, length: int, survivors: Tensor) -> Tensor:
         """(length,) bool: the places of the prompt that go on when only ``survivors`` do."""
         alive = torch.zeros(len(self.tokens) + 1, dtype=torch.long, device=self.tokens.device)

@@ -39,8 +39,8 @@ from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 from .errors import InputError
 
 VIDEO, IMAGE = "<video>", "<image>"
-FRAMES = 64  # what the published models are evaluated with
-NO_IMAGES = "LLaVA-Video takes no images beside a video here; pass a picture as a video of one frame"
+FRAMES = 64  # the most that the published models were made for
+NO_IMAGES = "LLaVA-Video takes no images beside a video; pass a picture as a video of one frame"
 
 # --- model ---------------------------------------------------------------------------------------
 
@@ -65,6 +65,11 @@ class LlavaVideoConfig(LlavaOnevisionConfig):
             raise InputError(
                 f"LLaVA-Video pools its patches by 'average' or 'bilinear', not by "
                 f"{self.spatial_pool_mode!r}"
+            )
+        if not 1 <= self.spatial_pool_stride <= self.patches_per_side:
+            raise InputError(
+                f"{self.patches_per_side} x {self.patches_per_side} patches cannot be pooled by "
+                f"{self.spatial_pool_stride}"
             )
 
     @property

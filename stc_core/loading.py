@@ -22,7 +22,7 @@ from .checkpoint import (
 )
 from .errors import InputError
 from .families import Family, family_of
-from .hub import announce, find, in_bytes
+from .hub import Checkpoint, announce, find, in_bytes
 from .memory import available, estimate, skeleton, tower_name
 from .placement import Placement, device_named
 from .prompt import build_prompt
@@ -87,8 +87,11 @@ class VLM:
         self._warm = True
 
 
+Name = str | os.PathLike | Checkpoint | None
+
+
 def load(
-    name: str | os.PathLike | None = None,
+    name: Name = None,
     *,
     device: str | None = None,
     dtype: torch.dtype | str | None = None,
@@ -106,7 +109,7 @@ def load(
     ----------
     name
         None for the embedded teaching model, a checkpoint folder, or a hub id such as
-        "llava-hf/llava-onevision-qwen2-7b-ov-hf".
+        "llava-hf/llava-onevision-qwen2-7b-ov-hf". What ``hub.find`` gives is never a folder.
     device
         "cuda", "cuda:1", "mps" or "cpu"; default: the first of these that is there. "auto" spreads
         the layers over all GPUs and the machine's memory, for a model that no single GPU holds; it
@@ -180,34 +183,45 @@ def load(
 
 
 def _checkpoint(
-    name: str | os.PathLike | None,
-    place: Placement,
-    on_download: Callable[[str, int], None] | None,
+    name: Name, place: Placement, on_download: Callable[[str, int], None] | None
 ) -> tuple[Path, str, dict]:
     """The folder of a model, what to call it, and its config.json, checked and complete."""
-    if name is None:
-        return EMBEDDED, "embedded", config_in(EMBEDDED, "embedded")
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        shown = folder.resolve().name
-        config = config_in(folder, shown)
-        family_in(config, shown)
-        check_files(folder, shown)
+    where, shown, config = described(name)
+    if name is not None:
         _check_memory(config, shown, place)
-        return folder, shown, config
-    shown = os.fspath(name)
-    if isinstance(name, os.PathLike) or shown.startswith((".", "/", "~")) or shown.count("/") > 1:
-        raise InputError(f"there is no checkpoint folder {shown!r}; check the path")
-    found = find(shown)
-    config = found.config()
-    family_in(config, shown)
-    _check_memory(config, shown, place)
-    folder = found.fetch(on_download)
+    if isinstance(where, Path):
+        if name is not None:
+            check_files(where, shown)
+        return where, shown, config
+    folder = where.fetch(on_download)
     cure = "download it again"
-    if found.cached is not None:
-        cure = f"and the model hub {found.reason}; load it once with the hub at hand"
+    if where.cached is not None:
+        cure = f"and the model hub {where.reason}; load it once with the hub at hand"
     check_files(folder, shown, cure)
     return folder, shown, config
+
+
+def described(name: Name) -> tuple[Path | Checkpoint, str, dict]:
+    """Where a model is, what to call it, and its config.json; nothing large is read or fetched.
+
+    Raises ``InputError`` where it is nowhere, or no Video-LLM of a known family.
+    """
+    if name is None:
+        return EMBEDDED, "embedded", config_in(EMBEDDED, "embedded")
+    if isinstance(name, Checkpoint):
+        where, shown = name, name.name
+    else:
+        where, shown = Path(name).expanduser(), os.fspath(name)
+        path = isinstance(name, os.PathLike) or shown.startswith((".", "/", "~"))
+        if where.is_dir():
+            shown = where.resolve().name
+        elif path or shown.count("/") > 1:
+            raise InputError(f"there is no checkpoint folder {shown!r}; check the path")
+        else:
+            where = find(shown)
+    config = config_in(where, shown) if isinstance(where, Path) else where.config()
+    family_in(config, shown)
+    return where, shown, config
 
 
 def _check_memory(config: dict, shown: str, place: Placement) -> None:

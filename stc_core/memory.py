@@ -6,6 +6,7 @@ sentence, not a measurement: those of the uncompressed run, since that is the la
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from torch import nn
 from .checkpoint import classes_of
 from .families import family_of
 from .flops import LLMShape, VisionShape
+from .vision import WORKING
 
 if TYPE_CHECKING:
     from .loading import VLM
@@ -71,9 +73,22 @@ def estimate(
 
 
 def skeleton(config) -> nn.Module:
-    """The stock model of this config on torch's meta device: every shape, no memory."""
+    """The stock model of this config on torch's meta device: every shape, no memory.
+
+    Without the config's dtypes, for which transformers would change torch's default dtype in all
+    threads meanwhile.
+    """
+    config = copy.deepcopy(config)
+    _forget_dtypes(config)
     with torch.device("meta"):
         return classes_of(config.model_type)[1]._from_config(config)
+
+
+def _forget_dtypes(config) -> None:
+    config.dtype = None
+    for name in config.sub_configs:
+        if getattr(config, name, None) is not None:
+            _forget_dtypes(getattr(config, name))
 
 
 def tower_name(model: nn.Module) -> str:
@@ -151,12 +166,12 @@ def _weights(model: nn.Module, size: int, quantization: str | None) -> tuple[int
 def _working(config, frames: int, size: int) -> tuple[int, int]:
     """(KV cache, activations) in bytes.
 
-    The tower holds about eight vectors of its width and two of its FFN for every patch of every
-    frame, the LLM eight and three for every token; one runs after the other.
+    The tower holds about eight vectors of its width and two of its FFN for every patch of the
+    frames that it sees at once, the LLM eight and three for every token; one runs after the other.
     """
     llm, vision = LLMShape.from_config(config), VisionShape.from_config(config)
     tokens, patches = tokens_of(config, frames)
-    tower = patches * (8 * vision.hidden + 2 * vision.ffn) * size
+    tower = min(patches * (8 * vision.hidden + 2 * vision.ffn) * size, WORKING)
     prefill = tokens * (8 * llm.hidden + 3 * llm.ffn) * size
     cache = 2 * llm.layers * llm.kv_heads * llm.head_dim * tokens * size
     return cache, max(tower, prefill)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -88,10 +89,9 @@ def build_prompt(
     notes = _unknown_words(tokenizer, asked, vlm) if strict else ()
     made = vlm.processor(
         text=before,
-        videos=[_pictures(frames, vlm.family.step(config))],
-        video_metadata=[metadata],
-        do_sample_frames=False,
+        videos=[[_pictures(frames, vlm.family.step(config))]],  # one prompt, one video
         return_tensors="pt",
+        **_sampled(vlm.processor, metadata),
         **vlm.family.options,
     )
     inputs = {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
@@ -116,7 +116,7 @@ def build_prompt(
             + (f"use at most {fit} frames" if fit else "ask a shorter question")
         )
     for name, value in inputs.items():
-        if name.startswith("pixel_values"):  # times, which are floats too, stay as exact as they are
+        if name.startswith("pixel_values"):  # and not the times, which are floats too
             value = value.to(vlm.model.dtype)
         inputs[name] = value.to(vlm.device)
     return Prompt(
@@ -146,6 +146,14 @@ def grid_of(vlm: VLM, frames: np.ndarray, size: tuple[int, int] | None = None) -
         steps, (rows, cols) = -(-len(frames) // family.step(config)), family.cell_shape(config)
     seen = family.seen(vlm.processor, height, width)
     return TokenGrid(steps, rows, cols, height, width, seen)
+
+
+def _sampled(processor, metadata) -> dict[str, object]:
+    """What tells a processor that the frames are chosen already, and when they are shown."""
+    takes = inspect.signature(processor.__call__).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes):
+        return {}  # Video-LLaVA's in transformers 5.10, which samples nothing and reads no times
+    return {"video_metadata": [metadata], "do_sample_frames": False}
 
 
 def _layout(vlm: VLM, ids: torch.Tensor, grid_thw: torch.Tensor | None, steps: int) -> Layout:

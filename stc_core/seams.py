@@ -67,9 +67,14 @@ def probe(module: nn.Module, look: Callable[[Tensor, Tensor, float], None]) -> I
         ends = kwargs.get("cu_seq_lens_q")  # FlashAttention's; other kernels get them one by one
         for part in [slice(None)] if ends is None else map(slice, *_pairs(ends)):
             look(query[:, :, part], key[:, :, part], scaling)
-        return kernel(inner, query, key, value, attention_mask, **kwargs)
+        inner.config = stock  # FlashAttention looks its own name up
+        try:
+            return kernel(inner, query, key, value, attention_mask, **kwargs)
+        finally:
+            inner.config = routed
 
-    name = f"stc_probe_{id(pass_through):x}"
+    # modules ask for "flash" in the name of their kernel before they pack frames into one call
+    name = f"{stock._attn_implementation}_stc_probe_{id(pass_through):x}"
     routed = copy.copy(stock)
     routed._attn_implementation_internal = name
     if routed._attn_implementation != name:
@@ -167,7 +172,7 @@ def attention_paid(
     logits = (query[0][:, rows - first].float() @ key.transpose(-1, -2)) * scaling
     hidden = torch.arange(logits.shape[-1], device=logits.device) > rows[:, None]
     if pad is not None:
-        hidden = hidden | pad
+        hidden = hidden | pad.to(hidden.device)
     return logits.masked_fill(hidden, -torch.inf).softmax(dim=-1)[..., cols].mean(dim=0)
 
 
@@ -246,8 +251,8 @@ class Seam:
     after_layer : (hidden (rows, L', d), attention) -> (places (L",), hidden (rows, L", d)) or None
         Called with the hidden states that leave layer K and a function
         ``attention(rows, cols) -> (q, n)`` that reads the weights within it.
-    later : callable
-        Called before tokens join a cache that holds some already; refuses a video among them.
+    later : ids (rows, n) or None -> None
+        Called before n tokens join a cache that holds no video yet; refuses one among them.
     compact : bool
         Number the survivors 0, 1, 2 ... instead of keeping their position ids.
     """
@@ -256,7 +261,7 @@ class Seam:
     at_door: Callable[[Door], Shortened | None]
     layer: int | None
     after_layer: Callable[[Tensor, Callable], tuple[Tensor, Tensor] | None]
-    later: Callable[[], None]
+    later: Callable[[Tensor | None], None]
     compact: bool = False
     _ids: Tensor | None = field(default=None, init=False)
     _sequence: Sequence | None = field(default=None, init=False)
@@ -362,11 +367,11 @@ class Seam:
 
     def _continue(self, kwargs: dict, past: int) -> None:
         """Tokens after the prompt: give them the mask and the positions that fit the cache."""
-        self.later()
-        sequence = self._sequence
+        sequence, new = self._sequence, kwargs["inputs_embeds"].shape[1]
         if sequence is None:
+            if new > 1:
+                self.later(self._ids)
             return
-        new = kwargs["inputs_embeds"].shape[1]
         positions = kwargs.get("position_ids")
         start = sequence.ends + past - sequence.short
         if positions is None:
@@ -437,7 +442,7 @@ def _select(kwargs: dict, sequence: Sequence, prefill: bool) -> None:
     places, mask = sequence.inner, kwargs.get("attention_mask")
     if prefill:
         kwargs["position_embeddings"] = tuple(
-            part[..., places, :] for part in kwargs["position_embeddings"]
+            part[..., places.to(part.device), :] for part in kwargs["position_embeddings"]
         )
     if mask is None:
         return
@@ -446,6 +451,7 @@ def _select(kwargs: dict, sequence: Sequence, prefill: bool) -> None:
             "this attention kernel's masks cannot be shortened; load the model with "
             "attn_implementation 'sdpa', 'eager' or 'flash_attention_2'"
         )
+    places = places.to(mask.device)
     if prefill and mask.ndim == 4:
         mask = mask[:, :, places]
     # columns: the prompt's survivors and, on later steps, all that came after the prompt

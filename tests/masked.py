@@ -51,8 +51,10 @@ def features(model, inputs):
         given["pixel_values"] = inputs[pixels]
     found = call(**given)
     flat = torch.cat([part.flatten(0, -2) for part in found.pooler_output])
-    levels = getattr(found, "deepstack_features", None) or []
-    return flat, [torch.cat([part.flatten(0, -2) for part in level]) for level in levels]
+    levels = (
+        getattr(found, "deepstack_features", None) or []
+    )  # one per video, or all at once (5.10)
+    return flat, [torch.cat(list(level)).view(len(flat), -1) for level in levels]
 
 
 def stock_positions(model, inputs):
@@ -83,11 +85,12 @@ class Reference:
 
 def merged(rows, places, target, share):
     """rows (L, d) in which each survivor is the weighted mean of what it carries, in loops."""
-    result = rows.clone()
-    for token in range(len(target)):
-        members = [i for i in range(len(target)) if target[i] == token]
-        if len(members) > 1:
-            result[places[token]] = sum(rows[places[i]] * float(share[i]) for i in members)
+    result, members = rows.clone(), {}
+    for token, carrier in enumerate(target.tolist()):
+        members.setdefault(carrier, []).append(token)
+    for carrier, carried in members.items():
+        if carrier >= 0 and len(carried) > 1:
+            result[places[carrier]] = sum(rows[places[i]] * float(share[i]) for i in carried)
     return result
 
 

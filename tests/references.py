@@ -61,6 +61,39 @@ def clusters(tokens, count, k):
     return centers, nearest
 
 
+def dense_pool(tokens, contribution, capacity, tau):
+    """``pool`` on an array (N, d), one dense matrix of cosines: for hundreds of tokens."""
+    x = np.asarray(tokens, float)
+    unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    cosines = unit @ unit.T
+    accepted = []
+    for i in np.argsort(-np.asarray(contribution), kind="stable"):
+        if len(accepted) >= capacity:
+            break
+        if not accepted or cosines[i, accepted].max() < tau - 1e-6:
+            accepted.append(int(i))
+    return accepted
+
+
+def dense_clusters(tokens, count, k):
+    """``clusters`` on an array (M, d) by whole M x M matrices, differences taken one by one."""
+    x = np.asarray(tokens, float)
+    m, width = x.shape
+    square = np.array([((x - row) ** 2).sum(axis=1) for row in x]) / width
+    near = np.sort(square, axis=1)[:, : min(k, m)]
+    log_rho = np.round(-near.mean(axis=1), 9)
+    rank = np.empty(m, int)
+    rank[np.argsort(-log_rho, kind="stable")] = np.arange(m)
+    delta = np.where(rank[None] < rank[:, None], square, np.inf).min(axis=1)
+    delta[rank == 0] = square[rank == 0].max()
+    with np.errstate(divide="ignore"):
+        gamma = np.round(log_rho + 0.5 * np.log(delta), 9)
+    centers = np.sort(np.argsort(-gamma, kind="stable")[:count])
+    nearest = centers[np.round(square[:, centers], 9).argmin(axis=1)]
+    nearest[centers] = centers
+    return centers.tolist(), nearest.tolist()
+
+
 def outside(tokens, contribution, budget, tau, cluster_ratio, k):
     """(fate names, target) of the whole outside stage."""
     n = len(tokens)

@@ -11,11 +11,9 @@ from conftest import clip_frames, prompt
 from test_seams import masked_logits, snapshot
 
 from stc_core import METHODS, STC, InputError, Trace, answer, load
-from stc_core import loading as loading_module
 from stc_core.loading import VLM
 from stc_core.memory import frames_that_fit, working_bytes
 from stc_core.prompt import build_prompt, encode_text
-from stc_core.shapes.model import save
 from stc_core.video import Video
 
 SPECIAL = ["<video>", "<image>", "<|im_start|>", "<|im_end|>", "<pad>", "<unk>"]
@@ -410,113 +408,3 @@ def test_the_embedded_model_records_and_scores_within_a_megabyte(tmp_path):
     assert trace.features.shape == (trace.grid.size, 16)
     bare = dataclasses.replace(trace, frames=None).save(tmp_path / "a.npz")
     assert bare.stat().st_size < 250_000
-
-
-# --- loading -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def checkpoint(tiny, tmp_path):
-    model, processor = tiny
-    save(model, processor, tmp_path / "tiny-vlm")
-    return tmp_path / "tiny-vlm"
-
-
-def test_a_checkpoint_folder_loads_as_from_the_hub(checkpoint, tiny):
-    vlm = load(checkpoint, device="cpu")
-    assert (vlm.name, vlm.frames, vlm.device) == ("tiny-vlm", 32, "cpu")
-    assert not vlm.model.training and vlm.family.name == "LLaVA-OneVision"
-    for (name, one), (_, other) in zip(
-        vlm.model.named_parameters(), tiny[0].named_parameters(), strict=True
-    ):
-        assert torch.equal(one, other), name
-    result = answer(vlm, clip(), "is there a star?", max_new_tokens=1)
-    assert result.trace.model == "tiny-vlm"  # no path of this machine
-
-
-def test_defaults_recorded_in_a_checkpoint_are_used(checkpoint):
-    config = json.loads((checkpoint / "config.json").read_text())
-    config["stc"] = {"contribution_layer": 0, "frames": 5}
-    (checkpoint / "config.json").write_text(json.dumps(config))
-    vlm = load(checkpoint, device="cpu")
-    assert vlm.frames == 5
-    assert vlm.model.config.stc["contribution_layer"] == 0
-
-
-def break_weights(folder):
-    (folder / "model.safetensors").write_bytes(b"not weights")
-
-
-def drop_weights(folder):
-    (folder / "model.safetensors").unlink()
-
-
-def drop_config(folder):
-    (folder / "config.json").unlink()
-
-
-def text_only(folder):
-    (folder / "config.json").write_text(json.dumps({"model_type": "qwen2", "hidden_size": 8}))
-
-
-def unknown_kind(folder):
-    (folder / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
-
-
-def other_architecture(folder):
-    config = json.loads((folder / "config.json").read_text())
-    config["architectures"] = ["LlavaOnevisionModel"]
-    (folder / "config.json").write_text(json.dumps(config))
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (break_weights, "incomplete, damaged or of an unknown kind"),
-        (drop_weights, "incomplete, damaged or of an unknown kind"),
-        (drop_config, "config.json is missing"),
-        (text_only, "'qwen2' is not a Video-LLM this program knows"),
-        (unknown_kind, "of an unknown kind"),
-        (other_architecture, "is a LlavaOnevisionModel, not a"),
-    ],
-)
-def test_a_folder_that_is_no_model_is_one_sentence(checkpoint, damage, message):
-    damage(checkpoint)
-    with pytest.raises(InputError, match=message) as error:
-        load(checkpoint, device="cpu")
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("no-such-org/no-such-model", "neither on this machine nor to be had from the model hub"),
-        ("./no/such/folder", "there is no checkpoint folder"),
-        ("a b c", "neither on this machine"),
-    ],
-)
-def test_a_model_that_is_nowhere_is_one_sentence(name, message):
-    with pytest.raises(InputError, match=message):
-        load(name, device="cpu")
-
-
-@pytest.mark.parametrize("device", ["tpu9000", "cuda:99", "warp"])
-def test_a_device_that_is_not_there_is_one_sentence(device):
-    with pytest.raises(InputError, match="device"):
-        load(device=device)
-
-
-def test_a_model_too_large_for_the_gpu_is_one_sentence(checkpoint, monkeypatch):
-    def full(self, *args, **kwargs):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(torch.nn.Module, "to", full)
-    with pytest.raises(InputError, match="does not fit into the memory of cpu; choose a smaller"):
-        load(checkpoint, device="cpu")
-
-
-def test_the_embedded_model_is_the_default():
-    vlm = load(device="cpu")
-    assert vlm.embedded and vlm.name == "embedded"
-    assert loading_module.EMBEDDED.joinpath("model.safetensors").stat().st_size < 30e6
-    assert vlm.model.num_parameters() > 1e6

@@ -89,9 +89,11 @@ def open_tab(chromium, served):  # noqa: F811
     """A function that opens the page and waits for the saved trace."""
     tabs: list[Tab] = []
 
-    def open_one(width: int = 1280, height: int = 720, theme: str = "light") -> Tab:
+    def open_one(
+        width: int = 1280, height: int = 720, theme: str = "light", query: str = "", **how
+    ) -> Tab:
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, accept_downloads=True
+            viewport={"width": width, "height": height}, accept_downloads=True, **how
         )
         context.set_default_timeout(PATIENCE)
         tab = Tab(context.new_page())
@@ -112,7 +114,7 @@ def open_tab(chromium, served):  # noqa: F811
             "console",
             lambda message: message.type == "error" and tab.errors.append(message.text),
         )
-        tab.page.goto(f"{served.url}?__theme={theme}")
+        tab.page.goto(f"{served.url}?__theme={theme}{query}")
         ready(tab)
         return tab
 
@@ -324,9 +326,7 @@ def test_nine_tabs_of_one_browser_work(chromium, served):  # noqa: F811
             tab.page.goto(served.url)
             ready(tab)
         before = source(tab)  # the last one answers to its visitor
-        tab.page.get_by_role("button", name="Open a saved trace").click()
-        tab.page.locator("#saved input").click()
-        tab.page.get_by_role("option").nth(1).click()
+        open_second(tab)
         another(tab, before)
     finally:
         context.close()
@@ -339,24 +339,164 @@ def test_page_says_what_it_is(tab):
     assert tab.page.locator("#examples .gallery-item").count() == len(examples())
 
 
-@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1280, "dark")])
-def test_narrow_and_dark_are_usable(open_tab, width, theme):
-    tab = open_tab(width, 800, theme)
-    wide = tab.page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= width + 1
-    colour, paper = tab.page.evaluate(
-        "() => [getComputedStyle(document.querySelector('.card p')).color,"
-        " getComputedStyle(document.querySelector('.card')).backgroundColor]"
-    )
-    light, dark = (sum(map(float, re.findall(r"[\d.]+", c)[:3])) for c in (colour, paper))
-    assert abs(light - dark) > 300
-
-
 def test_clips_play(tab):
     choose_example(tab)
     tab.page.wait_for_function(
         "() => { const v = document.querySelector('#clip video'); return v && v.readyState >= 2 }"
     )
+
+
+# --- looks and access ----------------------------------------------------------------------------
+
+PANELS = {"sheet": "What the LLM got", "plane": "Space and time", "replay": "Replay",
+          "compare": "Compare", "flow": "Flow", "embedding": "Likeness", "edits": "What if",
+          "evidence": "Evidence"}  # fmt: skip
+
+
+def places(tab: Tab):
+    """Go to every panel, to the settings in full, to every other tab; gives their names."""
+    page = tab.page
+    for name, title in PANELS.items():
+        page.locator("#workspace").get_by_role("tab", name=title, exact=True).click()
+        page.locator(f"#workspace [data-panel={name}]").wait_for()
+        wait_view(tab, "v.ready")
+        yield name
+    open_settings(tab)
+    page.get_by_role("button", name="Open a saved trace").click()
+    page.locator("#trace-upload").wait_for()
+    yield "settings"
+    page.locator("#tabs").get_by_role("tab", name="Learn", exact=True).click()
+    page.wait_for_function("window.__lesson?.settled")
+    yield "Learn"
+    page.locator("#tabs").get_by_role("tab", name="Errors", exact=True).click()
+    page.locator(".rows [role=row]").first.wait_for()
+    yield "Errors"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
+def test_every_place_fits_and_has_no_serious_finding(open_tab, width, height, theme):
+    """axe-core says nothing serious or critical, and nothing sticks out of the window."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    still = "document.getAnimations().every((one) => one.playState !== 'running')"
+    phone = {"is_mobile": True, "has_touch": True} if width < 500 else {}
+    tab, axe = open_tab(width, height, theme, **phone), Axe()
+    found = []
+    for place in places(tab):
+        tab.page.wait_for_function(still)  # what fades in is not judged half way
+        for finding in axe.run(tab.page).response["violations"]:
+            if finding["impact"] in ("serious", "critical"):
+                nodes = [node["target"] for node in finding["nodes"][:3]]
+                found.append((place, finding["id"], nodes))
+        wide = tab.page.evaluate("document.documentElement.scrollWidth")
+        if wide > width:
+            found.append((place, "wide", wide))
+    assert found == []
+
+
+def test_the_keyboard_alone_reaches_everything(tab):
+    """Every control that can be seen takes the focus in turn; of radio buttons the chosen one."""
+    page = tab.page
+    for place in ("Inspect", "Learn", "Errors"):
+        page.locator("#tabs").get_by_role("tab", name=place, exact=True).click()
+        if place == "Learn":
+            page.wait_for_function("window.__lesson?.settled")
+        if place == "Errors":
+            page.locator(".rows [role=row]").first.wait_for()
+        count = page.evaluate(
+            """() => {
+              window.wanted = new Set([...document.querySelectorAll(
+                'button, input, select, textarea, summary, a[href], [tabindex]')].filter((e) =>
+                e.tabIndex >= 0 && !e.disabled && !(e.type === 'radio' && !e.checked)
+                && e.checkVisibility({ visibilityProperty: true }) && e.getClientRects().length));
+              document.activeElement.blur();
+              return window.wanted.size;
+            }"""
+        )
+        assert count > 20
+        for _ in range(count + 30):
+            page.keyboard.press("Tab")
+            page.evaluate("window.wanted.delete(document.activeElement)")
+        left = page.evaluate("[...window.wanted].map((e) => e.outerHTML.slice(0, 160))")
+        assert left == [], place
+
+
+# --- links ---------------------------------------------------------------------------------------
+
+
+def test_a_link_with_a_comparison_makes_its_runs(open_tab):
+    tab = open_tab(query="&panel=compare&cmp=uniform@0.02;nothing@7;random@0.02")
+    wait_view(tab, "v.drawn.compared === 3")
+    runs = tab.page.locator("#workspace .ws-compare-runs li")
+    expect(runs).to_have_count(3)
+    for place, name in enumerate(("STC", "Uniform", "Random")):
+        expect(runs.nth(place)).to_contain_text(name)
+    tab.page.wait_for_function(
+        "new URLSearchParams(location.search).get('cmp') === 'uniform@0.02;random@0.02'"
+    )
+    assert tab.page.locator("#workspace .ws-compared tbody tr").count() == 4  # and uncompressed
+
+
+def test_another_trace_may_be_opened_during_a_comparison(tab):
+    page, before = tab.page, source(tab)
+    page.locator("#workspace").get_by_role("tab", name="Compare", exact=True).click()
+    page.get_by_role("button", name="Frames", exact=True).click()
+    open_second(tab)
+    another(tab, before)
+    page.get_by_role("button", name="Uniform", exact=True).click()
+    wait_view(tab, "v.drawn.compared === 2")
+    runs = page.locator("#workspace .ws-compare-runs li")
+    expect(runs).to_have_count(2)
+    expect(runs.nth(1)).to_contain_text("Uniform")
+
+
+def open_second(tab: Tab) -> None:
+    """The second trace that is saved with the project."""
+    tab.page.get_by_role("button", name="Open a saved trace").click()
+    tab.page.locator("#saved input").click()
+    tab.page.get_by_role("option").nth(1).click()
+
+
+def test_the_cards_follow_an_edit_and_come_back(tab):
+    page, before = tab.page, source(tab)
+    page.locator("[data-view=sheet] .ws-top-layer").click(position={"x": 29, "y": 29})
+    wait_view(tab, "v.locked.length === 1")
+    page.locator("#workspace").get_by_role("tab", name="What if", exact=True).click()
+    panel = page.locator("#workspace [data-panel=edits]")
+    panel.get_by_role("button", name="Remove (1)").click()
+    panel.get_by_role("button", name="Answer again").click()
+    runs = panel.locator(".ws-run")
+    expect(runs).to_have_count(2)
+    expect(page.locator("#run-line")).not_to_contain_text("Edited")
+    runs.nth(1).click()
+    another(tab, before)
+    expect(page.locator("#run-line")).to_contain_text("Edited(")
+    expect(page.locator("#answers .card.accent")).to_contain_text("Compressed, edited")
+    with page.expect_download() as waiting:
+        page.click("#trace-file")
+    assert Trace.load(waiting.value.path()).method.startswith("Edited(")
+    assert view(tab)["locked"]  # the page took it over without opening it anew
+    panel.get_by_role("button", name="Back to the original").click()
+    expect(page.locator("#run-line")).not_to_contain_text("Edited")
+    assert source(tab) == before
+
+
+def test_a_row_of_the_error_table_opens_and_can_be_asked_again(tab):
+    page, before = tab.page, source(tab)
+    page.locator("#tabs").get_by_role("tab", name="Errors", exact=True).click()
+    row = page.locator(".rows [role=row]").first
+    question = row.locator("[role=gridcell]").nth(2).inner_text()
+    row.click()
+    another(tab, before)
+    expect(page.locator("#errors-status")).to_contain_text("is open")
+    expect(page.locator("#answers .question")).to_contain_text(question)
+    assert question not in saved_trace().question
+    page.locator("#workspace").get_by_role("tab", name="Compare", exact=True).click()
+    page.get_by_role("button", name="Random", exact=True).click()
+    expect(page.locator("#workspace .ws-compare-runs")).to_contain_text("Random")
+    wait_view(tab, "v.drawn.compared >= 2")
+    expect(page.locator(".ws-compare-status")).to_contain_text("Answered in")
 
 
 # --- running -------------------------------------------------------------------------------------
@@ -397,6 +537,16 @@ def test_settings_reach_the_method(tab):
                    "lam=0.2", "layer=1", "in 6 frames"):  # fmt: skip
         expect(line).to_contain_text(needed)
     expect(tab.page.locator("#answers")).to_contain_text("not run")
+
+
+def test_settings_of_the_checkpoint_are_offered_and_never_used_unasked(tab):
+    own = json.loads((ROOT / "assets" / "model" / "config.json").read_text())["stc"]["settings"]
+    open_settings(tab)
+    assert tab.page.input_value("#tau input") == "0.7"  # the paper's
+    offer = tab.page.locator("#own-settings")
+    expect(offer).to_contain_text(f"tau {own['tau']:g}")
+    offer.click()
+    expect(tab.page.locator("#tau input")).to_have_value(f"{own['tau']:g}")
 
 
 def test_an_uploaded_video_runs_in_its_own_shape(tab, tmp_path):

@@ -94,7 +94,7 @@ BAD = {
     "layer": (["answer", "CLIP", QUESTION, "--layer", "99"], "layer 99 is outside this model"),
     "frames": (["answer", "CLIP", QUESTION, "--frames", "0"], "frames"),
     "method": (["answer", "CLIP", QUESTION, "--method", "magic"], "choose one of stc"),
-    "model": (["answer", "CLIP", QUESTION, "--model", "no/such"], "neither on this machine"),
+    "model": (["answer", "CLIP", QUESTION, "--model", "no/such"], "is not on this machine"),
     "device": (["answer", "CLIP", QUESTION, "--device", "warp"], "not a device"),
     "empty question": (["answer", "CLIP", " "], "question is empty"),
     "long question": (["answer", "CLIP", "star " * 10_000], "shorter question"),

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 from conftest import clip_frames
+from packaging.version import Version
 from tiny import BUILDERS
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,6 +15,7 @@ from stc_core.loading import VLM
 from stc_core.memory import tokens_of
 from stc_core.prompt import build_prompt
 
+OLDER = Version(transformers.__version__) < Version("5.20")
 SHAPES = {"square": (40, 40), "wide": (36, 92), "tall": (92, 36)}
 
 
@@ -34,7 +37,7 @@ def counted(model, prompt):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("family", BUILDERS)
 def test_tower_projector_and_prefill_are_what_torch_counts(family, shape):
-    """To the last operation: neither rotary embeddings nor pooling is a matrix product."""
+    """To the last operation, but for rotary angles, which older releases take from a product."""
     model, prompt = asked(family, *SHAPES[shape])
     config, layers = model.config, len(model.get_decoder().layers)
     llm = LLMShape.from_config(config)
@@ -47,10 +50,12 @@ def test_tower_projector_and_prefill_are_what_torch_counts(family, shape):
         frames=prompt.layout.frames,
         patches=prompt.patches,
     )
-    unasked = 0
+    places, unasked = prompt.inputs["input_ids"].shape[1], 0
     if family == "video_llama_3":  # its stock class gives logits of every place of the prompt
-        unasked = llm.head_flops(prompt.inputs["input_ids"].shape[1] - 1)
-    assert counted(model, prompt) == expected["total"] + unasked
+        unasked = llm.head_flops(places - 1)
+    angles = 2 * places * (llm.head_dim // 2)  # of one axis; M-RoPE has three
+    rest = counted(model, prompt) - expected["total"] - unasked
+    assert rest == 0 or (OLDER and rest in (angles, 3 * angles))
 
 
 def test_every_family_is_counted():

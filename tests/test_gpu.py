@@ -8,6 +8,8 @@ import torch
 from conftest import clip_frames, prompt
 
 from stc_core import STC, answer, compress, load
+from stc_core.grid import TokenGrid
+from stc_core.speed import made_up
 from stc_core.video import Video
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -57,3 +59,14 @@ def test_flash_attention_reads_survivors_as_one_sequence():
         with compress(vlm.model, STC(retention=0.1, keep_inside=1.0)), torch.no_grad():
             logits.append(vlm.model(**inputs).logits[0, -1].float())
     assert torch.nn.functional.cosine_similarity(*logits, dim=0) > 0.99
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_decisions_on_a_gpu_differ_from_float64_at_near_ties_only(dtype):
+    for seed in range(3):
+        tokens, contribution = made_up(TokenGrid(32, 14, 14), 512, dtype, "cuda", seed)
+        here = METHOD.outside(tokens, contribution, TokenGrid(32, 14, 14))
+        again = METHOD.outside(tokens, contribution, TokenGrid(32, 14, 14))
+        there = METHOD.outside(tokens.cpu(), contribution.cpu(), TokenGrid(32, 14, 14))
+        assert torch.equal(here.target, again.target)
+        assert (here.fate.cpu() != there.fate).float().mean() < 1e-3

@@ -10,10 +10,10 @@ import pytest
 import references
 import torch
 from conftest import clip_frames, prompt
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from masked import GREEDY, generate, masked, snapshot
 
 from stc_core import STC, compress
-from stc_core.families import contribution_module, family_of, to_grid
+from stc_core.families import contribution_module, family_of, layout_of, to_grid
 from stc_core.grid import TokenGrid
 from stc_core.seams import (
     attention_paid,
@@ -34,31 +34,6 @@ METHODS = {
     "both, compact": STC(retention=0.4, keep_inside=0.5, layer=2, positions="compact"),
     "ultra low": STC(retention=0.02, keep_inside=0.5, layer=0),
 }
-GREEDY = {"do_sample": False, "max_new_tokens": 6, "min_new_tokens": 6}
-
-
-def generate(model, inputs, **options):
-    with torch.no_grad():
-        return model.generate(
-            **inputs, **{**GREEDY, **options}, return_dict_in_generate=True, output_logits=True
-        )
-
-
-def snapshot(model):
-    """All that a hook could leave behind on the model, as comparable values."""
-    hooks = {
-        name: [
-            len(getattr(module, table))
-            for table in ("_forward_pre_hooks", "_forward_hooks", "_forward_hooks_with_kwargs")
-        ]
-        for name, module in model.named_modules()
-    }
-    configs = {
-        name: (id(module.config), module.config._attn_implementation)
-        for name, module in model.named_modules()
-        if hasattr(module, "config")
-    }
-    return hooks, configs, sorted(ALL_ATTENTION_FUNCTIONS), sorted(vars(model))
 
 
 # --- identity ------------------------------------------------------------------------------------
@@ -83,68 +58,11 @@ def test_keeping_everything_is_bit_identical(tiny_models, size, kernel):
 
 
 def masked_logits(model, inputs, trace, ids):
-    """Next-token logits after ``ids`` without a cache, at full length, unwanted columns hidden.
-
-    Shares no code with the package: decisions are read off the trace, means are taken in loops.
-    """
-    body, config = model.model, model.config
-    features = body.get_video_features(inputs["pixel_values_videos"]).pooler_output[0]
-    embeds = body.get_input_embeddings()(ids)[0].clone()
-    places = (ids[0] == config.video_token_id).nonzero().flatten()
-    if len(features) < len(places):  # transformers 5.10 adds the newline after this call
-        features = torch.cat([features, body.image_newline[None]])
-    embeds[places] = features
-    outside, inside = trace.stage("outside"), trace.stage("inside")
-    # the trace holds each token's share at the end; a survivor's share inside is the sum of what
-    # it carries, and what is left of the whole is the share outside
-    later = np.bincount(np.maximum(outside.target, 0), trace.weight, trace.grid.size)
-    size = np.bincount(np.maximum(outside.target, 0), outside.target >= 0, trace.grid.size)
-    known = later[outside.target] > 0  # not of what was thrown away inside: plain means there
-    sooner = np.where(
-        known,
-        trace.weight / np.where(known, later[outside.target], 1),
-        1 / np.maximum(size[outside.target], 1),
-    )
-
-    def merge(hidden, target, share):
-        rows = hidden.clone()
-        for token in range(trace.grid.size):
-            members = [i for i in range(trace.grid.size) if target[i] == token]
-            if len(members) > 1:
-                rows[places[token]] = sum(hidden[places[i]] * float(share[i]) for i in members)
-        return rows
-
-    def mask_without(gone):
-        length = len(embeds)
-        seen = torch.ones(length, length, dtype=torch.bool).tril()
-        seen[:, places[torch.from_numpy(gone)]] = False
-        seen |= torch.eye(length, dtype=torch.bool)  # a hidden row needs something to look at
-        return torch.zeros(1, 1, length, length).masked_fill(~seen, torch.finfo(embeds.dtype).min)
-
-    gone = np.setdiff1d(np.arange(trace.grid.size), outside.survivors)
-    hidden, mask = merge(embeds, outside.target, sooner), mask_without(gone)
-    positions = torch.arange(len(embeds))
-    if trace.positions == "compact":
-        going = torch.ones(len(embeds), dtype=torch.long)
-        going[places[torch.from_numpy(gone)]] = 0
-        positions = going.cumsum(0) - 1
-    decoder = model.get_decoder()
-    rotary = decoder.rotary_emb(hidden[None], positions[None])
-    weights = None
-    for index, layer in enumerate(decoder.layers):
-        if inside is not None and index == inside.layer:
-            states = layer.input_layernorm(hidden[None])
-            kernel = layer.self_attn.config._attn_implementation
-            layer.self_attn.config._attn_implementation = "eager"
-            weights = layer.self_attn(states, rotary, mask)[1][0].mean(0)
-            layer.self_attn.config._attn_implementation = kernel
-        if inside is not None and index == inside.layer + 1:
-            at_k = hidden
-            hidden = merge(hidden, inside.target, later)
-            mask = mask_without(np.setdiff1d(np.arange(trace.grid.size), inside.survivors))
-        hidden = layer(hidden[None], attention_mask=mask, position_embeddings=rotary)[0]
-    logits = model.lm_head(decoder.norm(hidden))[-1]
-    return logits, (at_k, weights, places) if inside is not None else None
+    """Next-token logits after ``ids`` of a masked run; (hidden, weights, places) at layer K."""
+    prompt_ids = inputs["input_ids"][0]
+    layout, positions = layout_of(model.config, prompt_ids, None), torch.arange(len(prompt_ids))
+    found = masked(model, inputs, layout, positions, trace, ids)
+    return found.logits, (found.hidden, found.weights, torch.cat([layout.tokens, layout.extras]))
 
 
 @pytest.mark.parametrize("size", ["even", "odd"])

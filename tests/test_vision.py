@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from clips import numbered, write_clip
 from conftest import clip_frames, prompt
 from test_seams import generate, snapshot
 from tiny import BUILDERS
@@ -21,7 +24,8 @@ from stc_core.methods import Uniform
 from stc_core.stopwatch import Stopwatch
 from stc_core.vision import VisionCache, fingerprint, vision
 
-CLIP = Path(__file__).resolve().parents[1] / "assets" / "clips" / "two-on-waves.mp4"
+ROOT = Path(__file__).resolve().parents[1]
+CLIP = ROOT / "assets" / "clips" / "two-on-waves.mp4"
 QUESTION = "what color is the star ?"
 ARRAYS = (
     "fate", "target", "weight", "contribution", "similarity", "nearest", "order", "relevance",
@@ -183,10 +187,18 @@ def test_the_uncompressed_run_is_made_once_for_a_question(vlm):
         (QUESTION, STC(retention=0.05)), (QUESTION, STC(retention=0.1)),
         (QUESTION, Uniform(retention=0.1)), ("what shape is red ?", STC(retention=0.05)),
     ):  # fmt: skip
-        answer(
-            vlm, CLIP, question, method, frames=4, baseline=True, cache=cache, progress=watch
-        )
+        answer(vlm, CLIP, question, method, frames=4, baseline=True, cache=cache, progress=watch)
     assert len(whole) == 2
+
+
+def test_a_file_that_was_written_anew_is_read_anew(vlm, tmp_path):
+    path, cache, how = tmp_path / "clip.mp4", VisionCache(), {"frames": 4, "record": True}
+    for clip in (CLIP, CLIP.with_name("five-on-dots.mp4")):
+        path.write_bytes(clip.read_bytes())
+        equal(
+            answer(vlm, path, QUESTION, **how, cache=cache),
+            answer(vlm, clip, QUESTION, **how),
+        )
 
 
 def test_costs_count_what_the_cache_saved(vlm):
@@ -292,7 +304,7 @@ def test_bytes_are_counted_as_they_lie_in_memory(vlm):
 def test_the_layers_that_nobody_asked_for_are_kept_only_where_they_are_small(vlm):
     method = STC(retention=0.1)
     needs = []
-    for limit in (1 << 30, 12 << 20):
+    for limit in (1 << 30, 32 << 20):
         cache = VisionCache(limit)
         answer(vlm, CLIP, QUESTION, method, frames=16, cache=cache)
         runs, hook = tower_runs(vlm.model)
@@ -324,24 +336,69 @@ def test_credit_is_time_of_the_innermost_stage():
 
 # --- memory --------------------------------------------------------------------------------------
 
-PEAK = """
+ANSWER = """
 import resource, sys
 import torch
 torch.set_num_threads(1)
 from stc_core import answer, load
-vlm = load(device="cpu", vision_batch=int(sys.argv[2]) or None)
-if sys.argv[2] == "0":
-    import stc_core.vision
-    stc_core.vision.WORKING = 1 << 60  # all at once
-vlm.warm_up()
+vlm = load(device="cpu")
+answer(vlm, sys.argv[1], "what color is the star ?", frames=4)  # what is paid once
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-answer(vlm, sys.argv[1], "what color is the star ?", frames=int(sys.argv[3]))
+trace = answer(vlm, sys.argv[1], "what color is the star ?", frames=FRAMES).trace
+print(trace.grid.frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+TOWER = """
+import resource, sys
+import torch
+torch.set_num_threads(1)
+from stc_core.shapes.model import Size, build
+from stc_core.vision import vision
+size = Size(frame=224, patch=8, vision_width=192, vision_layers=2, vision_heads=4, vision_ffn=768,
+            width=32, layers=1, heads=2, kv_heads=2, ffn=32)
+model = build(size, seed=0)[0].eval()
+pixels = torch.rand(48, 3, 224, 224)
+tower = model.get_encoder(modality="image")
+with torch.no_grad():
+    tower(pixels[:1])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with vision(model, batch=int(sys.argv[1])):
+        tower(pixels)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def peak(clip: Path, batch: int, frames: int) -> float:
-    """MiB by which one answer raises a process's peak of resident memory; batch 0: all at once."""
-    command = [sys.executable, "-c", PEAK, str(clip), str(batch), str(frames)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1]) / 1024
+def printed(script: str, *arguments: object) -> list[int]:
+    """The numbers that a process of its own prints: its peak of resident memory is its own."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return [int(word) for word in done.stdout.split()]
+
+
+def test_pixels_of_a_long_video_are_never_held_at_once(tmp_path):
+    """160 frames of 1080p are 0.95 GiB; what is held is what the model can see of them."""
+    count, (height, width) = 160, (1080, 1920)
+    picture = numbered(0b1011001110001, height, width)
+    clip = write_clip(
+        tmp_path / "long.mp4", range(0, 40 * count, 40), picture=lambda index: picture,
+        options={"preset": "ultrafast"},
+    )  # fmt: skip
+    frames, more = printed(ANSWER.replace("FRAMES", str(count)), clip)
+    assert frames == count
+    assert more < 0.45 * count * height * width * 3 / 1024
+
+
+def test_batches_bound_what_the_tower_works_in():
+    """48 frames of 784 patches: activations of 4 of them instead of all."""
+    (all_at_once,), (batched,) = printed(TOWER, 48), printed(TOWER, 4)
+    assert batched < 0.5 * all_at_once
+
+
+@pytest.mark.parametrize(("frames", "side"), [(8, 1024), (32, 1024), (128, 836), (1024, 768)])
+def test_very_many_frames_are_decoded_smaller_but_never_below_what_is_seen(vlm, frames, side):
+    from stc_core.answering import _side
+
+    seen = {"height": 384, "width": 384}
+    processor = SimpleNamespace(video_processor=SimpleNamespace(size=seen))
+    assert _side(replace(vlm, processor=processor), frames) == side
+    free = SimpleNamespace(video_processor=SimpleNamespace(size={"longest_edge": 10**6}))
+    assert _side(replace(vlm, processor=free), frames) == 1024  # it chooses the sides itself

@@ -27,9 +27,7 @@ def bar(canvas: Canvas, x: float, y: float, width: float, height: float, fate: F
         mirrored = lines * np.array([-1, 1]) + np.array([2 * x + width, 0])
         canvas.strokes(np.concatenate([lines, mirrored]), palette.LIGHT, 1.2)
     elif code.mark == "double" and min(width, height) >= 8:
-        canvas.rectangle(
-            x + 2.5, y + 2.5, width - 5, height - 5, edge=palette.LIGHT, line=1.2
-        )
+        canvas.rectangle(x + 2.5, y + 2.5, width - 5, height - 5, edge=palette.LIGHT, line=1.2)
     if code.mark == "outline":
         canvas.rectangle(x, y, width, height, edge=palette.HALO, line=1.0)
 

@@ -32,9 +32,7 @@ def foot_lines(trace: Trace, width: float) -> list[str]:
     if "answer" in trace.baseline:
         answered += f"   Uncompressed: {printable(trace.baseline['answer'], 160) or '(none)'}"
     run = f"{printable(trace.method, 400)}   {printable(trace.model, 80)}"
-    return [
-        line for text in (asked, answered, run, alive(trace)) for line in wrap(text, width, 11)
-    ]
+    return [line for text in (asked, answered, run, alive(trace)) for line in wrap(text, width, 11)]
 
 
 def foot(canvas: Canvas, x: float, y: float, lines: list[str]) -> float:

@@ -49,7 +49,8 @@ def progress(stage: str, fraction: float, elapsed: float) -> str:
     plain, prefix = stage, ""
     if stage.startswith("uncompressed: "):
         plain, prefix = stage.removeprefix("uncompressed: "), "Uncompressed run: "
-    words = STAGES.get(plain, plain)
+    name, _, count = plain.partition(" ")  # "vision 12/512 frames"
+    words = f"{STAGES[name]}, {count}" if count and name in STAGES else STAGES.get(plain, plain)
     line = f"{prefix}{words}" if prefix else words[:1].upper() + words[1:]
     return status(f"{line} … {elapsed:.1f} s", "busy", fraction)
 
@@ -70,8 +71,8 @@ def answers(trace: Trace, about: Known | None = None) -> str:
     title = "Compressed, edited" if trace.method.startswith("Edited(") else "Compressed"
     cards += _card(title, share, trace.answer, "accent", expected)
     return (
-        f'<section class="answers"><p class="question"><span>Question</span> '
-        f"{escape(trace.question) or DASH}</p>"
+        f'<section class="answers"><h2 class="question"><span>Question</span> '
+        f"{escape(trace.question) or DASH}</h2>"
         f'<div class="pair">{cards}</div>{_verdict(first, trace.answer, expected)}'
         f"{_evidence(trace, about)}</section>"
     )
@@ -122,9 +123,8 @@ def big(value: object) -> str:
 def memory(value: object) -> str:
     """Bytes with a binary prefix: 3.1 MiB."""
     units = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10))
-    return _scaled(value, units) if _number(value) is None or _number(value) >= 1024 else (
-        f"{_number(value):.0f} B"
-    )
+    number = _number(value)
+    return f"{number:.0f} B" if number is not None and number < 1024 else _scaled(value, units)
 
 
 def duration(value: object) -> str:

@@ -6,6 +6,7 @@ Nothing of a visitor is kept here, and every event on the model shares one place
 from __future__ import annotations
 
 import itertools
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,12 +18,17 @@ from stc_core import InputError, Trace
 
 from . import cards, live
 from .examples import Example, Known
-from .job import job_of
+from .job import job_of, origin_of
 from .parts import ORDER, WORKSPACE, Controls, Views
 from .rerun import Origin, about, recall, shelve
 from .runs import Runner, Step, Stopped, failure, sentence
 from .share import wanted
 from .shelf import Shelf
+
+# Gradio's tiles are pictures without a name for those who do not see them.
+NAME_TILES = """() => %s.forEach((name, place) => {
+  document.querySelectorAll('#examples .gallery-item')[place]?.setAttribute('aria-label', name);
+})"""
 
 
 def wire(
@@ -144,7 +150,7 @@ def wire(
                     continue
                 yield [cards.progress("drawing", 1.0, elapsed), *late, *keep]
                 words = cards.status(f"Answered in {elapsed:.1f} s.", "done")
-                origin = Origin(job["video"], job["question"], job["frames"], job["method"])
+                origin = origin_of(job)
                 yield [words, *idle, *show(news.trace, origin, ran=True)]
         except Stopped:
             return  # ``cancelled`` has the word, and another run may have begun
@@ -195,6 +201,8 @@ def wire(
         controls.clips.select(
             choose, None, [controls.video, controls.question, controls.suggestions], **quiet
         )
+        names = json.dumps([f"Example clip {example.clip.stem}" for example in examples])
+        demo.load(None, None, None, js=NAME_TILES % names)
     if own:
         controls.own.click(
             lambda: [*own.values(), gr.update(open=True)], None,

@@ -73,9 +73,7 @@ def scores(canvas: Canvas, strip: Strip, trace: Trace, values: np.ndarray, scale
         canvas.strokes(rings, palette.LIGHT, 1.0, 0.9, closed=True)
 
 
-def fates(
-    canvas: Canvas, strip: Strip, trace: Trace, fate: np.ndarray, target: np.ndarray
-) -> None:
+def fates(canvas: Canvas, strip: Strip, trace: Trace, fate: np.ndarray, target: np.ndarray) -> None:
     """Dim what is gone and mark every cell by its fate.
 
     Parameters

@@ -6,11 +6,13 @@ Whether a number suits the method, the method says itself when the run makes it 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from stc_core.errors import InputError
 
-from .rerun import method_spec
+from .rerun import Origin, method_spec
 
 LONGEST = 2000  # characters of a question: far more than any; 10,000 words are a mistake
 MOST_FRAMES = 128
@@ -19,9 +21,13 @@ NUMBERS = ("retention", "keep_inside", "tau", "cluster_ratio", "lam")  # fields 
 
 
 def job_of(
-    video, question, retention, frames, keep_inside, baseline, tau, cluster_ratio, layer, lam
-) -> dict:
-    """The keyword arguments of ``answer``; ``InputError`` says what is missing or no such thing."""
+    video, question, retention, frames, keep_inside, baseline, tau, cluster_ratio, layer, lam,
+    model=None,
+) -> dict:  # fmt: skip
+    """The keyword arguments of ``answer``; ``InputError`` says what is missing or no such thing.
+
+    ``model`` is a label of ``models.Models``; without one the page's first model answers.
+    """
     if not video:
         raise InputError("choose an example clip or upload a video first")
     text = (question or "").strip()
@@ -33,16 +39,23 @@ def job_of(
         )
     frames = _whole(frames, "the number of frames")
     if frames is not None and not 1 <= frames <= MOST_FRAMES:
-        raise InputError(f"the number of frames must be 1 to {MOST_FRAMES}; it is {str(frames)[:20]}")
+        given = str(frames)[:20]
+        raise InputError(f"the number of frames must be 1 to {MOST_FRAMES}; it is {given}")
     layer = _whole(layer, "layer K")
     method = method_spec(
-        "stc", retention, tau=tau, cluster_ratio=cluster_ratio, layer=layer, keep_inside=keep_inside,
-        lam=lam,
+        "stc", retention, tau=tau, cluster_ratio=cluster_ratio, layer=layer,
+        keep_inside=keep_inside, lam=lam,
     )  # fmt: skip
-    return {
+    job = {
         "video": str(video), "question": text, "method": method, "frames": frames,
         "baseline": bool(baseline), "record": True,
     }  # fmt: skip
+    return job | {"model": str(model)} if model else job
+
+
+def origin_of(job: Mapping[str, Any]) -> Origin:
+    """What the trace of this job was made of."""
+    return Origin(job["video"], job["question"], job["frames"], job["method"], job.get("model"))
 
 
 def recorded(checkpoint: Path) -> dict[str, float]:

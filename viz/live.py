@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import gradio as gr
 
@@ -18,7 +17,7 @@ from stc_core import InputError, Trace
 
 from . import cards
 from .examples import asked
-from .job import job_of
+from .job import job_of, origin_of
 from .parts import Controls, Views
 from .rerun import Origin, recall
 from .runs import Runner, Step, Stopped, failure, sentence
@@ -47,14 +46,15 @@ def wire(controls: Controls, views: Views, runner: Runner, shelf: Shelf, show: S
             return [note(sentence(error)), *keep]
         if asked(job["video"], job["question"]) != asked(origin.video, origin.question):
             return [note("Another clip or question: press Run."), *keep]
+        if job.get("model") != origin.model:
+            return [note("Another model: press Run."), *keep]
         if (job["method"], job["frames"]) == (origin.spec, origin.frames):
             return [gr.skip(), *keep]
         began = time.perf_counter()
         try:
             for news in runner.run(f"{mine} live {uuid.uuid4().hex}", **job):
                 if not isinstance(news, Step):
-                    made = Origin(job["video"], job["question"], job["frames"], job["method"])
-                    values = show(news.trace, made)
+                    values = show(news.trace, origin_of(job))
                     return [note(f"Followed in {time.perf_counter() - began:.2f} s."), *values]
         except Stopped:
             pass
@@ -68,20 +68,21 @@ def wire(controls: Controls, views: Views, runner: Runner, shelf: Shelf, show: S
             return None
         return recall(shelf.folder, shown.get("key"))
 
-    def saved(shown: dict | None) -> dict:
-        """The file of the trace shown, once it is written."""
-        home: Path | None = shelf.find((shown or {}).get("key"))
+    def saved(event: gr.EventData) -> dict:
+        """The file of a trace, once it is written."""
+        home = shelf.find(getattr(event, "key", None))
         return gr.skip() if home is None else gr.update(value=str(home))
 
-    followed = [part for name, part in controls.settings.items() if name != "baseline"]
-    following = gr.on(
+    others = ("baseline", "model")
+    followed = [part for name, part in controls.settings.items() if name not in others]
+    gr.on(
         [part.change for part in (controls.live, *followed)], follow,
         [controls.live, views.workspace, controls.video, controls.question,
          *controls.settings.values()],
         [controls.live_note, *views.all],
         trigger_mode="always_last", queue=False, **quiet,  # the queue alone costs 0.1 s
     )  # fmt: skip
-    following.then(saved, views.workspace, views.trace, queue=False, **quiet)
+    views.workspace.settled(saved, None, views.trace, trigger_mode="multiple", queue=False, **quiet)
 
 
 def stop(runner: Runner, request: gr.Request) -> None:

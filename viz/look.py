@@ -23,6 +23,8 @@ def theme() -> gr.themes.Base:
         body_background_fill_dark="#0f141a",
         body_text_color_subdued="#57606a",  # 6:1 on the page, where Gradio's own has 2.5:1
         body_text_color_subdued_dark="#9aa7b4",
+        block_label_text_color="#57606a",
+        block_label_text_color_dark="#9aa7b4",
         block_radius="10px",
         block_shadow="none",
         button_primary_background_fill="*primary_500",

@@ -15,6 +15,8 @@ from .events import wire
 from .examples import Known, asked, known_questions, read_examples, read_origins
 from .job import recorded
 from .lesson import lesson_tab
+from .models import Models, menu
+from .models import wire as wire_models
 from .parts import Views, ask_side, html, see_side
 from .rerun import about, recall
 from .runs import Runner
@@ -32,8 +34,9 @@ TEACHING = (
 
 
 def build(
-    runner: Runner, shelf: Shelf, assets: Path, checkpoint: Path | None = None
-) -> gr.Blocks:
+    runner: Runner, shelf: Shelf, assets: Path, checkpoint: Path | None = None,
+    models: Models | None = None,
+) -> gr.Blocks:  # fmt: skip
     """Lay out the page and wire it.
 
     Parameters
@@ -45,8 +48,11 @@ def build(
         With example ``clips``, saved ``traces`` and a benchmark's ``results``.
     checkpoint : Path, optional
         Of the model; its folder, or whatever the hub calls it. Default: the embedded one.
+    models : Models, optional
+        Those that visitors may choose; default: no menu.
     """
     own = recorded(checkpoint or assets / "model")
+    whose = checkpoint.name if checkpoint else "the built-in model"
     clips, traces = assets / "clips", assets / "traces"
     examples, saved = read_examples(clips), sorted(traces.glob("*.npz"))
     known, origins = known_questions(examples), read_origins(traces, clips)
@@ -66,7 +72,11 @@ def build(
             with gr.Tab("Inspect", id="inspect"):
                 with gr.Row(elem_id="work"):
                     with gr.Column(scale=3, min_width=300, elem_id="ask"):
-                        controls = ask_side(examples, saved, own)
+                        chooser = None if models is None else menu(models)
+                        controls = ask_side(examples, saved, own, whose)
+                        if chooser is not None:
+                            controls.settings["model"] = chooser.model
+                            wire_models(chooser, models)
                     with gr.Column(scale=9, min_width=340, elem_id="see"):
                         views = see_side()
                         exports = share.build()

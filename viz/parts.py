@@ -80,11 +80,12 @@ class Views:
 
 
 def ask_side(
-    examples: list[Example], saved: list[Path], own: Mapping[str, float] = MappingProxyType({})
-) -> Controls:
+    examples: list[Example], saved: list[Path],
+    own: Mapping[str, float] = MappingProxyType({}), whose: str = "the built-in model",
+) -> Controls:  # fmt: skip
     """The left side: clip, question, Run, examples, settings, saved traces.
 
-    ``own`` are the settings that the model's checkpoint records; they are offered, not used.
+    ``own`` are the settings that the checkpoint of ``whose`` records; offered, not used.
     """
     first, asked = opening(examples, saved)
     video = gr.Video(  # an interactive one would load 32 MB for cutting clips
@@ -117,7 +118,7 @@ def ask_side(
             samples_per_page=12,
         )  # fmt: skip
     live, live_note = _live()
-    settings, own_settings, more = _settings(own)
+    settings, own_settings, more = _settings(own, whose)
     with gr.Accordion("Open a saved trace", open=False, elem_id="open-trace"):
         names = [(path.stem, path.name) for path in saved]
         dropdown = gr.Dropdown(
@@ -143,7 +144,7 @@ def _live() -> tuple[gr.Checkbox, gr.HTML]:
 
 
 def _settings(
-    own: Mapping[str, float],
+    own: Mapping[str, float], whose: str
 ) -> tuple[dict[str, gr.components.Component], gr.Button, gr.Accordion]:
     """({argument of ``job_of``: its field}, the offer of own settings, what folds the rare ones).
 
@@ -169,7 +170,7 @@ def _settings(
         )  # fmt: skip
         words = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in own.items())
         offer = gr.Button(
-            f"Take this checkpoint’s own setting: {words}", size="sm", visible=bool(own),
+            f"Take the own setting of {whose}: {words}", size="sm", visible=bool(own),
             elem_id="own-settings",
         )  # fmt: skip
         with gr.Accordion("More", open=False, elem_id="more") as more:

@@ -128,9 +128,7 @@ def _scores(trace: Trace, kind: Kind, page: Layout, name: str, unit: str) -> Fig
     return canvas.figure
 
 
-def _fates(
-    trace: Trace, kind: Kind, page: Layout, fate: np.ndarray, target: np.ndarray
-) -> Figure:
+def _fates(trace: Trace, kind: Kind, page: Layout, fate: np.ndarray, target: np.ndarray) -> Figure:
     strip = Strip.fit(trace.grid, page.margin, 0, page.inner)
     words = counted(fate)
     covered = strip.hidden[np.arange(trace.grid.size) % trace.grid.per_frame]

@@ -51,12 +51,15 @@ class Origin:
         As asked for; None: the model's own number.
     spec : dict or None
         The method, where a run on this page made the trace.
+    model : str or None
+        As chosen from the menu; None: the page's first model.
     """
 
     video: str
     question: str
     frames: int | None = None
     spec: dict[str, Any] | None = None
+    model: str | None = None
 
     @property
     def seed(self) -> int | None:
@@ -230,9 +233,10 @@ def rerun(
             "the clip of this trace is no longer here; upload it and run the question again"
         )
     wanted = tuple(dict.fromkeys(text for text in score if text.strip()))
+    chosen = {"model": origin.model} if origin.model else {}
     return runner.run(
         owner, video=video, question=origin.question, method=spec, frames=origin.frames,
-        baseline=baseline, score=wanted, record=True,
+        baseline=baseline, score=wanted, record=True, **chosen,
     )  # fmt: skip
 
 

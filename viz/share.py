@@ -39,6 +39,7 @@ GONE = (
     "page keeps a trace, those to the saved traces always."
 )
 STEPS = 6  # of the lesson
+HIDE = "() => ({ __type__: 'update', visible: false })"  # in the browser: the server need not know
 
 
 @dataclass(frozen=True)
@@ -173,4 +174,4 @@ def wire(
     exports.video.click(video, [workspace, exports.stage], shown, **slow)
     exports.report.click(report, workspace, shown, **slow)
     # what was made is of the trace before
-    workspace.change(lambda: gr.update(visible=False), None, exports.file, **quiet)
+    workspace.change(None, None, exports.file, js=HIDE, **quiet)

@@ -112,8 +112,10 @@ class Strip:
     def cells(self) -> np.ndarray:
         """(h, w) int64: the cell under each raster pixel of a tile, -1 where none is."""
         shape = raster_size(self.wide, self.tall)
-        middle = [(np.arange(n) + 0.5) * size / n for n, size in zip(shape, (self.tall, self.wide),
-                                                                      strict=True)]
+        middle = [
+            (np.arange(n) + 0.5) * size / n
+            for n, size in zip(shape, (self.tall, self.wide), strict=True)
+        ]
         row, col = (_place(edge, at) for edge, at in zip(self.edges, middle, strict=True))
         cell = row[:, None] * self.grid.cols + col[None, :]
         return np.where((row[:, None] < 0) | (col[None, :] < 0), -1, cell)

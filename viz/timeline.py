@@ -84,9 +84,7 @@ def _thumbnails(
         if middle[number] - wide / 2 < free - 1e-6:
             continue  # no room: its neighbour's picture stands there
         free = middle[number] + wide / 2
-        canvas.image(
-            frames[number], middle[number] - wide / 2, y + tall - height, wide, height
-        )
+        canvas.image(frames[number], middle[number] - wide / 2, y + tall - height, wide, height)
 
 
 def _chart(

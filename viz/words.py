@@ -88,7 +88,7 @@ def alt(trace: Trace, name: str) -> str:
 
 
 def alive(trace: Trace) -> str:
-    """"6272 video tokens in 32 frames of 14 x 14 → 125 enter the LLM (2.0 %) → ..." """
+    """As "6272 video tokens in 32 frames of 14 x 14 → 125 enter the LLM (2.0 %) → ..."."""
     grid, n = trace.grid, trace.grid.size
     many = "frames" if grid.frames > 1 else "frame"
     parts = [f"{n} video tokens in {grid.frames} {many} of {grid.rows} × {grid.cols}"]

@@ -12,10 +12,8 @@ import numpy as np
 from ..errors import InputError
 from ..loading import VLM
 from ..prompt import grid_of
-from ..shapes.evaluate import ANSWER_TOKENS, exam
+from ..shapes.evaluate import ANSWER_TOKENS, exam, frame_size
 from ..shapes.world import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, WORLD, World
-
-FREE_SIZE = (320, 320)  # pixels of a clip for models that read frames of any size
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +98,8 @@ class Shapes:
             "split": "development" if self.development else "held-out",
             "seeds": [self.seeds.start, self.seeds.stop],
             "world": repr(self.world),
-            "size": list(self._size()),
+            "size": list(frame_size(self.vlm.processor)),
         }
-
-    def _size(self) -> tuple[int, int]:
-        video = self.vlm.processor.video_processor
-        for size in (getattr(video, "crop_size", None), video.size):
-            if size and size.get("height"):
-                return size["height"], size["width"]
-        return FREE_SIZE
 
     def count(self, questions: int) -> int:
         """How many of so many questions there are."""
@@ -116,7 +107,7 @@ class Shapes:
 
     def cases(self, questions: int, frames: int) -> Iterator[Case | Skipped]:
         """The first ``questions`` cases; those of a smaller number are the beginning."""
-        size, step = self._size(), self.vlm.family.step(self.vlm.model.config)
+        size, step = frame_size(self.vlm.processor), self.vlm.family.step(self.vlm.model.config)
         try:
             grid = grid_of(self.vlm, np.zeros((frames, *size, 3), np.uint8))
         except InputError as error:  # more frames than the model reads

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,9 +27,10 @@ from .run import AHEAD, Job, answers_to, machine_of
 
 TRIES = 2  # workers that may die of one job before it is given up
 REACH = 5.0  # seconds for a cluster to take a call
-QUIET = {
+LOCAL = {  # the environment of a Ray of one's own
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anyone
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on all systems: a local Ray keeps to the loopback
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on any system: it keeps to the loopback
+    "RAY_worker_niceness": "0",  # times are measured: workers are as urgent as any process
 }
 
 
@@ -126,6 +129,7 @@ def open_cluster(
     address: str = "local",
     device: str | None = None,
     workers: int | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[Cluster]:
     """Workers that each open the same model, for ``run``; at the end nothing is left of them.
 
@@ -139,6 +143,8 @@ def open_cluster(
         has called ``ray.init`` itself, that cluster is used.
     workers
         See ``share_of``.
+    tell
+        Called with sentences for the person who waits: how many workers, which died.
 
     Raises
     ------
@@ -152,7 +158,10 @@ def open_cluster(
             if node["Alive"]
         ]
         share = share_of(machines, workers=workers, device=device, small=model is None)
-        cluster = Cluster(ray, share, (model, device, share.threads))
+        if model is not None and Path(model).is_dir():
+            model = str(Path(model).resolve())  # workers may stand in another folder
+        tell(str(share))
+        cluster = Cluster(ray, share, (model, device, share.threads), tell)
         try:
             yield cluster
         finally:
@@ -162,9 +171,11 @@ def open_cluster(
 class Cluster:
     """Workers that open their models, wait or answer; made by ``open_cluster``."""
 
-    def __init__(self, ray: Any, share: Share, beginning: tuple) -> None:
+    def __init__(
+        self, ray: Any, share: Share, beginning: tuple, tell: Callable[[str], None]
+    ) -> None:
         self.share = share
-        self._ray, self._beginning = ray, beginning
+        self._ray, self._beginning, self._tell = ray, beginning, tell
         self._kind = ray.remote(Worker).options(
             num_cpus=share.threads, num_gpus=share.gpus, scheduling_strategy="SPREAD"
         )
@@ -182,10 +193,7 @@ class Cluster:
         return self._about
 
     def answered(
-        self,
-        jobs: Iterable[Job | Skipped],
-        answer_tokens: int,
-        tell: Callable[[str], None] = lambda sentence: None,
+        self, jobs: Iterable[Job | Skipped], answer_tokens: int
     ) -> Iterator[tuple[Case | None, dict[str, Any] | Skipped]]:
         """Every answer, in the order of the jobs, whoever gave it.
 
@@ -197,7 +205,7 @@ class Cluster:
             if isinstance(job, Skipped):
                 order.append(_Task(None, found=[job]))
             else:
-                order.append(_Task(job[0], (job, answer_tokens), tell))
+                order.append(_Task(job[0], (job, answer_tokens)))
                 self._queue.append(order[-1])
             self._turn(wait=False)
             while len(order) > AHEAD * self.share.workers:
@@ -233,33 +241,36 @@ class Cluster:
             found = self._ray.get(reference)
         except errors.RayTaskError as error:
             raise error.cause from error
-        except (errors.RayActorError, errors.ObjectLostError):
+        except (errors.RayActorError, errors.ObjectLostError) as error:
             del self._busy[reference]
             self._ray.kill(worker)  # it may only be out of reach
-            self._lost(task)
+            self._lost(task, error)
             return
-        del self._busy[reference]
-        self._idle.append(worker)
         if task is None:
             self._agree(found)
         else:
             task.found = found
+        del self._busy[reference]
+        self._idle.append(worker)
 
-    def _lost(self, task: _Task | None) -> None:
-        if task is not None:
-            task.deaths += 1
-            if task.deaths < TRIES:
-                task.tell(f"a worker died on {task.case.id}; another does it again")
-                self._queue.appendleft(task)
-            else:
-                why = f"{TRIES} workers died of it; there may be too little memory for it"
-                task.found = [Skipped(task.case.id, why)]
-            self._start()
-        elif not self._busy and not self._idle:
-            raise InputError(
-                "all workers died while they opened the model; there may be too little memory for "
-                "so many: ask for fewer workers"
-            )
+    def _lost(self, task: _Task | None, error: Exception) -> None:
+        if task is None:  # another would hardly fare better
+            why = str(error).strip().rpartition("\n")[2].rstrip(".")
+            if not self._busy and not self._idle:
+                raise InputError(
+                    f"all workers died while they opened the model ({why}); every machine needs "
+                    f"the same packages, and memory for its workers"
+                )
+            self._tell(f"a worker died while it opened the model ({why})")
+            return
+        task.deaths += 1
+        if task.deaths < TRIES:
+            self._tell(f"a worker died on {task.case.id}; another does it again")
+            self._queue.appendleft(task)
+        else:
+            why = f"{TRIES} workers died of it; there may be too little memory for it"
+            task.found = [Skipped(task.case.id, why)]
+        self._start()
 
     def _start(self) -> None:
         worker = self._kind.remote()
@@ -281,7 +292,6 @@ class _Task:
 
     case: Case | None
     arguments: tuple[Job, int] | None = None  # of Worker.answer
-    tell: Callable[[str], None] | None = None
     found: list[dict[str, Any] | Skipped] | None = None
     deaths: int = 0
 
@@ -290,13 +300,14 @@ class _Task:
 def _connected(address: str) -> Iterator[Any]:
     """The ``ray`` module, connected; what ``ray.init`` changes in this process is undone."""
     before, on_term = _variables(), signal.getsignal(signal.SIGTERM)
-    os.environ.update(QUIET if address == "local" else {})
+    os.environ.update(LOCAL if address == "local" else {})
     try:
-        ray = _installed()
+        check_ray(address)
+        import ray
+
         if ray.is_initialized():
             yield ray
             return
-        _check_reach(address)
         try:
             ray.init(
                 address=address,
@@ -327,22 +338,14 @@ def _variables() -> dict[str, str]:
     }
 
 
-def _installed() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise InputError(
-            "the package ray is not installed; pip install -r requirements-ray.txt"
-        ) from None
-    return ray
-
-
-def _check_reach(address: str) -> None:
-    """Raise ``InputError`` where nobody answers, of which Ray takes minutes to be sure."""
+def check_ray(address: str) -> None:
+    """Raise ``InputError`` where Ray is not installed or nobody answers at the address."""
+    if find_spec("ray") is None:
+        raise InputError("the package ray is not installed; pip install -r requirements-ray.txt")
     host, colon, port = address.rpartition(":")
     if not colon or "://" in address:
         return
-    try:
+    try:  # Ray itself would try for minutes
         socket.create_connection((host, int(port)), timeout=REACH).close()
     except (OSError, ValueError) as error:
         raise InputError(

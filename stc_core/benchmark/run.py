@@ -168,8 +168,7 @@ def run(
         if cluster is None:
             found = _answered(vlm, jobs, source.answer_tokens, workers)
         else:
-            tell(str(cluster.share))
-            found = cluster.answered(jobs, source.answer_tokens, tell)
+            found = cluster.answered(jobs, source.answer_tokens)
         for case, result in found:
             if isinstance(result, Skipped):
                 skipped.append(result)

@@ -14,7 +14,7 @@ from ..grid import TokenGrid
 from ..trace import SURVIVORS, Fate
 
 FAINTEST = 1e-30  # a weight smaller than this counts as this: who is carried has a share
-CARRIED = 1 << 14  # tokens that are averaged at a time
+CARRIED = 1 << 11  # tokens that are averaged at a time
 FINE_GRID = 100  # tokens per frame from which the paper's rounding per frame is used
 
 
@@ -89,9 +89,9 @@ def check_whole(name: str, value: int, low: int) -> None:
 
 def check_outside(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> None:
     """Raise ``InputError`` unless these are the finite inputs of one ``outside`` step."""
+    check_together(tokens, contribution)
     check_features("video tokens", tokens, 2)
     check_features("contributions", contribution, 1)
-    check_together(tokens, contribution)
     if not len(tokens) == len(contribution) == grid.size:
         raise InputError(
             f"{len(tokens)} tokens, {len(contribution)} contributions and a grid of {grid.size} "
@@ -101,13 +101,13 @@ def check_outside(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> None
 
 def check_inside(visual: Tensor, text: Tensor, attention: Tensor) -> None:
     """Raise ``InputError`` unless these are the finite inputs of one ``inside`` step."""
+    check_together(visual, text, attention)
     for name, tensor in (
         ("hidden states of video tokens", visual),
         ("hidden states of text tokens", text),
         ("attention weights", attention),
     ):
         check_features(name, tensor, 2)
-    check_together(visual, text, attention)
     if attention.shape != (len(text), len(visual)) or not len(text):
         raise InputError(
             f"attention of shape {tuple(attention.shape)} does not join {len(text)} text to "

@@ -8,6 +8,7 @@ token, but for the few tokens that are denser than all their neighbours: their r
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
 import torch
@@ -17,7 +18,7 @@ from .base import settled
 from .progress import report
 
 HELD = 1 << 25  # coordinates held at once: 256 MiB in float64
-ROWS = {"cpu": 512}  # of a tile: few, since what lies on the diagonal is computed twice
+ROWS = {"cpu": 768}  # of a tile: few, since what lies on the diagonal is computed twice
 SAMPLE = 256  # tokens whose mean stands for that of all
 SPARE = 4  # nearest neighbours remembered beyond k: one of them is denser, for most tokens
 # Squared distances below this share of a squared norm are rounding: zero.
@@ -103,7 +104,7 @@ class Points:
         # as they are: centered, half-precision numbers would be rounded
         self.raw = tokens.is_cuda and tokens.dtype.itemsize == 2
         self.rows = ROWS.get(self.device.type, 2048)
-        self.held = max(1, HELD // self.width // self.rows) * self.rows
+        self.held = max(1, HELD // max(self.width, 2 * self.rows) // self.rows) * self.rows
         some = tokens[self.among[:: max(1, self.size // SAMPLE)]]
         self.middle = some.to(self.dtype).mean(dim=0)  # amid the others, so that rounding is less
         self.kept = self._made(slice(None)) if self.size <= self.held else None
@@ -121,7 +122,10 @@ class Points:
         norms = torch.empty(len(names), dtype=self.dtype, device=self.device)
         for few in self.parts(0, len(names)):
             chosen = self.tokens.index_select(0, names[few])
-            x[few] = chosen if self.raw else chosen - self.middle
+            if self.raw:
+                x[few] = chosen
+            else:
+                torch.sub(chosen, self.middle, out=x[few])
             norms[few] = torch.linalg.vector_norm(x[few], dim=1, dtype=self.dtype).square()
         return x, norms
 
@@ -168,16 +172,14 @@ def _neighbors(points: Points, count: int) -> tuple[Tensor, Tensor]:
 
     for cols, (x, norms) in points.tiles():
         for rows in points.parts(0, cols.stop):
-            # the tile right of the diagonal: its mirror image below is not computed
-            first = max(rows.start, cols.start)
-            right = slice(first - cols.start, None)
+            # the tile below the diagonal: its mirror image is not computed
+            first, beyond = max(rows.start, cols.start), max(rows.stop, cols.start)
+            below = slice(first - cols.start, None)
             here = points[rows] if rows.stop <= cols.start else _cut(x, norms, rows, cols.start)
-            square = points.between(here, (x[right], norms[right]))
-            offer(rows, square, first)
-            below = max(rows.stop, cols.start)
-            if below < cols.stop:
-                mirrored = square[:, below - first :].T.contiguous()
-                offer(slice(below, cols.stop), mirrored, rows.start)
+            square = points.between((x[below], norms[below]), here)
+            offer(rows, square.T.contiguous(), first)
+            if beyond < cols.stop:
+                offer(slice(beyond, cols.stop), square[beyond - first :], rows.start)
         report((cols.stop / points.size) ** 2)
     return near, whose
 
@@ -193,17 +195,18 @@ def _separation(points: Points, near: Tensor, whose: Tensor, order: Tensor) -> T
 
     order (M,) names the points by falling density.
     """
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(points.size, device=points.device)
+    every, rank = torch.arange(points.size, device=points.device), torch.empty_like(order)
+    rank[order] = every
     square = near.masked_fill(rank[whose] >= rank[:, None], torch.inf).amin(dim=1)
-    peaks = order[square[order].isinf()]  # denser than all their neighbors
-    densest, peaks = peaks[:1], peaks[1:]
-    square[densest] = 0
-    for cols, there in points.tiles():
-        farthest = points.between(points[densest], there).amax(dim=1)
-        square[densest] = torch.maximum(square[densest], farthest)
-        for mine in peaks.split(points.rows):
-            found = points.between(points[mine], there)
-            found.masked_fill_(rank[cols] >= rank[mine, None], torch.inf)
-            square[mine] = torch.minimum(square[mine], found.amin(dim=1))
+    peaks = order[square[order].isinf()]  # denser than all their neighbors; the densest is first
+    ranks, densest = rank[peaks].tolist(), points[peaks[:1]]
+    farthest = [points.between(densest, there).amax() for _, there in points.tiles()]
+    square[peaks[0]] = torch.stack(farthest).amax()
+    for seen in points.parts(0, ranks[-1]):
+        there = points[order[seen]]
+        # of these no token is denser than a peak that comes before them
+        for few in peaks[max(1, bisect_right(ranks, seen.start)) :].split(points.rows):
+            found = points.between(points[few], there)
+            found.masked_fill_(every[seen] >= rank[few, None], torch.inf)
+            square[few] = torch.minimum(square[few], found.amin(dim=1))
     return square

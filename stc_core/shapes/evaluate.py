@@ -51,6 +51,7 @@ TEXT_TOKENS = 64  # room for question, answer and the template around them
 GREY = 127  # every pixel of an empty clip
 BLANK_EVERY = 7  # every so many questions are asked of an empty clip, too; 7 visits all 13 kinds
 PATIENCE = 1000  # clips without any question of a kind after which it is asked no more
+FREE_SIZE = (320, 320)  # pixels of a clip for models that take frames of any size
 CHUNK = 16  # scenes whose coverage is computed at once
 SAME_CHOICES = 5  # questions that offer the same answers, on average, to count as a group
 EDGES = (0.003, 0.01, 0.03, 0.1)  # of the share of tokens with evidence
@@ -327,7 +328,7 @@ def evaluate(
     vlm = open_model(source)
     model, processor, name = vlm.model, vlm.processor, getattr(vlm, "name", "model")
     frames = getattr(vlm, "frames", 32) if frames is None else frames
-    grid, size = _checked_frames(frames, model.config), _frame_size(processor)
+    grid, size = _checked_frames(frames, model.config), frame_size(processor)
     if batch is None:
         batch = 1 if around or model.device.type == "cpu" else 32
     started = time.perf_counter()
@@ -679,7 +680,13 @@ def fixed_cells(config: Any) -> tuple[int, int]:
     return family.cell_shape(config)
 
 
-def _frame_size(processor: Any) -> tuple[int, int]:
-    """Height and width in pixels to which the processor brings every frame."""
-    size = processor.video_processor.size
-    return size["height"], size["width"]
+def frame_size(processor: Any) -> tuple[int, int]:
+    """Height and width in pixels to which the processor brings every frame.
+
+    ``FREE_SIZE`` where that depends on the frame.
+    """
+    video = processor.video_processor
+    for size in (getattr(video, "crop_size", None), video.size):
+        if size and size.get("height"):
+            return size["height"], size["width"]
+    return FREE_SIZE

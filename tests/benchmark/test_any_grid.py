@@ -11,12 +11,12 @@ from tiny import BUILDERS
 from typer.testing import CliRunner
 
 from stc_core.__main__ import cli
-from stc_core.benchmark import cases
 from stc_core.benchmark.ask import ask
 from stc_core.benchmark.cases import Case, Shapes, Skipped
 from stc_core.benchmark.record import NAME
-from stc_core.methods import STC
+from stc_core.methods import STC, FastV
 from stc_core.prompt import build_prompt, grid_of
+from stc_core.shapes import evaluate
 
 QUESTION = "what color is the star ?"
 
@@ -37,7 +37,9 @@ def test_the_grid_of_a_clip_is_that_of_its_prompt(qwen):
 
 
 def test_evidence_of_the_world_of_shapes_lies_on_time_steps(qwen, monkeypatch):
-    monkeypatch.setattr(cases, "FREE_SIZE", (48, 64))  # of the size depends only the time it takes
+    monkeypatch.setattr(
+        evaluate, "FREE_SIZE", (48, 64)
+    )  # of the size depends only the time it takes
     for case in Shapes(qwen).cases(3, 5):
         grid = grid_of(qwen, case.frames)
         assert grid.frames == 3 and (case.evidence < [3, grid.rows, grid.cols]).all()
@@ -59,6 +61,24 @@ def test_the_model_is_told_when_the_frames_are_shown(qwen):
         case = Case("1", "1", "", 4, clip, QUESTION, "red", frozenset(["red"]), None, seconds)
         said += ask(qwen, case, [None], 2)
     assert said[0]["log_right"] != said[1]["log_right"]
+
+
+@pytest.mark.parametrize("family", BUILDERS)
+def test_an_answer_does_not_depend_on_what_was_asked_before(family):
+    """Of every family: the vision tower sees a clip once, and each method finds what it would."""
+    vlm = vlm_of(BUILDERS[family]())
+    clip = np.random.default_rng(0).integers(0, 256, (4, 40, 56, 3)).astype(np.uint8)
+    right, cells = frozenset(["red"]), np.array([[0, 0, 1], [1, 2, 2]])
+    case = Case("1", "1", "", 4, clip, QUESTION, "red", right, cells, np.arange(4) / 2)
+    tried = [None, STC(retention=0.3), FastV(retention=0.3, layer=1), STC(retention=0.2)]
+    together = list(ask(vlm, case, tried, 2))
+    for method, record in zip(tried, together, strict=True):
+        [alone] = ask(vlm, case, [method], 2)
+        assert {**record, "seconds": None} == {**alone, "seconds": None}
+    assert (
+        together[0]["evidence"]["door"] == 2
+        and together[0]["tokens"][0] == together[0]["tokens"][2]
+    )
 
 
 def test_a_folder_of_videos_of_any_shape(tmp_path):

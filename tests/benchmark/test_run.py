@@ -272,7 +272,7 @@ def test_a_folder_of_videos_with_one_that_is_broken(checkpoint, tmp_path):
 
 BAD = {
     "method": (["--method", "magic"], "no method 'magic'"),
-    "model": (["--model", "no/such"], "neither on this machine"),
+    "model": (["--model", "no/such"], "is not on this machine"),
     "retention": (["--retention", "2"], "retention must be"),
     "retention nan": (["--retention", "nan"], "retention must be"),
     "part": (["--part", "all"], "no part 'all'"),

@@ -83,10 +83,11 @@ def test_outside_equals_the_reference_on_adversarial_tokens(case, tau, ratio, bu
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("block", [1, 3, 256])
-def test_pool_equals_the_reference_whatever_the_block(seed, block):
+@pytest.mark.parametrize("capacity", [3, 12])
+def test_pool_equals_the_reference_whatever_the_block(seed, block, capacity):
     tokens, contribution = random_case(seed, n=40)
-    walk = retention_pool(tokens, contribution, 12, 0.8, block=block)
-    expected, similarity = references.pool(tokens.tolist(), contribution.tolist(), 12, 0.8)
+    walk = retention_pool(tokens, contribution, capacity, 0.8, block=block)
+    expected, similarity = references.pool(tokens.tolist(), contribution.tolist(), capacity, 0.8)
     assert walk.pool.tolist() == expected
     np.testing.assert_allclose(walk.similarity.numpy(), similarity, atol=1e-12)
     assert walk.order.dtype == walk.nearest.dtype == torch.int64

@@ -14,7 +14,7 @@ from stc_core.grid import TokenGrid
 from viz import cards
 from viz.examples import Known
 
-NASTY = ('<img src=x onerror=alert(1)>', "${1+1}", "{{x}}", "$\\frac", '"><script>x</script>', "`")
+NASTY = ("<img src=x onerror=alert(1)>", "${1+1}", "{{x}}", "$\\frac", '"><script>x</script>', "`")
 
 
 class Reader(HTMLParser):

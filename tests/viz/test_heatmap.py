@@ -82,9 +82,7 @@ def test_each_fate_has_its_colour_in_its_cell(grid):
         grid, kept=(keep, inside, lost), centers={center: (merged,)}, ended={inside: keep, lost: -1}
     )
     assert trace.fate[[keep, center, merged, gone, inside, lost]].tolist() == list(range(6))
-    image, strip = sheet(
-        trace, lambda c, s: heatmap.fates(c, s, trace, trace.fate, trace.target)
-    )
+    image, strip = sheet(trace, lambda c, s: heatmap.fates(c, s, trace, trace.fate, trace.target))
     for token, fate in zip(tokens, Fate, strict=True):
         x0, y0, x1, y1 = np.round(strip.boxes(np.array([token]))[0]).astype(int)
         cell = image[y0:y1, x0:x1]
@@ -107,9 +105,7 @@ def test_each_fate_has_its_colour_in_its_cell(grid):
 def test_kept_cells_are_at_full_brightness():
     grid = TokenGrid(1, 2, 2, 20, 20)
     trace = build(grid, kept=(3,), frames=200)
-    image, strip = sheet(
-        trace, lambda c, s: heatmap.fates(c, s, trace, trace.fate, trace.target)
-    )
+    image, strip = sheet(trace, lambda c, s: heatmap.fates(c, s, trace, trace.fate, trace.target))
     assert near(image[middle(strip, 3)], [200] * 3, 2)
     assert near(image[middle(strip, 0)], [50] * 3, 2)
 
@@ -141,9 +137,7 @@ def test_scale_is_one_for_the_video_and_clips_only_outliers():
 def test_tokens_without_a_score_are_dim_not_zero(six_fates):
     values = six_fates.relevance
     scale = heatmap.Scale.of("cividis", values)
-    image, strip = sheet(
-        six_fates, lambda c, s: heatmap.scores(c, s, six_fates, values, scale)
-    )
+    image, strip = sheet(six_fates, lambda c, s: heatmap.scores(c, s, six_fates, values, scale))
     assert near(image[middle(strip, 3)], [30] * 3, 2)  # nan: a quarter of 120
     low = np.array(colormaps["cividis"](0.0)[:3]) * 255
     assert near(image[middle(strip, 1)], low, 60) and not near(image[middle(strip, 1)], [30] * 3)

@@ -81,6 +81,40 @@ def test_a_stop_may_come_before_the_run_and_ends_no_other():
     assert len(runner._early) == 1000  # whoever sends many does not fill the memory
 
 
+def test_all_runs_of_a_prefix_are_stopped_and_no_later_one():
+    begun = {name: threading.Event() for name in ("me live 1", "you live 1")}
+    free = threading.Event()
+
+    def answer(model, progress, name):
+        begun[name].set()
+        while not free.wait(0.01):
+            progress("vision", 0.5)
+        return name
+
+    runners = {name: Runner(lambda: None, answer) for name in begun}  # a model for each
+    both, ended = runners["me live 1"], {}
+    both._stops = runners["you live 1"]._stops = {}
+
+    def follow(name):
+        try:
+            ended[name] = list(runners[name].run(name, name=name))[-1]
+        except Stopped:
+            ended[name] = "stopped"
+
+    threads = [threading.Thread(target=follow, args=(name,)) for name in begun]
+    for thread in threads:
+        thread.start()
+    assert all(event.wait(5) for event in begun.values())
+    assert both.busy("me ") and both.busy("you ") and not both.busy("them ")
+    both.stop_all("me live ")
+    threads[0].join(5)
+    free.set()
+    threads[1].join(5)
+    assert ended == {"me live 1": "stopped", "you live 1": "you live 1"}
+    assert not both.busy("")
+    assert list(both.run("me live 1", name="me live 1"))[-1] == "me live 1"
+
+
 def test_closing_the_iterator_ends_the_work():
     ended = threading.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,30 @@ def test_a_file_is_copied_as_it_is(shelf, six_fates, tmp_path):
     source = six_fates.save(tmp_path / "mine.npz")
     home = shelf.put(six_fates, source)
     assert home.read_bytes() == source.read_bytes() and shelf.put(six_fates, source) == home
+
+
+def test_a_trace_may_be_written_after_it_is_shown(shelf, six_fates, monkeypatch):
+    may, save = threading.Event(), Trace.save
+    monkeypatch.setattr(Trace, "save", lambda trace, path: may.wait(10) and save(trace, path))
+    home = shelf.put(six_fates, later=True)
+    given = shelf.addresses(six_fates, home)
+    assert given["key"] == home.parent.name and not home.exists()
+    threading.Timer(0.2, may.set).start()
+    assert shelf.find(given["key"]) == home  # waits
+    assert Trace.load(home).answer == six_fates.answer and shelf._late == {}
+    assert shelf.put(six_fates, later=True) != home  # who waits for no file has no name from it
+
+
+def test_pictures_of_a_clip_are_shared_by_its_traces(shelf, six_fates, monkeypatch):
+    """Of traces that differ in anything but the frames, which a picture does not show."""
+    one = shelf.addresses(six_fates, shelf.put(six_fates))
+    monkeypatch.setattr(shelf_module, "sprite", None)  # is not made again
+    other = replace(six_fates, answer="blue")
+    two = shelf.addresses(other, shelf.put(other))
+    assert two["sprite"] == one["sprite"] and two["key"] != one["key"]
+    monkeypatch.undo()
+    turned = replace(six_fates, frames=255 - six_fates.frames)
+    assert shelf.addresses(turned, shelf.put(turned))["sprite"] != one["sprite"]
 
 
 def test_only_keys_of_this_shelf_are_found(shelf, six_fates, tmp_path):

@@ -34,7 +34,7 @@ def opener(runner: Runner, show: Callable[[Trace, Origin], list]) -> OpenCase:
         yield [cards.status("Rendering the clip …", "busy", 0.0), *stay]
         found = []
         for number, spec in enumerate(specs):
-            origin = replace(origin_of(case), spec=spec)
+            origin = replace(origin_of_case(case), spec=spec)
             for news in rerun(runner, uuid.uuid4().hex, origin, spec, baseline=not number):
                 if isinstance(news, Step):
                     share = (number + news.fraction) / len(specs)
@@ -52,7 +52,7 @@ def opener(runner: Runner, show: Callable[[Trace, Origin], list]) -> OpenCase:
     return open_case
 
 
-def origin_of(case: ErrorCase) -> Origin:
+def origin_of_case(case: ErrorCase) -> Origin:
     """Of a case of the world of shapes. ``InputError`` for any other."""
     if case.source != "shapes" or not case.clip.isdecimal():
         raise InputError(

@@ -319,7 +319,7 @@ class ErrorTable {
         else cell.append(...this.said(row));
       },
     });
-    const columns = [plain('clip', 4.5, 'clip'), plain('kind', 5, 'kind'),
+    const columns = [plain('clip', 5.8, 'clip'), plain('kind', 5, 'kind'),
       plain('question', 11, 'question'),
       { ...plain('right answer', 5.6, 'expected'), label: 'right answer' },
       answer(results.nameOf(comparison.reference), comparison.base)];

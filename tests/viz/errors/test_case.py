@@ -10,7 +10,7 @@ from stc_core.shapes import make_clip
 from viz import world
 from viz.compare import run_others
 from viz.edits import ask_again
-from viz.errors.case import opener, origin_of, spec_of
+from viz.errors.case import opener, origin_of_case, spec_of
 from viz.errors.store import ErrorCase
 from viz.parts import VALUES, WORKSPACE
 from viz.rerun import about, from_text, make_method, shelve
@@ -50,7 +50,7 @@ def test_the_clip_is_the_one_of_the_seed_with_its_evidence():
     number = next(n for n, q in enumerate(make_clip(SEED, 8).questions) if len(q.evidence))
     clip = make_clip(SEED, 8)
     question = clip.questions[number]
-    origin = origin_of(case_of(number))
+    origin = origin_of_case(case_of(number))
     video = world.clip(origin.seed, origin.frames)
     assert (video.frames == clip.frames).all() and video.source_size == (112, 112)
     told = about(origin, {})
@@ -61,7 +61,7 @@ def test_the_clip_is_the_one_of_the_seed_with_its_evidence():
 @pytest.mark.parametrize("changes", [{"source": "folder"}, {"clip": "../a"}, {"clip": ""}])
 def test_a_clip_of_a_folder_is_one_sentence(changes):
     with pytest.raises(InputError, match="choose that file on the page Inspect"):
-        origin_of(case_of(**changes))
+        origin_of_case(case_of(**changes))
 
 
 def test_a_case_opens_with_both_methods_and_can_be_asked_again(tmp_path):

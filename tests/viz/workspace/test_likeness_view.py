@@ -199,6 +199,14 @@ def test_umap_comes_when_it_is_there(bench, small):
     tell(key="other", error="not ours")
     tell(key="test", seconds=7.2)
     assert "7 s so far" in view.inner_text() and "not ours" not in view.inner_text()
+    status = view.get_by_role("status")
+    assert "is being fitted" in status.inner_text()  # once, and not each second anew
+    assert "so far" not in status.inner_text()
+    tell(key="test", error="UMAP was given up after 600 s.")
+    expect(status).to_have_text("UMAP was given up after 600 s.")
+    view.get_by_role("button", name="Try again").click()
+    assert made.page.evaluate("sent.length") == 2
+    expect(view.get_by_role("button", name="Try again")).to_be_hidden()
     places = np.arange(120, dtype="<u2").reshape(60, 2)[::-1] * 500
     address = f"data:application/octet-stream;base64,{b64encode(places.tobytes()).decode()}"
     settings = {"neighbours": 15, "distance": 0.1, "metric": "euclidean", "fitted": 50}

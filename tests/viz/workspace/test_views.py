@@ -50,9 +50,7 @@ def test_the_browser_reads_the_trace_as_it_was_written(bench):
 def test_every_stage_shows_what_was_decided_by_then(bench):
     trace = recorded()
     page = bench(trace).page
-    shown = page.evaluate(
-        "workspace.trace.stages.map((s) => [...workspace.trace.fateAt(s.key)])"
-    )
+    shown = page.evaluate("workspace.trace.stages.map((s) => [...workspace.trace.fateAt(s.key)])")
     raw, pool, recycled, refilled, layer, end = map(np.array, shown)
     kept, others = np.isin(np.arange(48), KEPT), ~np.isin(np.arange(48), KEPT)
     assert set(raw) == {6}

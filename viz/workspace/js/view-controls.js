@@ -101,8 +101,8 @@ class ControlsView extends View {
       for (const fate of look.fate) counts[fate] += 1;
       this.legend.replaceChildren(...this.trace.codes.map((code, number) => (counts[number]
         ? el('span', { class: 'ws-key' }, swatch(code),
-          `${code.label.split(' (')[0]} `, el('b', {}, `${counts[number]}`),
-          ` (${percent(counts[number], this.trace.n)})`)
+          el('span', {}, `${code.label.split(' (')[0]} `, el('b', {}, `${counts[number]}`),
+            ` (${percent(counts[number], this.trace.n)})`))
         : null)).filter(Boolean));
       return;
     }

@@ -52,14 +52,17 @@ class PlaneView extends View {
     const { left, top, right, bottom } = this.area;
     layers.clear('under', 'over');
     under.imageSmoothingEnabled = false;
-    under.drawImage(workspace.look.plane, left, top, right - left, bottom - top);
     const marks = new Marks(trace.codes);
     const { fate } = workspace.look;
     const few = [FATE.KEPT, FATE.CENTER, FATE.MERGED_INSIDE, FATE.DROPPED_INSIDE];
     if (!workspace.look.scalar) {
       for (let i = 0; i < trace.n; i += 1) if (few.includes(fate[i])) marks.add(fate[i], this.placeOf(i));
-      if (marks.count < trace.n / 4) marks.paint(under);
     }
+    const marked = marks.count && marks.count < trace.n / 4; // few enough to stand out from the rest
+    under.globalAlpha = marked ? 0.4 : 1;
+    under.drawImage(workspace.look.plane, left, top, right - left, bottom - top);
+    under.globalAlpha = 1;
+    if (marked) marks.paint(under);
     workspace.drawn.plane = trace.n;
     if (state.sinks) drawSinks(under, trace, (token) => this.placeOf(token), [...Array(trace.frames).keys()]);
     drawFlags(under, workspace, (token) => this.placeOf(token));

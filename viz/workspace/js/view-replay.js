@@ -42,7 +42,6 @@ class ReplayView extends View {
     this.slider.max = String(trace.walk.length);
     this.buttons.hidden = !trace.walk.length;
     this.layers.box.hidden = !trace.walk.length;
-    this.crops.hidden = !trace.walk.length;
   }
 
   key(event) {
@@ -185,6 +184,7 @@ class ReplayView extends View {
 
   tellStep() {
     const { state, trace, workspace } = this;
+    this.crops.hidden = !trace.walk.length || state.step <= 0;
     if (!trace.walk.length) {
       this.says.textContent = 'This method keeps no order of its choices, so there is nothing to replay.';
       return;
