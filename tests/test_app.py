@@ -392,6 +392,15 @@ def test_every_place_fits_and_has_no_serious_finding(open_tab, width, height, th
         wide = tab.page.evaluate("document.documentElement.scrollWidth")
         if wide > width:
             found.append((place, "wide", wide))
+        cut = tab.page.evaluate(
+            """() => [...document.querySelectorAll('button, select, input')].filter((e) => {
+              const { right, width } = e.getBoundingClientRect();
+              const rolls = (box) => box && (/auto|scroll/.test(getComputedStyle(box).overflowX)
+                || rolls(box.parentElement));
+              return width && right > innerWidth + 1 && e.checkVisibility() && !rolls(e.parentElement);
+            }).map((e) => e.outerHTML.slice(0, 120))"""
+        )
+        found += [(place, "cut", one) for one in cut]
     assert found == []
 
 

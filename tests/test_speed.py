@@ -1,6 +1,7 @@
 """The speed command: ratios and growth, never absolute times."""
 
 import json
+import time
 
 import pytest
 import references
@@ -41,14 +42,23 @@ def test_the_parts_take_no_longer_than_all_of_them_do(report):
 
 
 def test_memory_does_not_grow_with_the_square_of_the_length(report):
-    """No N x N matrix: a quarter of one in float32 is more than all that is held."""
-    short, long = report.lengths
-    assert 0 < long["extra_bytes"] < 4 * LONGEST**2 / 4
+    """No N x N matrix: half of one in float32 is more than all that is held."""
+    long = report.lengths[-1]
+    assert 0 < long["extra_bytes"] < 4 * LONGEST**2 / 2
     assert report.exponents["extra bytes"] < 1.5
 
 
-def test_time_grows_with_the_square_at_most(report):
-    assert 1 < report.exponents["seconds"] < 2.7
+def test_time_grows_with_the_square_at_most():
+    """Time of the processor, of which work beside this test takes nothing away."""
+    spent = []
+    for frames in (64, 256):
+        grid = TokenGrid(frames, 7, 7)
+        tokens, contribution = made_up(grid, 256, torch.float32, CPU)
+        STC().outside(*made_up(TokenGrid(4, 7, 7), 256, torch.float32, CPU), TokenGrid(4, 7, 7))
+        start = time.process_time()
+        STC().outside(tokens, contribution, grid)
+        spent.append(time.process_time() - start)
+    assert spent[1] / spent[0] < 2 * 4**2
 
 
 def test_decisions_on_this_device_are_those_of_float64(report):

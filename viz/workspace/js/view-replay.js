@@ -192,6 +192,7 @@ class ReplayView extends View {
     this.slider.value = String(Math.max(0, state.step));
     this.play.textContent = state.replaying ? '❚❚' : '▶';
     this.play.setAttribute('aria-label', state.replaying ? 'Pause the selection' : 'Play the selection');
+    this.says.setAttribute('aria-live', state.replaying ? 'off' : 'polite'); // eight turns a second are no speech
     const pen = this.crops.getContext('2d');
     pen.clearRect(0, 0, 272, 128);
     if (state.step <= 0) {
