@@ -397,7 +397,8 @@ def test_every_place_fits_and_has_no_serious_finding(open_tab, width, height, th
               const { right, width } = e.getBoundingClientRect();
               const rolls = (box) => box && (/auto|scroll/.test(getComputedStyle(box).overflowX)
                 || rolls(box.parentElement));
-              return width && right > innerWidth + 1 && e.checkVisibility() && !rolls(e.parentElement);
+              const out = width && right > innerWidth + 1;
+              return out && e.checkVisibility() && !rolls(e.parentElement);
             }).map((e) => e.outerHTML.slice(0, 120))"""
         )
         found += [(place, "cut", one) for one in cut]

@@ -133,8 +133,8 @@ def test_a_visitor_who_looks_is_not_held_up_by_one_who_loads(page, chromium, add
 
 
 def test_where_all_of_the_hub_is_allowed_a_name_is_looked_up_there_and_nowhere_else(
-    chromium,
-    tmp_path,  # noqa: F811
+    chromium,  # noqa: F811
+    tmp_path,
 ):
     from playwright.sync_api import expect
 
