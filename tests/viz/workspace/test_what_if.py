@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -245,9 +244,8 @@ def test_boxes_mean_the_cells_that_the_benchmark_counts(bench):
     found = bench(shown).page.evaluate(
         "boxes => boxes.map((box) => [...cellsOf(workspace.trace, [box])])", boxes
     )
-    video = SimpleNamespace(seconds=shown.seconds)
     for box, tokens in zip(boxes, found, strict=True):
-        assert tokens == GRID.indices(cells_of((tuple(box),), video, 4, 5)).tolist()
+        assert tokens == GRID.indices(cells_of((tuple(box),), shown.seconds, GRID, 1)).tolist()
     assert len(found[-1]) == 6
 
 
@@ -329,8 +327,7 @@ def test_evidence_is_drawn_counted_listed_and_exported(bench, tmp_path):
     (tmp_path / "questions.jsonl").write_text(line, encoding="utf-8")
     (read,) = Folder(None, tmp_path, tmp_path / "questions.jsonl").lines
     assert (read.video, read.question, read.answer) == ("my clip.mp4", known.text, "green")
-    video = SimpleNamespace(seconds=shown.seconds)
-    assert GRID.indices(cells_of(read.boxes, video, 4, 5)).tolist() == [*drawn, 119]
+    assert GRID.indices(cells_of(read.boxes, shown.seconds, GRID, 1)).tolist() == [*drawn, 119]
 
     panel.get_by_role("button", name="Remove box 1").click()
     said([21, 22, 26, 119])

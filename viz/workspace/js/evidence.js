@@ -29,7 +29,7 @@ function covered(trace, [, , left, top, right, bottom]) {
     const tall = Math.min(bottom, y + h) - Math.max(top, y);
     return wide > 0 && tall > 0 ? (wide * tall) / (w * h) : 0;
   });
-  const enough = Math.min(COVERED, Math.max(...shares)) - 1e-9;
+  const enough = Math.min(COVERED, Math.max(...shares)) * (1 - 1e-9); // equal shares differ in their last bits
   return [...shares.keys()].filter((cell) => shares[cell] > 0 && shares[cell] >= enough);
 }
 
