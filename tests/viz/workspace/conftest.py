@@ -60,10 +60,18 @@ class Bench:
     def centre(self, view: str, token: int) -> tuple[float, float]:
         """Where the middle of a token is in a view, in pixels of the viewport."""
         x, y = self.page.evaluate(
-            """([view, token]) => {
+            """async ([view, token]) => {
               const v = workspace.views[view];
-              v.layers.top.canvas.scrollIntoView({ block: 'center' });
-              const box = v.layers.top.canvas.getBoundingClientRect();
+              const { canvas } = v.layers.top;
+              const frame = () => new Promise((done) => requestAnimationFrame(done));
+              let box, before;
+              do { // until a panel that has just been opened is laid out
+                before = JSON.stringify(box);
+                canvas.scrollIntoView({ block: 'center' });
+                await frame();
+                await frame();
+                box = canvas.getBoundingClientRect();
+              } while (JSON.stringify(box) !== before);
               const cell = v.placeOf ? v.placeOf(token) : v.corner(v.seat(token));
               return [box.left + cell.x + cell.w / 2, box.top + cell.y + cell.h / 2];
             }""",
