@@ -16,7 +16,7 @@ from torch import nn
 from .checkpoint import classes_of
 from .families import family_of
 from .flops import LLMShape, VisionShape
-from .vision import WORKING
+from .vision import WORKING, tower_bytes
 
 if TYPE_CHECKING:
     from .loading import VLM
@@ -171,7 +171,7 @@ def _working(config, frames: int, size: int) -> tuple[int, int]:
     """
     llm, vision = LLMShape.from_config(config), VisionShape.from_config(config)
     tokens, patches = tokens_of(config, frames)
-    tower = min(patches * (8 * vision.hidden + 2 * vision.ffn) * size, WORKING)
+    tower = min(tower_bytes(vision, patches, size), WORKING)
     prefill = tokens * (8 * llm.hidden + 3 * llm.ffn) * size
     cache = 2 * llm.layers * llm.kv_heads * llm.head_dim * tokens * size
     return cache, max(tower, prefill)

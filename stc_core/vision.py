@@ -226,7 +226,8 @@ def _batches(
         frames, each = (int(grid[0, 0]), int(grid[0, 1:].prod())) if len(grid) == 1 else (0, 0)
         plain = len(tensors) == 1 and len(pixels) == frames * each
         patches = each
-    batch = batch or max(1, WORKING // max(1, _working(model, patches, pixels.element_size())))
+    each_frame = tower_bytes(VisionShape.from_config(model.config), patches, pixels.element_size())
+    batch = batch or max(1, WORKING // max(1, each_frame))
     if not plain or frames <= batch:
         return [(args, kwargs)], [frames]
     ends = [min(frames, first + batch) for first in range(0, frames, batch)]
@@ -239,9 +240,8 @@ def _batches(
     return calls, ends
 
 
-def _working(model: nn.Module, patches: int, size: int) -> int:
-    """Bytes in which the tower works on so many patches: about 8 of its vectors, 2 of its FFN."""
-    shape = VisionShape.from_config(model.config)
+def tower_bytes(shape: VisionShape, patches: int, size: int) -> int:
+    """In which a tower works on so many patches: about 8 of its vectors, 2 of its FFN."""
     return patches * (8 * shape.hidden + 2 * shape.ffn) * size
 
 

@@ -9,24 +9,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing in this suite may ask a 
 import numpy as np
 import pytest
 import torch
+from tiny.llava_onevision import SIZE
+from tiny.weights import sharpened
 
 from stc_core.shapes.model import Size, build
 
 # Five decoder layers; "odd" has 27 x 27 patches a frame, as the published checkpoints have.
 SIZES = {
-    "even": Size(
-        frame=32,
-        patch=4,
-        vision_width=32,
-        vision_layers=3,
-        vision_heads=4,
-        vision_ffn=48,
-        width=32,
-        layers=5,
-        heads=4,
-        kv_heads=2,
-        ffn=48,
-    ),
+    "even": SIZE,
     "odd": Size(
         frame=54,
         patch=2,
@@ -54,11 +44,7 @@ def tiny_models():
     made = {}
     for name, size in SIZES.items():
         model, processor = build(size, seed=1)
-        # untrained attention is almost uniform; larger weights make every choice matter
-        with torch.no_grad():
-            for layer in model.get_decoder().layers:
-                layer.self_attn.q_proj.weight.mul_(6)
-        made[name] = model.eval(), processor
+        made[name] = sharpened(model.eval()), processor
     return made
 
 

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from .tokens import END, byte_level
-from .weights import random_model
+from .weights import DECODER, TOWER, random_model
 
 SIDE, PATCH = 32, 4  # pixels: 8 x 8 patches a frame, 4 x 4 tokens after the pixel shuffle
 SPECIAL = {
@@ -43,22 +43,13 @@ def build(seed: int = 0):
     tokens = (SIDE // PATCH // 2) ** 2
     config = InternVLConfig(
         vision_config=InternVLVisionConfig(
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=3,
-            num_attention_heads=4,
+            **TOWER,
             image_size=SIDE,
             patch_size=PATCH,
         ),
         text_config=Qwen2Config(
             vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=5,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=4096,
-            initializer_range=0.05,
+            **DECODER,
             bos_token_id=None,
             eos_token_id=ids(END),
             pad_token_id=tokenizer.pad_token_id,

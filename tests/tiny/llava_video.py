@@ -14,7 +14,7 @@ from stc_core.llava_video import (
 )
 
 from .tokens import END, byte_level
-from .weights import random_model
+from .weights import DECODER, TOWER, random_model
 
 SIDE, PATCH = 36, 4  # pixels: 9 x 9 patches a frame, the last of them in no token
 HALF = (0.5, 0.5, 0.5)
@@ -26,23 +26,14 @@ def build(seed: int = 0):
     ids = tokenizer.convert_tokens_to_ids
     config = LlavaVideoConfig(
         vision_config=SiglipVisionConfig(
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=3,
-            num_attention_heads=4,
+            **TOWER,
             image_size=SIDE,
             patch_size=PATCH,
             vision_use_head=False,
         ),
         text_config=Qwen2Config(
             vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=5,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=4096,
-            initializer_range=0.05,
+            **DECODER,
             bos_token_id=None,
             eos_token_id=ids(END),
             pad_token_id=tokenizer.pad_token_id,

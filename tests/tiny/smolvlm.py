@@ -14,7 +14,7 @@ from transformers import (
 from transformers.models.smolvlm.processing_smolvlm import DEFAULT_CHAT_TEMPLATE
 
 from .tokens import PAD, START, byte_level
-from .weights import random_model
+from .weights import DECODER, TOWER, random_model
 
 SIDE, PATCH, SCALE = 36, 3, 3  # pixels: 12 x 12 patches a frame, 4 x 4 tokens of 3 x 3 patches
 END = "<end_of_utterance>"
@@ -33,22 +33,13 @@ def build(seed: int = 0):
     ids = tokenizer.convert_tokens_to_ids
     config = SmolVLMConfig(
         vision_config=SmolVLMVisionConfig(
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=3,
-            num_attention_heads=4,
+            **TOWER,
             image_size=SIDE,
             patch_size=PATCH,
         ),
         text_config=LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=5,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=4096,
-            initializer_range=0.05,
+            **DECODER,
             bos_token_id=ids(START),
             eos_token_id=ids(END),
             pad_token_id=ids(PAD),
