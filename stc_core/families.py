@@ -28,6 +28,10 @@ def _encoder(model: nn.Module) -> nn.Module:
     return model.get_encoder(modality="image")
 
 
+def _projection(model: nn.Module) -> nn.Module | None:
+    return getattr(model.base_model, "multi_modal_projector", None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """How one family of Hugging Face models lays out its video.
@@ -75,6 +79,9 @@ class Family:
         between video and question; None: it was not. ``VLM.times`` asks for it.
     classes : callable
         () -> this package's own (config, model, processor); None: transformers' are used.
+    projection : callable
+        model -> the module that brings patches to the LLM's width one by one, None where that is
+        part of the tower or patches are joined first.
     projector : callable
         config -> fields of ``VisionShape``: what lies between tower and LLM, where it is not two
         layers over every patch.
@@ -105,6 +112,7 @@ class Family:
     note: str = ""
     times: Callable[[Sequence[float], float], str] | None = None
     classes: Callable[[], tuple[type, type, type]] | None = None
+    projection: Callable[[nn.Module], nn.Module | None] = _projection
     projector: Callable[[object], dict] = lambda config: {}
     hub: tuple[str, ...] = ()
     tokens: str = ""

@@ -24,6 +24,8 @@ from .errors import InputError
 from .stopwatch import Stopwatch
 
 TESTED = "5.10.1 and 5.23.0"
+# Bytes of attention weights of a vision tower at a time: what a cache holds, or few launches.
+BLOCK = {"cpu": 1 << 22, "cuda": 1 << 24}
 
 
 def moved(what: str) -> RuntimeError:
@@ -138,23 +140,27 @@ def attention_of_first(query: Tensor, key: Tensor, scaling: float) -> Tensor:
 
     The mean over heads, in float32. In a tower with a class token that is the first.
     """
-    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
-    logits = query[:, :, :1].float() @ key.float().transpose(-1, -2)
-    return torch.softmax(logits * scaling, dim=-1)[:, :, 0].mean(dim=1)
+    return attention_received(query[:, :, :1], key, scaling)
 
 
 def attention_received(query: Tensor, key: Tensor, scaling: float) -> Tensor:
     """(F, heads, P, head_dim) of a vision layer -> (F, P): attention each patch receives.
 
-    The mean over heads and over all queries of softmax(q k^T * scaling), in float32, one frame at a
-    time: 729 patches and 16 heads take 34 MB a frame, where a whole clip would take 1.1 GB.
+    The mean over heads and over all queries of softmax(q k^T * scaling), in float32, some heads of
+    one frame at a time: 729 patches and 16 heads of a whole clip would take 1.1 GB.
     """
-    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
-    frames = [
-        torch.softmax((q.float() @ k.float().transpose(-1, -2)) * scaling, dim=-1).mean(dim=(0, 1))
-        for q, k in zip(query, key, strict=True)
-    ]
-    return torch.stack(frames)
+    heads, queries = query.shape[1:3]
+    shared = heads // key.shape[1]  # heads of queries that read one head of keys
+    block = BLOCK.get(query.device.type, BLOCK["cuda"])
+    some = max(1, block // (4 * queries * key.shape[2]))
+    parts = torch.arange(heads, device=query.device).split(some)
+    received = query.new_zeros(len(query), key.shape[2], dtype=torch.float32)
+    for row, q, k in zip(received, query, key, strict=True):
+        for part in parts:
+            logits = q[part].float() @ k[part // shared].float().transpose(-1, -2)
+            weights = logits.mul_(scaling).softmax(dim=-1)
+            row += weights.mean(dim=(0, 1)) * (len(part) / heads)
+    return received
 
 
 def attention_paid(

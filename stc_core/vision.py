@@ -127,10 +127,12 @@ def vision(
 ) -> Iterator[None]:
     """Inside the ``with`` the model's vision tower runs in batches, and once for each clip.
 
+    So does a projector that comes before the patches are made fewer, but for every run.
+
     Frames (or time steps of a packed video) do not see each other in the towers of the known
     families, so batches change nothing but the order of sums inside the kernels. A tower called
-    with anything else runs as a whole. The model carries a method of its own meanwhile; afterwards,
-    and after an exception, it is as it was.
+    with anything else runs as a whole. Both modules carry a method of their own meanwhile;
+    afterwards, and after an exception, they are as they were.
 
     Parameters
     ----------
@@ -154,7 +156,7 @@ def vision(
         raise ValueError(f"a batch of the vision tower has 1 frame or more, not {batch}")
     family = family_of(model.config)
     tower = family.tower(model)
-    stock, own = tower.forward, tower.__dict__.get("forward")
+    stock = tower.forward
     names = list(inspect.signature(stock).parameters)
     read = [module for module in (*family.attentions(tower), family.head(tower)) if module]
     wanted = _read_by(model, methods)
@@ -191,13 +193,47 @@ def vision(
                 watch.credit(seen.seconds - (watch.so_far() - began))
         return copy.copy(seen.output)  # models write their features into it
 
+    with ExitStack() as stack:
+        stack.enter_context(_instead(tower, forward))
+        projector = family.projection(model)
+        if projector is not None:
+            stack.enter_context(_instead(projector, _in_parts(projector, batch)))
+        yield
+
+
+@contextmanager
+def _instead(module: nn.Module, forward: Callable) -> Iterator[None]:
+    """Inside the ``with`` this module runs ``forward``."""
+    own = module.__dict__.get("forward")
+    module.forward = forward
     try:
-        tower.forward = forward
         yield
     finally:
-        del tower.forward
+        del module.forward
         if own is not None:
-            tower.forward = own
+            module.forward = own
+
+
+def _in_parts(projector: nn.Module, batch: int | None) -> Callable[[Tensor], Tensor]:
+    """The forward of a projector of single patches, which holds its layers for few frames only."""
+    stock = projector.forward
+    width = max(weight.shape[0] for weight in projector.parameters())
+
+    @functools.wraps(stock)
+    def forward(features: Tensor) -> Tensor:
+        each = 3 * width * features[:1].numel() // features.shape[-1] * features.element_size()
+        some = batch or max(1, WORKING // max(1, each))
+        if len(features) <= some or torch.is_grad_enabled():
+            return stock(features)
+        whole = None
+        for first in range(0, len(features), some):
+            part = stock(features[first : first + some])
+            if whole is None:
+                whole = part.new_empty(len(features), *part.shape[1:])
+            whole[first : first + some] = part
+        return whole
+
+    return forward
 
 
 # --- batches -------------------------------------------------------------------------------------

@@ -140,6 +140,13 @@ def source(tab: Tab) -> str:
     return tab.page.locator("#workspace .workspace").get_attribute("data-key")
 
 
+def downloaded(tab: Tab) -> Trace:
+    """The trace that the page gives as a file."""
+    with tab.page.expect_download() as waiting:
+        tab.page.get_by_role("button", name="Trace (.npz)").click()
+    return Trace.load(waiting.value.path())
+
+
 def another(tab: Tab, than: str) -> None:
     """Wait until the workspace shows another trace."""
     tab.page.wait_for_function(
@@ -483,9 +490,7 @@ def test_the_cards_follow_an_edit_and_come_back(tab):
     another(tab, before)
     expect(page.locator("#run-line")).to_contain_text("Edited(")
     expect(page.locator("#answers .card.accent")).to_contain_text("Compressed, edited")
-    with page.expect_download() as waiting:
-        page.click("#trace-file")
-    assert Trace.load(waiting.value.path()).method.startswith("Edited(")
+    assert downloaded(tab).method.startswith("Edited(")
     assert view(tab)["locked"]  # the page took it over without opening it anew
     panel.get_by_role("button", name="Back to the original").click()
     expect(page.locator("#run-line")).not_to_contain_text("Edited")
@@ -571,9 +576,7 @@ def test_an_uploaded_video_runs_in_its_own_shape(tab, tmp_path):
     upload_video(tab, path)
     tab.page.fill("#question textarea", "what color is the square?")
     assert "Answered" in run_to_end(tab)
-    with tab.page.expect_download() as waiting:
-        tab.page.click("#trace-file")
-    trace = Trace.load(waiting.value.path())
+    trace = downloaded(tab)
     assert (trace.grid.width, trace.grid.height) == (160, 80)
     assert trace.frames.shape[2] == 2 * trace.frames.shape[1]
 
@@ -767,21 +770,13 @@ def test_downloads_are_what_is_shown(tab):
             tab.page.click(f"#{button}")
         return Path(waiting.value.path()).read_bytes()
 
-    loaded = Trace.load(save(download("trace-file")))
+    loaded = downloaded(tab)
     assert loaded.question == trace.question and np.array_equal(loaded.fate, trace.fate)
     figure(tab, "timeline")
     assert download("timeline-png")[:8] == b"\x89PNG\r\n\x1a\n"
     root = ElementTree.parse(io.BytesIO(download("budget-svg"))).getroot()
     words = "".join("".join(root.itertext()).split())  # lines may break anywhere
     assert "".join(trace.method.split()) in words
-
-
-def save(data: bytes) -> Path:
-    import tempfile
-
-    path = Path(tempfile.mkdtemp()) / "trace.npz"
-    path.write_bytes(data)
-    return path
 
 
 # --- the process ---------------------------------------------------------------------------------

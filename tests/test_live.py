@@ -14,6 +14,7 @@ from test_app import (  # noqa: F401
     Tab,
     another,
     choose_example,
+    downloaded,
     examples,
     gradio_import,
     open_settings,
@@ -27,7 +28,7 @@ from test_app import (  # noqa: F401
     wait_view,
 )
 
-from stc_core import STC, Trace, answer, load
+from stc_core import STC, answer, load
 
 CLIPS = Path(__file__).resolve().parent.parent / "assets" / "clips"
 FRAMES = 8
@@ -71,12 +72,6 @@ def note(tab: Tab) -> object:  # noqa: F811
 def change(tab: Tab, field: str, value: str) -> float:  # noqa: F811
     """Type a setting; the seconds until all views show the new trace."""
     return tab.page.evaluate(CHANGE, [field, value]) / 1000
-
-
-def downloaded(tab: Tab) -> Trace:  # noqa: F811
-    with tab.page.expect_download() as waiting:
-        tab.page.click("#trace-file")
-    return Trace.load(waiting.value.path())
 
 
 def test_a_change_is_followed_in_place(ran, clip):
@@ -140,6 +135,14 @@ def test_the_latest_change_wins(ran):
     note(ran).to_contain_text("Followed in")
     ran.page.wait_for_timeout(500)  # nothing comes after it
     expect(ran.page.locator("#run-line")).to_contain_text("retention=0.12,")
+
+
+def test_the_download_is_always_of_what_is_shown(ran):
+    """Its file is written after the views are drawn; nobody gets the one before it."""
+    for value in ("0.03", "0.15", "0.06"):
+        change(ran, "retention", "0.3")  # its file may come after the next views
+        change(ran, "retention", value)
+        assert f"retention={value}," in downloaded(ran).method
 
 
 def test_what_cannot_be_followed_is_said(ran):

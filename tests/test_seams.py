@@ -4,6 +4,8 @@ import contextlib
 import copy
 import gc
 import weakref
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 from conftest import clip_frames, prompt
 from masked import GREEDY, generate, masked, snapshot
 
-from stc_core import STC, compress
+from stc_core import STC, compress, seams, speed
 from stc_core.families import contribution_module, family_of, layout_of, to_grid
 from stc_core.grid import TokenGrid
 from stc_core.seams import (
@@ -255,7 +257,9 @@ def test_listening_within_a_compression_equals_the_masked_reference(tiny, layer)
             torch.testing.assert_close(row, expected[: len(row)], atol=1e-5, rtol=1e-4)
 
 
-def test_attention_received_takes_a_frame_at_a_time_and_grouped_keys():
+@pytest.mark.parametrize("block", [1 << 20, 1200, 1])  # bytes: all heads, three, one
+def test_attention_received_takes_some_heads_of_a_frame_and_grouped_keys(block, monkeypatch):
+    monkeypatch.setitem(seams.BLOCK, "cpu", block)
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(3, 4, 10, 8, generator=generator)
     key = torch.randn(3, 2, 10, 8, generator=generator)
@@ -265,6 +269,22 @@ def test_attention_received_takes_a_frame_at_a_time_and_grouped_keys():
     torch.testing.assert_close(
         attention_received(query, key, 0.3), expected.float(), atol=1e-6, rtol=1e-5
     )
+
+
+def test_attention_received_is_no_burden_at_32_frames_of_729_patches():
+    """Its extra memory, that of the process: less than 64 MiB. The keys alone are 51."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        assert 8 < alone.submit(_extra_of_attention).result() / 2**20 < 64
+
+
+def _extra_of_attention() -> int:
+    torch.set_num_threads(2)
+    query, key = torch.empty(2, 32, 16, 729, 72, dtype=torch.bfloat16).normal_()
+    few = query[:1, :2, :64]
+    attention_received(few, few, 0.1)  # libraries load their kernels at the first call
+    before = speed._held_bytes(torch.device("cpu"))
+    attention_received(query, key, 0.1)
+    return speed._most_bytes(torch.device("cpu")) - before
 
 
 # --- nothing is left behind ----------------------------------------------------------------------

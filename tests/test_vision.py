@@ -60,13 +60,22 @@ def equal(one, other) -> None:
 
 @pytest.mark.parametrize("family", sorted(BUILDERS))
 def test_batches_change_nothing_in_any_family(family):
-    """Seven frames as 2 + 2 + 2 + 1 (packed families: time steps): features, scores and answers."""
+    """Seven frames as 2 + 2 + 2 + 1 (packed families: time steps): features, scores and answers.
+
+    A projector of its own sees no more at once either.
+    """
     model, processor = BUILDERS[family](seed=0)
     model = model.eval()
     inputs = prompt_of(processor, model, clip_frames(7, side=56))
     tower = family_of(model.config).tower(model)
     given: list[object] = []
     hook = tower.register_forward_hook(lambda _, __, output: given.append(output))
+    projector = family_of(model.config).projection(model)
+    layers = [] if projector is None else [m for m in projector.modules() if type(m) is nn.Linear]
+    assert layers or family in {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "smolvlm", "video_llama_3"}
+    projected: list[int] = []
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda _, args: projected.append(len(args[0])))
     traces, news, told = [], [], []
     for batch in (None, 2, 1):
         with (
@@ -75,6 +84,9 @@ def test_batches_change_nothing_in_any_family(family):
             torch.no_grad(),
         ):
             output = generate(model, inputs)
+        assert all(rows <= (batch or 7) for rows in projected)
+        assert sum(projected) == 7 * len(layers)
+        projected.clear()
         traces.append(trace.freeze())
         news.append(output)
     hook.remove()

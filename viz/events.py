@@ -58,12 +58,10 @@ def wire(
         workspace stays where it is, and the trace's file comes later.
         """
         home, urls = shelve(shelf, trace, origin, known, source, later=follows)
-        file = gr.skip() if follows else gr.update(value=str(home), interactive=True)
         return [
             cards.answers(trace, about(origin, known) if origin else None),
             urls | {"ran": ran, "live": follows},
-            cards.costs(trace), cards.notes(trace), cards.run_line(trace), file,
-            gr.update(open=False),
+            cards.costs(trace), cards.notes(trace), cards.run_line(trace), gr.update(open=False),
         ]  # fmt: skip
 
     def draw(shown: dict | None) -> Iterator[list]:

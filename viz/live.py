@@ -68,11 +68,6 @@ def wire(controls: Controls, views: Views, runner: Runner, shelf: Shelf, show: S
             return None
         return recall(shelf.folder, shown.get("key"))
 
-    def saved(event: gr.EventData) -> dict:
-        """The file of a trace, once it is written."""
-        home = shelf.find(getattr(event, "key", None))
-        return gr.skip() if home is None else gr.update(value=str(home))
-
     others = ("baseline", "model")
     followed = [part for name, part in controls.settings.items() if name not in others]
     gr.on(
@@ -82,7 +77,6 @@ def wire(controls: Controls, views: Views, runner: Runner, shelf: Shelf, show: S
         [controls.live_note, *views.all],
         trigger_mode="always_last", queue=False, **quiet,  # the queue alone costs 0.1 s
     )  # fmt: skip
-    views.workspace.settled(saved, None, views.trace, trigger_mode="multiple", queue=False, **quiet)
 
 
 def stop(runner: Runner, request: gr.Request) -> None:

@@ -69,13 +69,12 @@ class Views:
     costs: gr.HTML
     notes: gr.HTML
     run_line: gr.HTML
-    trace: gr.DownloadButton
     figures: Figures
 
     @property
     def all(self) -> list[gr.components.Component]:
         """In the order in which ``events`` fills them; the figures wait until they are wanted."""
-        return [self.answers, self.workspace, self.costs, self.notes, self.run_line, self.trace,
+        return [self.answers, self.workspace, self.costs, self.notes, self.run_line,
                 self.figures.fold]  # fmt: skip
 
 
@@ -205,10 +204,7 @@ def see_side() -> Views:
     costs = html("", elem_id="costs")
     figures = _figures()
     run_line = html("", elem_id="run-line")
-    trace = gr.DownloadButton(
-        "Download this trace (.npz)", size="sm", scale=0, elem_id="trace-file", interactive=False
-    )
-    return Views(answers, linked, costs, notes, run_line, trace, figures)
+    return Views(answers, linked, costs, notes, run_line, figures)
 
 
 def _figures() -> Figures:

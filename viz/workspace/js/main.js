@@ -1,6 +1,5 @@
 // The workspace: one state, one trace, and the views that show them.
 
-const SETTLED = 400; // milliseconds after which a trace that follows the settings is there to stay
 
 /**
  * state        State, what is selected and how it is shown
@@ -156,8 +155,6 @@ class Workspace {
     this.state.changed.add('all');
     this.state.flush();
     this.root.dataset.key = urls.key || '';
-    clearTimeout(this.settling);
-    if (urls.live) this.settling = setTimeout(() => this.send('settled', { key: urls.key }), SETTLED);
     this.timing.shown = this.timing.shown || performance.now();
   }
 

@@ -1,7 +1,8 @@
 // What leaves the page: its state as an address, the run as Python, the strip as a figure.
 
 const MOST_TOKENS = 64; // in an address
-const PAUSE = 400; // milliseconds without a change before the address is written
+const PAUSE = 400; // milliseconds: without a change before the address is written; between two tries
+const TRIES = 50; // for a file that is being written
 const FIGURE = {
   margin: 24, line: 17, sharp: 2, words: '12px', title: '600 17px', ink: '#1B1F24', quiet: '#59636E',
 };
@@ -19,6 +20,7 @@ class Share {
       button('Copy as code', () => this.copyCode()),
       button('Figure as PNG', () => this.figure('png')),
       button('Figure as SVG', () => this.figure('svg')),
+      served ? button('Trace (.npz)', () => this.file()) : null,
       this.says);
     workspace.body.append(this.bar);
     if (!served) return;
@@ -79,11 +81,37 @@ class Share {
       return;
     }
     const file = form === 'svg' ? svgOf(sheet) : await pngOf(sheet);
-    const link = el('a', { href: URL.createObjectURL(file), download: `tokens-${sheet.name}.${form}` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    saveAs(file, `tokens-${sheet.name}.${form}`);
     this.says.textContent = `Saved the strip at the stage “${sheet.name}” as ${form.toUpperCase()}.`;
   }
+
+  /** The file of the trace shown. That of a run that follows the settings is written after its views. */
+  async file() {
+    const { urls } = this.workspace;
+    this.says.textContent = 'Waiting for the file …';
+    try {
+      saveAs(new Blob([await written(urls.trace, urls.live ? TRIES : 1)]), 'trace.npz');
+      this.says.textContent = 'Saved the trace; the page opens it again, on any machine.';
+    } catch (error) {
+      this.says.textContent = error.message;
+    }
+  }
+}
+
+async function written(url, tries) {
+  try {
+    return await download(url);
+  } catch (error) {
+    if (tries < 2) throw error;
+  }
+  await new Promise((done) => { setTimeout(done, PAUSE); });
+  return written(url, tries - 1);
+}
+
+function saveAs(blob, name) {
+  const link = el('a', { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 /** Change some parts of the page's address; empty ones leave it, all others stay. */
