@@ -1,8 +1,6 @@
 """Other methods on the clip and question of the trace that the workspace shows.
 
-The browser says what it wants to compare (``view-compare.js``); the answers go back through a small
-component of their own. As a part of the workspace's value they would show that trace anew, or bring
-back one that the visitor has left meanwhile.
+The browser says what it wants to compare (``view-compare.js``).
 """
 
 from __future__ import annotations
@@ -16,72 +14,37 @@ import gradio as gr
 from stc_core.errors import InputError
 from stc_core.trace import Trace
 
-from .cards import STAGES
+from . import news
 from .examples import Known
 from .rerun import Origin, from_text, recall, rerun, shelve
-from .runs import Runner, Step, Stopped, failure
+from .runs import Runner, Step
 from .shelf import Shelf
 
 MOST = 2  # runs beside the one that is shown
-FULL = "uncompressed: "  # before the stages of that run
-# Several workspaces may stand on one page: each knows its own runs by the ``id`` it gave them.
-TELL = """
-watch('value', () => {
-  document.dispatchEvent(new CustomEvent('tokens-compare', { detail: props.value }));
-});
-"""
-
-
-def build() -> gr.HTML:
-    """The component through which runs reach the workspace; it shows nothing itself."""
-    return gr.HTML(value=None, html_template="", js_on_load=TELL, visible="hidden")
 
 
 def wire(
-    workspace: gr.HTML, news: gr.HTML, runner: Runner, shelf: Shelf,
-    known: Mapping[tuple[str, str], Known],
-) -> None:  # fmt: skip
+    workspace: gr.HTML, runner: Runner, shelf: Shelf, known: Mapping[tuple[str, str], Known]
+) -> None:
     """Connect the workspace's events ``compare`` and ``stop_compare``.
 
-    Parameters
-    ----------
-    news : gr.HTML
-        What ``build`` made. It is given {"id": of the request, "others": all runs so far, each as
-        what ``Shelf.addresses`` gives and its "spec", "elapsed": seconds} and one of "stage" (with
-        "fraction"), "error" and "done".
-    known : mapping
-        What is known of questions, as ``known_questions`` gives it.
+    The news are {"others": all runs so far, each as what ``Shelf.addresses`` gives and its "spec",
+    "elapsed": seconds}, with "stage" and "fraction" during a run and "done" in the end. ``known``
+    is what is known of questions, as ``known_questions`` gives it.
     """
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
 
-    def compare(request: gr.Request, event: gr.EventData) -> Iterator[dict[str, Any]]:
-        sent = {name: getattr(event, name, None) for name in ("id", "key", "specs")}
-        mine = {"id": str(sent["id"])[:40], "others": [], "elapsed": 0.0}
-        before = 0.0  # seconds of the runs that have ended
-        try:
-            for step in run_others(runner, shelf, known, _owner(request, event), sent):
-                if isinstance(step, Step):
-                    mine["elapsed"] = round(before + step.elapsed, 1)
-                    yield mine | _progress(step)
-                else:
-                    mine["others"] = [*mine["others"], step]
-                    before = mine["elapsed"]
-            yield mine | {"done": True}
-        except Stopped:
-            return  # who has stopped it waits for nothing
-        except Exception as error:
-            yield mine | {"error": str(failure(error))}
+    def compare(owner: str, sent: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        others, elapsed, before = [], 0.0, 0.0  # before: seconds of the runs that have ended
+        for step in run_others(runner, shelf, known, owner, sent):
+            if isinstance(step, Step):
+                now = news.progress(step, before)
+                elapsed = now["elapsed"]
+                yield {"others": others} | now
+            else:
+                others, before = [*others, step], elapsed
+        yield {"others": others, "elapsed": elapsed, "done": True}
 
-    def stop(request: gr.Request, event: gr.EventData) -> None:
-        runner.stop(_owner(request, event))
-
-    # Not with ``cancels``: it ends whatever the session has of this event, the run after this one
-    # too.
-    workspace.compare(
-        compare, None, news, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple",
-        **quiet,
-    )  # fmt: skip
-    workspace.stop_compare(stop, None, None, trigger_mode="multiple", queue=False, **quiet)
+    news.wire(workspace, "compare", runner, ("key", "specs"), compare)
 
 
 def run_others(
@@ -149,14 +112,3 @@ def _run(
             attention = shown.full_attention if same else None
             trace = replace(trace, baseline=shown.baseline, full_attention=attention)
         yield shelve(shelf, trace, replace(origin, spec=spec), known)[1]
-
-
-def _owner(request: gr.Request, event: gr.EventData) -> str:
-    """One request of one visitor: a Cancel must leave the runs before and after it alone."""
-    return f"{request.session_hash or ''} compare {str(getattr(event, 'id', None))[:40]}"
-
-
-def _progress(step: Step) -> dict[str, Any]:
-    words = STAGES.get(step.stage.removeprefix(FULL), step.stage)
-    words = f"Uncompressed run: {words}" if step.stage.startswith(FULL) else words
-    return {"stage": words[:1].upper() + words[1:], "fraction": step.fraction}

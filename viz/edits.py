@@ -1,9 +1,7 @@
 """What if: the question of a shown trace again, with some tokens knocked out or swapped in.
 
 Attention and relevance only go with an answer; an edit shows whether the answer hangs on a token.
-The browser keeps the draft and the history (``view-edits.js``) and sends one edit at a time; the
-news of its run go back through a small component of their own, so that they never reset the
-workspace.
+The browser keeps the draft and the history (``view-edits.js``) and sends one edit at a time.
 """
 
 from __future__ import annotations
@@ -17,66 +15,29 @@ import gradio as gr
 from stc_core.errors import InputError
 from stc_core.trace import Trace
 
-from .cards import STAGES
+from . import news
 from .examples import Known
 from .rerun import Origin, recall, rerun, shelve
-from .runs import Runner, Step, Stopped, failure
+from .runs import Runner, Step
 from .shelf import Shelf
 
 LISTS = {"remove": "remove", "add": "swap in", "only": "keep"}  # of an edit, and their verbs
-# Several workspaces may stand on one page: each knows its own edits by the ``id`` it gave them.
-TELL = """
-watch('value', () => {
-  document.dispatchEvent(new CustomEvent('tokens-edit', { detail: props.value }));
-});
-"""
-
-
-def build() -> gr.HTML:
-    """The component through which news reach the workspace; it shows nothing itself."""
-    return gr.HTML(value=None, html_template="", js_on_load=TELL, visible="hidden")
 
 
 def wire(
-    workspace: gr.HTML,
-    news: gr.HTML,
-    runner: Runner,
-    shelf: Shelf,
-    known: Mapping[tuple[str, str], Known],
+    workspace: gr.HTML, runner: Runner, shelf: Shelf, known: Mapping[tuple[str, str], Known]
 ) -> None:
     """Connect the workspace's events ``edit`` and ``stop_edit``.
 
-    Parameters
-    ----------
-    news : gr.HTML
-        What ``build`` made. It is given ``{"id": the edit's}`` and one of ``"stage"`` (with
-        ``"fraction"`` and ``"elapsed"``), ``"error"`` and ``"done"``.
-    known : mapping
-        What is known of questions, as ``known_questions`` gives it.
+    The news are "stage", "fraction" and "elapsed", and in the end "done". ``known`` is what is
+    known of questions, as ``known_questions`` gives it.
     """
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
 
-    def edit(request: gr.Request, event: gr.EventData) -> Iterator[dict[str, Any]]:
-        sent = {name: getattr(event, name, None) for name in ("id", "key", *LISTS)}
-        mine = {"id": str(sent["id"])[:40]}
-        try:
-            for step in ask_again(runner, shelf, known, _owner(request, event), sent):
-                yield mine | (_progress(step) if isinstance(step, Step) else {"done": step})
-        except Stopped:
-            return  # who has stopped it waits for nothing
-        except Exception as error:
-            yield mine | {"error": str(failure(error))}
+    def edit(owner: str, sent: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        for step in ask_again(runner, shelf, known, owner, sent):
+            yield news.progress(step) if isinstance(step, Step) else {"done": step}
 
-    def stop(request: gr.Request, event: gr.EventData) -> None:
-        runner.stop(_owner(request, event))
-
-    # Not with ``cancels``: it ends whatever the session has of this event, the run after this one
-    # too.
-    workspace.edit(
-        edit, None, news, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple",
-        **quiet,
-    )  # fmt: skip
-    workspace.stop_edit(stop, None, None, trigger_mode="multiple", queue=False, **quiet)
+    news.wire(workspace, "edit", runner, ("key", *LISTS), edit)
 
 
 def ask_again(
@@ -193,14 +154,3 @@ def _outcome(
         "score": said.scores.get(before.answer),
         "before": {"answer": before.answer, "logprob": before.logprob},
     }
-
-
-def _owner(request: gr.Request, event: gr.EventData) -> str:
-    """One edit of one visitor: a Cancel must leave the runs before and after it alone."""
-    return f"{request.session_hash or ''} edit {str(getattr(event, 'id', None))[:40]}"
-
-
-def _progress(step: Step) -> dict[str, Any]:
-    words = STAGES.get(step.stage, step.stage)
-    words = words[:1].upper() + words[1:]
-    return {"stage": words, "fraction": step.fraction, "elapsed": round(step.elapsed, 1)}

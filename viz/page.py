@@ -105,7 +105,7 @@ def _workspace(
 ) -> None:
     """What the workspace asks of the server: other methods, edits, places of the tokens."""
     for part in (compare, edits):
-        part.wire(views.workspace, part.build(), runner, shelf, known)
+        part.wire(views.workspace, runner, shelf, known)
     projections.wire(views.workspace, projections.build(), shelf)
 
 

@@ -13,6 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -52,10 +53,13 @@ class Failure(Exception):
 class Runner:
     """Holds the loaded model and lets one run at a time use it.
 
+    All of it on one thread, where torch's own threads and memory are warm: a thread for each run
+    would take twice as long for a short one.
+
     Parameters
     ----------
     load : callable
-        () -> model; called once, in a thread of its own.
+        () -> model; called once, on the model's thread.
     answer : callable
         (model, progress=..., **job) -> Answer.
     """
@@ -67,7 +71,7 @@ class Runner:
         self._loaded = threading.Event()
         self._starting = threading.Lock()
         self._started = False
-        self._busy = threading.Lock()
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stops: dict[str, threading.Event] = {}
         self._early: deque[str] = deque(maxlen=MOST_EARLY)
         self._stopping = threading.Lock()
@@ -77,7 +81,7 @@ class Runner:
         with self._starting:
             if not self._started:
                 self._started = True
-                threading.Thread(target=self._fetch, daemon=True, name="load").start()
+                threading.Thread(target=self._serve, daemon=True, name="model").start()
 
     @property
     def state(self) -> str:
@@ -126,9 +130,8 @@ class Runner:
                 raise Stopped
             self._stops[owner] = stop
         news: queue.Queue[tuple[str, Any]] = queue.Queue()
-        worker = threading.Thread(target=self._work, args=(job, stop, news), daemon=True)
-        worker.start()
-        stage, fraction = LOADING, 0.0
+        self._jobs.put(partial(self._work, job, stop, news))
+        stage, fraction = None, 0.0
         try:
             while True:
                 try:
@@ -144,19 +147,23 @@ class Runner:
                     raise failure(value) from value
                 if stop.is_set():
                     raise Stopped
-                yield Step(stage, fraction, time.perf_counter() - began)
+                # A cancelled run holds the model until its next step: the one after it waits.
+                waits_for = WAITING if self._loaded.is_set() else LOADING
+                yield Step(stage or waits_for, fraction, time.perf_counter() - began)
         finally:
             stop.set()
             if self._stops.get(owner) is stop:
                 del self._stops[owner]
 
-    def _fetch(self) -> None:
+    def _serve(self) -> None:
         try:
             self._model = self._load()
         except BaseException as error:
             self._error = error
             log.warning("the model could not be loaded: %s", sentence(error))
         self._loaded.set()
+        while True:
+            self._jobs.get()()
 
     def _work(self, job: dict, stop: threading.Event, news: queue.Queue) -> None:
         def report(stage: str, fraction: float) -> None:
@@ -165,17 +172,11 @@ class Runner:
             news.put(("step", (stage, fraction)))
 
         try:
-            while not self._loaded.wait(TICK):
-                report(LOADING, 0.0)
+            if stop.is_set():
+                return
             if self._error is not None:
                 raise self._error
-            # A cancelled run holds the model until its next step: the one after it waits here.
-            while not self._busy.acquire(timeout=TICK):
-                report(WAITING, 0.0)
-            try:
-                news.put(("answer", self._answer(self._model, progress=report, **job)))
-            finally:
-                self._busy.release()
+            news.put(("answer", self._answer(self._model, progress=report, **job)))
         except Stopped:
             pass
         except BaseException as error:

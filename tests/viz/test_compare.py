@@ -154,8 +154,7 @@ def tab(page, chromium):  # noqa: F811
     gr.set_static_paths([str(CLIPS)])
     try:
         with gr.Blocks(title="compare", analytics_enabled=False) as demo:
-            shown, news = workspace(), compare.build()
-            compare.wire(shown, news, page.runner, page.shelf, KNOWN)
+            compare.wire(shown := workspace(), page.runner, page.shelf, KNOWN)
             _, value = shelve(page.shelf, page.trace, page.origin, KNOWN, page.home)
             demo.load(lambda: value, None, shown)
         _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)

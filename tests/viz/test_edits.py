@@ -17,7 +17,6 @@ from playwright.sync_api import expect
 from stc_core import STC, Edited, Fate, InputError, TokenGrid, Trace
 from stc_core.methods.base import Decision, Method
 from viz.edits import ask_again, joined, read_edit, wire
-from viz.edits import build as build_news
 from viz.rerun import Origin, make_method, method_spec, recall, remember, shelve
 from viz.runs import Failure, Runner, Step
 from viz.shelf import Shelf
@@ -242,7 +241,7 @@ def opened(page, chromium):  # noqa: F811
     with gr.Blocks(title="What if", analytics_enabled=False) as demo:
         gr.HTML("<h1>What if</h1>")
         view = workspace()
-        wire(view, build_news(), page.runner, page.shelf, {})
+        wire(view, page.runner, page.shelf, {})
         _, urls = shelve(page.shelf, page.trace, page.origin, {}, page.home)
         demo.load(lambda: urls, None, view)
     folders = [str(page.shelf.folder), str(CLIP.parent)]

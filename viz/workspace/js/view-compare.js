@@ -147,14 +147,14 @@ class CompareView extends View {
     return Boolean(key && again);
   }
 
-  /** News of a run: where it is, or {others, done}, {others, error}. */
+  /** News of a run: where it is, or {others, done}, {others if there are any, error}. */
   async hear(news) {
     const { asked, trace } = this;
     if (!asked || news?.id !== asked.id) return;
     if (news.stage) this.say(`${news.stage} …`, 'busy', news.fraction, news.elapsed);
     let { error } = news;
     try {
-      await this.take(news.others);
+      await this.take(news.others || []);
     } catch (problem) {
       error = problem.message;
     }
