@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from .errors import InputError
 from .grid import TokenGrid
 from .loading import VLM
 from .methods import STC, Decision, Method
+from .methods.base import Around
 from .video import Video
 from .vision import VisionCache
 
@@ -90,22 +91,10 @@ class Conversation:
 
 
 @dataclass(frozen=True, repr=False)
-class _OutsideOnce(Method):
+class _OutsideOnce(Around):
     """``method``, deciding about one clip once before the LLM. In a trace it is ``method``."""
 
-    method: Method
-    # the method's own, for whoever asks any method for them
-    retention: float = field(init=False)
-    positions: str = field(init=False)
-    contribution_layer: int | None = field(init=False)
-    signal: str = field(init=False)
     _held: list[tuple[TokenGrid, Tensor, Decision]] = field(default_factory=list, init=False)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.method, Method):
-            raise InputError(f"a compression method is needed, such as STC(), not {self.method!r}")
-        for each in fields(Method):
-            object.__setattr__(self, each.name, getattr(self.method, each.name))
 
     def __repr__(self) -> str:
         return repr(self.method)
@@ -114,24 +103,6 @@ class _OutsideOnce(Method):
         for seen, attention, decision in self._held:
             if seen == grid and torch.equal(attention, contribution):
                 return decision
-        decision = self.method.outside(tokens, contribution, grid)
+        decision = super().outside(tokens, contribution, grid)
         self._held[:] = [(grid, contribution, decision)]
         return decision
-
-    def asked(self, grid: TokenGrid) -> int:
-        return self.method.asked(grid)
-
-    def budget(self, grid: TokenGrid) -> int:
-        return self.method.budget(grid)
-
-    def remarks(self, grid: TokenGrid, entered: int) -> tuple[str, ...]:
-        return self.method.remarks(grid, entered)
-
-    def inside_layer(self, depth: int) -> int | None:
-        return self.method.inside_layer(depth)
-
-    def inside_budget(self, entered: int) -> int:
-        return self.method.inside_budget(entered)
-
-    def inside(self, visual: Tensor, text: Tensor, attention: Tensor) -> Decision:
-        return self.method.inside(visual, text, attention)

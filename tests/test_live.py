@@ -31,7 +31,7 @@ from test_app import (  # noqa: F401
 from stc_core import STC, answer, load
 
 CLIPS = Path(__file__).resolve().parent.parent / "assets" / "clips"
-FRAMES = 8
+FRAMES = 32  # the page's own
 # What the page does between a change of a field and the drawn views, in milliseconds.
 CHANGE = """async ([field, value]) => {
   const shown = document.querySelector('#workspace .workspace');

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,14 +113,16 @@ def _kept(row: Summary) -> float:
 
 
 def _styles(names: list[str]) -> dict[str, dict[str, Any]]:
-    """STC thick and blue, its variant dashed; others by colour and mark."""
+    """STC thick and blue, its variants broken lines with white marks; others by colour and mark."""
     styles: dict[str, dict[str, Any]] = {}
+    variants = itertools.cycle([("o", "--"), ("s", "-."), ("^", ":")])
     others = 0
     for name in names:
         if name == "STC":
             styles[name] = {"color": BLUE, "marker": "o", "linewidth": 2.2, "zorder": 5}
         elif name.startswith("STC"):
-            styles[name] = {"color": BLUE, "marker": "o", "linestyle": "--", "mfc": "white"}
+            marker, line = next(variants)
+            styles[name] = {"color": BLUE, "marker": marker, "linestyle": line, "mfc": "white"}
         else:
             styles[name] = {
                 "color": COLOURS[others % len(COLOURS)],

@@ -71,7 +71,7 @@ def _heads(retentions: list[float]) -> list[str]:
 
 
 def _claims(summary: Summary) -> list[str]:
-    """What the paper promises and what is found here, one sentence each."""
+    """What the paper promises and what is found here, as a list in Markdown."""
     rows = main_rows(summary)
     said = []
     for retention in (0.02, 0.01):
@@ -114,7 +114,7 @@ def _claims(summary: Summary) -> list[str]:
             same = "as in the paper" if ours == theirs else f"in the paper {' < '.join(theirs)}"
             letters = "" if own else " (A attention, S similarity, C clusters)"
             said.append(f"{words}{letters}: {' < '.join(ours)}; {same}.")
-    return [" ".join(said)] if said else []
+    return ["\n".join(f"- {sentence}" for sentence in said)] if said else []
 
 
 def write_readme(readme: Path, summary: Summary, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -303,3 +303,52 @@ class Method:
         the weights from the text queries to the video tokens.
         """
         return Decision.keep_all(len(visual), visual.device)
+
+
+@dataclass(frozen=True)
+class Around(Method):
+    """A method that does what another does; subclasses change some of it.
+
+    Parameters
+    ----------
+    method : Method
+
+    Raises
+    ------
+    InputError
+        On construction: what is to be wrapped is no method.
+    """
+
+    method: Method
+    # the method's own, for whoever asks any method for them
+    retention: float = field(init=False, repr=False)
+    positions: str = field(init=False, repr=False)
+    contribution_layer: int | None = field(init=False, repr=False)
+    signal: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, Method):
+            raise InputError(f"a compression method is needed, such as STC(), not {self.method!r}")
+        for each in fields(Method):
+            object.__setattr__(self, each.name, getattr(self.method, each.name))
+
+    def asked(self, grid: TokenGrid) -> int:
+        return self.method.asked(grid)
+
+    def budget(self, grid: TokenGrid) -> int:
+        return self.method.budget(grid)
+
+    def remarks(self, grid: TokenGrid, entered: int) -> tuple[str, ...]:
+        return self.method.remarks(grid, entered)
+
+    def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
+        return self.method.outside(tokens, contribution, grid)
+
+    def inside_layer(self, depth: int) -> int | None:
+        return self.method.inside_layer(depth)
+
+    def inside_budget(self, entered: int) -> int:
+        return self.method.inside_budget(entered)
+
+    def inside(self, visual: Tensor, text: Tensor, attention: Tensor) -> Decision:
+        return self.method.inside(visual, text, attention)

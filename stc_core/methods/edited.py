@@ -6,7 +6,7 @@ Knock out what a method kept, or give back what it threw away, and ask again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from operator import index
 
 import torch
@@ -15,15 +15,16 @@ from torch import Tensor
 from ..errors import InputError
 from ..grid import TokenGrid
 from ..trace import Fate
-from .base import Decision, Method
+from .base import Around, Decision, Method
 
 
 @dataclass(frozen=True)
-class Edited(Method):
+class Edited(Around):
     """``method``, and then some tokens in or out of the LLM.
 
     The three edits apply together, to the decision of ``method`` before the LLM; its inside stage
-    then acts on what entered. Tokens are named by their indices among the N of the video.
+    then acts on what entered. Tokens are named by their indices among the N of the video. What was
+    asked for and the budget are those before the edits.
 
     Parameters
     ----------
@@ -45,15 +46,9 @@ class Edited(Method):
         token left.
     """
 
-    method: Method
     remove: tuple[int, ...] = ()
     add: tuple[int, ...] = ()
     only: tuple[int, ...] | None = None
-    # the method's own, for whoever asks any method for them
-    retention: float = field(init=False, repr=False)
-    positions: str = field(init=False, repr=False)
-    contribution_layer: int | None = field(init=False, repr=False)
-    signal: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method) or isinstance(self.method, Edited):
@@ -61,22 +56,13 @@ class Edited(Method):
                 f"a method to edit is needed, such as STC(), not {self.method!r}; put all edits "
                 f"into one"
             )
-        for each in fields(Method):
-            object.__setattr__(self, each.name, getattr(self.method, each.name))
+        super().__post_init__()
         for name in ("remove", "add", "only"):
             if name != "only" or self.only is not None:
                 object.__setattr__(self, name, _tokens(name, getattr(self, name)))
         both = {*self.remove} & {*self.add, *(self.only or ())}
         if both:
             raise InputError(f"token {min(both)} cannot be removed and stay; name it once")
-
-    def asked(self, grid: TokenGrid) -> int:
-        """What the method was asked for, before the edits."""
-        return self.method.asked(grid)
-
-    def budget(self, grid: TokenGrid) -> int:
-        """What the method lets in, before the edits."""
-        return self.method.budget(grid)
 
     def remarks(self, grid: TokenGrid, entered: int) -> tuple[str, ...]:
         steps = []
@@ -130,15 +116,6 @@ class Edited(Method):
                         f"{name} names token {token}, which is none of the {len(entered)} that "
                         f"{type(self.method).__name__} lets into the LLM; choose among those"
                     )
-
-    def inside_layer(self, depth: int) -> int | None:
-        return self.method.inside_layer(depth)
-
-    def inside_budget(self, entered: int) -> int:
-        return self.method.inside_budget(entered)
-
-    def inside(self, visual: Tensor, text: Tensor, attention: Tensor) -> Decision:
-        return self.method.inside(visual, text, attention)
 
 
 def _tokens(name: str, given: Iterable[int]) -> tuple[int, ...]:

@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import PATIENCE, chromium  # noqa: F401
 from handmade import build
+from one_run import CLIP, CLIPS, QUESTION, Page
 
 from stc_core import Fate, InputError, TokenGrid, Trace
 from viz.compare import MOST, run_others
 from viz.examples import Known, asked
-from viz.rerun import Origin, make_method, method_spec, recall, remember, shelve
-from viz.runs import Runner, Step
-from viz.shelf import Shelf
+from viz.rerun import method_spec, recall, remember, shelve
+from viz.runs import Step
 
-CLIPS = Path(__file__).resolve().parents[2] / "assets" / "clips"
-CLIP = CLIPS / "two-on-waves.mp4"
-QUESTION = "what color is the star ?"
 ALIVE = (Fate.KEPT, Fate.CENTER)
 KNOWN = {asked(CLIP, QUESTION): Known(QUESTION, "green", 8, np.array([[2, 3, 3], [3, 3, 3]]))}
 
 
-@dataclass
-class Page:
-    """What the server side of a page has, and one run on it."""
-
-    vlm: object
-    runner: Runner
-    shelf: Shelf
-    origin: Origin
-    home: Path
-    trace: Trace
-
-    @property
-    def key(self) -> str:
-        return self.home.parent.name
+class Asking(Page):
+    """A page on which other methods are run."""
 
     def ask(self, *specs, **sent) -> tuple[list[Step], list[dict]]:
         sent = {"key": self.key, "specs": list(specs), **sent}
@@ -51,25 +34,8 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    from stc_core import answer, load
-
-    vlm = load(device="cpu")
-
-    def ask(model, video, question, method, progress, **options):
-        return answer(
-            model, video, question, method=make_method(method), progress=progress, **options
-        )
-
-    folder = tmp_path_factory.mktemp("served")
-    runner, shelf = Runner(lambda: vlm, ask), Shelf(folder / "shelf")
-    spec = method_spec("stc", 0.05)
-    origin = Origin(str(CLIP), QUESTION, 8, spec)
-    *_, said = runner.run("me", video=str(CLIP), question=QUESTION, method=spec, frames=8,
-                          baseline=True, record=True)  # fmt: skip
-    home = shelf.put(said.trace)
-    remember(home, origin)
-    return Page(vlm, runner, shelf, origin, home, said.trace)
+def page(tmp_path_factory) -> Asking:
+    return Asking.after_one_run(tmp_path_factory.mktemp("served") / "shelf")
 
 
 # --- on the server -------------------------------------------------------------------------------

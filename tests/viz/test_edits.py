@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,17 +11,15 @@ from browser import PATIENCE, chromium  # noqa: F401
 from handmade import build
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_run import CLIP, QUESTION, Page
 from playwright.sync_api import expect
 
 from stc_core import STC, Edited, Fate, InputError, TokenGrid, Trace
 from stc_core.methods.base import Decision, Method
 from viz.edits import ask_again, joined, read_edit, wire
-from viz.rerun import Origin, make_method, method_spec, recall, remember, shelve
-from viz.runs import Failure, Runner, Step
-from viz.shelf import Shelf
+from viz.rerun import Origin, recall, remember, shelve
+from viz.runs import Failure, Step
 
-CLIP = Path(__file__).resolve().parents[2] / "assets" / "clips" / "two-on-waves.mp4"
-QUESTION = "what color is the star ?"
 NOTHING = {"remove": [], "add": [], "only": None}
 
 
@@ -109,20 +106,8 @@ def test_two_edits_do_the_same_as_one(data, seed):
 # --- asking the model ----------------------------------------------------------------------------
 
 
-@dataclass
-class Page:
-    """What the server side of a page has, and one run on it."""
-
-    vlm: object
-    runner: Runner
-    shelf: Shelf
-    origin: Origin
-    home: Path
-    trace: Trace
-
-    @property
-    def key(self) -> str:
-        return self.home.parent.name
+class Asking(Page):
+    """A page on which a run is edited."""
 
     def ask(self, **sent) -> tuple[list[Step], dict]:
         *steps, done = ask_again(
@@ -135,24 +120,8 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    from stc_core import answer, load
-
-    vlm = load(device="cpu")
-
-    def ask(model, video, question, method, progress, **options):
-        return answer(
-            model, video, question, method=make_method(method), progress=progress, **options
-        )
-
-    runner, shelf = Runner(lambda: vlm, ask), Shelf(tmp_path_factory.mktemp("shelf"))
-    spec = method_spec("stc", 0.05)
-    origin = Origin(str(CLIP), QUESTION, 8, spec)
-    *_, said = runner.run("me", video=str(CLIP), question=QUESTION, method=spec, frames=8,
-                          baseline=True, record=True)  # fmt: skip
-    home = shelf.put(said.trace)
-    remember(home, origin)
-    return Page(vlm, runner, shelf, origin, home, said.trace)
+def page(tmp_path_factory) -> Asking:
+    return Asking.after_one_run(tmp_path_factory.mktemp("shelf"))
 
 
 def entered(trace: Trace) -> list[int]:

@@ -1,0 +1,52 @@
+"""The server side of a page and one run on it, of which something is asked again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stc_core.trace import Trace
+from viz.rerun import Origin, make_method, method_spec, remember
+from viz.runs import Runner
+from viz.shelf import Shelf
+
+CLIPS = Path(__file__).resolve().parents[2] / "assets" / "clips"
+CLIP = CLIPS / "two-on-waves.mp4"
+QUESTION = "what color is the star ?"
+
+
+@dataclass
+class Page:
+    """What a page has on the server after one run."""
+
+    vlm: object
+    runner: Runner
+    shelf: Shelf
+    origin: Origin
+    home: Path
+    trace: Trace
+
+    @classmethod
+    def after_one_run(cls, folder: Path) -> Page:
+        """With its shelf in ``folder``."""
+        from stc_core import answer, load
+
+        vlm = load(device="cpu")
+
+        def ask(model, video, question, method, progress, **options):
+            return answer(
+                model, video, question, method=make_method(method), progress=progress, **options
+            )
+
+        runner, shelf = Runner(lambda: vlm, ask), Shelf(folder)
+        spec = method_spec("stc", 0.05)
+        origin = Origin(str(CLIP), QUESTION, 8, spec)
+        *_, said = runner.run("me", video=str(CLIP), question=QUESTION, method=spec, frames=8,
+                              baseline=True, record=True)  # fmt: skip
+        home = shelf.put(said.trace)
+        remember(home, origin)
+        return cls(vlm, runner, shelf, origin, home, said.trace)
+
+    @property
+    def key(self) -> str:
+        return self.home.parent.name
