@@ -8,7 +8,7 @@ import torch
 
 from .checkpoint import full_config
 from .hub import in_bytes
-from .loading import DEFAULT_FRAMES, Name, described
+from .loading import Name, default_frames, described
 from .memory import Memory, available, estimate
 from .placement import Placement
 
@@ -86,8 +86,7 @@ def fit(
     place = Placement.of(device, dtype, quantization=quantization)
     where, shown, config = described(name)
     full = full_config(config)
-    recorded = getattr(full, "stc", None) or {}
-    frames = frames or int(recorded.get("frames", DEFAULT_FRAMES))
+    frames = frames or default_frames(full)
     memory = estimate(full, frames, place.dtype, place.quantization)
     coming = sum(where.missing().values()) if hasattr(where, "missing") else 0
     return Fit(shown, frames, memory, place.device, available(place.device) + freed, coming)

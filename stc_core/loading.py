@@ -23,11 +23,11 @@ from .checkpoint import (
 from .errors import InputError
 from .families import Family, family_of
 from .hub import Checkpoint, announce, find, in_bytes
-from .memory import available, estimate, skeleton, tower_name
+from .memory import available, estimate, skeleton, tokens_of, tower_name
 from .placement import Placement, device_named
 from .prompt import build_prompt
 
-__all__ = ["DEFAULT_FRAMES", "EMBEDDED", "VLM", "device_named", "load"]
+__all__ = ["DEFAULT_FRAMES", "EMBEDDED", "VLM", "default_frames", "device_named", "load"]
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "assets" / "model"
 DEFAULT_FRAMES = 32
@@ -176,10 +176,25 @@ def load(
         processor,
         shown,
         _first_device(model, place),
-        int(recorded.get("frames", DEFAULT_FRAMES)),
+        default_frames(full),
         dict(recorded.get("settings", {})),
         vision_batch=vision_batch,
     )
+
+
+def default_frames(config) -> int:
+    """The frames that a checkpoint records, else 32, or as many halves of it as its context holds.
+
+    An eighth of the context is left to the question and the answer.
+    """
+    recorded = (getattr(config, "stc", None) or {}).get("frames")
+    if recorded is not None:
+        return int(recorded)
+    room = config.get_text_config().max_position_embeddings * 7 // 8
+    frames = DEFAULT_FRAMES
+    while frames > 1 and tokens_of(config, frames)[0] > room:
+        frames //= 2
+    return frames
 
 
 def _checkpoint(

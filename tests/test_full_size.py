@@ -1,10 +1,10 @@
-"""The check of full-size models (tests/gpu/full_size.py): its configs, and a run of small ones."""
+"""Full-size models on a GPU (tests/gpu): their configs, and the scripts on small ones."""
 
 import json
 
 import pytest
 import torch
-from gpu import full_size
+from gpu import full_size, pipeline
 from gpu.published import MODELS, Shrink
 
 from stc_core.prompt import build_prompt
@@ -64,3 +64,45 @@ def test_a_run_that_is_wrong_fails(monkeypatch, tmp_path, capsys):
 
 def whole_logits(model, prompt, trace):
     return model(**prompt.inputs, logits_to_keep=1).logits[0, -1]
+
+
+# --- the whole pipeline --------------------------------------------------------------------------
+
+
+def test_the_pipeline_is_measured_against_length_and_retention(tmp_path, capsys):
+    output, readme = tmp_path / "pipeline.json", tmp_path / "README.md"
+    readme.write_text("# T\n<!-- pipeline -->\n<!-- /pipeline -->\n")
+    options = [*SMALL[:4], "--device", "cpu", "--dtype", "float32", "--output", str(output)]
+    options += ["--frames", "2", "--frames", "4", "--write-readme", str(readme)]
+    assert pipeline.main([*options, "--retention", "0.02"]) == 0
+    assert pipeline.main([*options, "--retention", "0.1", "--retention", "0.02"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert sorted(said) == sorted(f"{f} frames, {r} %" for f in (2, 4) for r in (2, 10))  # once
+    runs = json.loads(output.read_text())["runs"]
+    for run in runs.values():
+        full, door, end = run["tokens"]
+        assert full == run["frames"] * 196 and door == run["frames"] * round(196 * run["retention"])
+        pair = run["runs"][0]
+        whole = pipeline.predicted(pair["uncompressed"])
+        assert whole == run["counted"]["uncompressed"]  # to the last operation
+        less = pipeline.predicted(pair["compressed"])
+        assert less == pytest.approx(run["counted"]["compressed"], rel=0.02) and less < whole
+    assert "| 4 | 10 | 784 -> 80 -> 40 |" in readme.read_text()
+    assert pipeline.main([*options, "--retention", "2"]) == 2
+    assert "error: retention" in capsys.readouterr().err
+
+
+def test_targets_are_judged_by_pairs_of_answers():
+    def costs(prefill, first, decode, peak):
+        return {
+            "seconds": {"prefill": prefill, "vision": 1.0}, "time_to_first_token": first,
+            "seconds_per_token": [decode], "peak_memory_bytes": peak,
+        }  # fmt: skip
+
+    def said(*less):
+        pairs = [{"uncompressed": costs(2.2, 4.0, 0.1, 100), "compressed": costs(*less)}]
+        return pipeline.targets({"runs": {"32 frames, 2 %": {"runs": pairs}}})[0]
+
+    assert said(0.1, 1.2, 0.1, 99).count(": met") == 4
+    assert said(0.11, 1.21, 0.11, 100).count(": not met") == 4
+    assert pipeline.targets({"runs": {}}) == []

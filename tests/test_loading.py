@@ -16,11 +16,12 @@ import pytest
 import torch
 from conftest import SIZES, clip_frames
 from hub_server import serving
+from transformers import LlavaNextVideoConfig, LlavaOnevisionConfig, VideoLlavaConfig
 
 from stc_core import STC, InputError, answer, load
 from stc_core import loading as loading_module
 from stc_core.hub import in_bytes
-from stc_core.loading import VLM
+from stc_core.loading import VLM, default_frames
 from stc_core.memory import estimate
 from stc_core.placement import device_named, dtype_named
 from stc_core.shapes.model import build, save
@@ -99,6 +100,17 @@ def test_defaults_recorded_in_a_checkpoint_are_used(checkpoint):
     vlm = load(checkpoint, device="cpu")
     assert vlm.frames == 5
     assert vlm.model.config.stc["contribution_layer"] == 0
+
+
+@pytest.mark.parametrize(("config", "context", "frames"), [
+    (VideoLlavaConfig, 4096, 8), (LlavaNextVideoConfig, 4096, 16),
+    (LlavaOnevisionConfig, 32768, 32), (LlavaOnevisionConfig, 16, 1),
+])  # fmt: skip
+def test_frames_by_default_leave_room_in_the_context(config, context, frames):
+    """Those on which Video-LLaVA was tuned, and no more than LLaVA-NeXT-Video can read."""
+    config = config()
+    config.get_text_config().max_position_embeddings = context
+    assert default_frames(config) == frames
 
 
 def test_the_embedded_model_is_the_default():

@@ -26,6 +26,7 @@ from masked import shares  # noqa: E402
 from published import MODELS, Shrink  # noqa: E402
 
 from stc_core import STC, answer, compress  # noqa: E402
+from stc_core.benchmark.table import markdown  # noqa: E402
 from stc_core.errors import InputError  # noqa: E402
 from stc_core.loading import VLM  # noqa: E402
 from stc_core.placement import device_named  # noqa: E402
@@ -46,21 +47,15 @@ HEAD = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    chosen = _options(arguments)
-    device = device_named(chosen.device)
-    shrink = Shrink(chosen.layers, chosen.width)
-    about = {
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
-        "dtype": chosen.dtype,
-        "method": repr(METHOD),
-        "shrink": repr(shrink),
-        "frames": chosen.frames,
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-    }
+    parser = options(__doc__, "full_size", SECTION)
+    parser.add_argument("--model", action="append", choices=MODELS, help="again for more")
+    parser.add_argument("--frames", type=int, help="other than in the paper")
+    chosen = parser.parse_args(arguments)
+    device, shrink = device_named(chosen.device), Shrink(chosen.layers, chosen.width)
     try:
         if chosen.write_readme:
             check_section(chosen.write_readme, SECTION)
-        results = _former(chosen.output, about)
+        results = former(chosen.output, about(chosen) | {"frames": chosen.frames})
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -76,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{name}, {kernel}", file=sys.stderr, flush=True)
                 run = measure(vlm, kernel, chosen.frames or published.frames)
                 results["runs"][f"{name}, {kernel}"] = run
-                _keep(chosen.output, results)
+                keep(chosen.output, results)
         except (InputError, torch.OutOfMemoryError) as error:  # goes on with the next, tries again
             print(f"{name}: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
             results["failed"] = True
@@ -94,17 +89,29 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed)
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", action="append", choices=MODELS, help="again for more")
+def options(about: str, name: str, section: str) -> argparse.ArgumentParser:
+    """What every script here takes; its results are of that name."""
+    output = ROOT / "assets/results/gpu" / f"{name}.json"
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     parser.add_argument("--layers", type=int, help="fewer layers than published")
     parser.add_argument("--width", type=int, help="a smaller width, a multiple of 64")
-    parser.add_argument("--frames", type=int, help="other than in the paper")
     parser.add_argument("--device", help="default: cuda where there is one")
     parser.add_argument("--dtype", default="bfloat16", choices=ALIKE)
-    parser.add_argument("--output", type=Path, default=ROOT / "assets/results/gpu/full_size.json")
-    parser.add_argument("--write-readme", type=Path, help="between <!-- gpu --> and its end mark")
-    return parser.parse_args(arguments)
+    parser.add_argument("--output", type=Path, default=output)
+    parser.add_argument("--write-readme", type=Path, help=f"between the marks of {section!r}")
+    return parser
+
+
+def about(chosen: argparse.Namespace) -> dict:
+    """What results belong together: the machine, the versions, the model."""
+    device = device_named(chosen.device)
+    return {
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "dtype": chosen.dtype,
+        "method": repr(METHOD),
+        "shrink": repr(Shrink(chosen.layers, chosen.width)),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+    }
 
 
 def kernels(device: str) -> list[str]:
@@ -241,14 +248,7 @@ def _decoder_call(model, inputs: dict) -> dict:
 
 def report(results: dict) -> str:
     """The table, uncompressed -> compressed where there are two numbers."""
-    about = results["about"]
-    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    said = (
-        f"{about['device']}, {about['dtype']}, {versions}; random weights, {METHOD.retention:.0%}"
-    )
-    if about["shrink"] != repr(Shrink()):
-        said += f"; {about['shrink']}: not the full size"
-    lines = [HEAD, ["---"] * len(HEAD)]
+    lines = []
     for name, run in results["runs"].items():
         pair = run["uncompressed"], run["compressed"]
         seconds = [costs["seconds"] for costs in pair]
@@ -257,28 +257,39 @@ def report(results: dict) -> str:
                 *name.split(", "),
                 str(run["frames"]),
                 " -> ".join(map(str, run["tokens"])),
-                _arrow(*(_gib(costs["peak_memory_bytes"]) for costs in pair)),
+                arrow(*(gib(costs["peak_memory_bytes"]) for costs in pair)),
                 f"{seconds[1]['vision']:.2f}",
-                _arrow(*(f"{stage['prefill']:.2f}" for stage in seconds)),
+                arrow(*(f"{stage['prefill']:.2f}" for stage in seconds)),
                 f"{seconds[1]['compression']:.2f}",
-                _arrow(*(f"{costs['time_to_first_token']:.2f}" for costs in pair)),
+                arrow(*(f"{costs['time_to_first_token']:.2f}" for costs in pair)),
                 f"{run['cosine']:.5f} ({run['cosine_uncompressed']:.2f})"
                 + ("" if run["fine"] else ", failed"),
             ]
         )
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{said} (`python tests/gpu/full_size.py`).\n\n{table}"
+    said = f"{told(results['about'])}, {METHOD.retention:.0%} (`python tests/gpu/full_size.py`)."
+    return f"{said}\n\n{markdown(HEAD, lines)}"
 
 
-def _arrow(before: str, after: str) -> str:
+def told(about: dict) -> str:
+    """Where and on what something was measured."""
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    said = f"{about['device']}, {about['dtype']}, {versions}; random weights"
+    if about["shrink"] != repr(Shrink()):
+        said += f", {about['shrink']}: not the full size"
+    return said
+
+
+def arrow(before: str, after: str) -> str:
+    """Uncompressed -> compressed; one number where both are the same."""
     return before if before == after else f"{before} -> {after}"
 
 
-def _gib(size: int | None) -> str:
+def gib(size: int | None) -> str:
+    """GiB of so many bytes; a dash where they were not counted."""
     return "-" if size is None else f"{size / 2**30:.1f}"
 
 
-def _former(path: Path, about: dict) -> dict:
+def former(path: Path, about: dict) -> dict:
     """What an earlier run left; ``InputError`` where it was of something else."""
     if not path.exists():
         return {"about": about, "runs": {}}
@@ -288,7 +299,8 @@ def _former(path: Path, about: dict) -> dict:
     return former
 
 
-def _keep(path: Path, results: dict) -> None:
+def keep(path: Path, results: dict) -> None:
+    """Write results; whoever stops the run meanwhile finds the old ones or the new ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
