@@ -6,31 +6,12 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing in this suite may ask a model hub
 
-import numpy as np
 import pytest
 import torch
-from tiny.llava_onevision import SIZE
+from inputs import SIZES
 from tiny.weights import sharpened
 
-from stc_core.shapes.model import Size, build
-
-# Five decoder layers; "odd" has 27 x 27 patches a frame, as the published checkpoints have.
-SIZES = {
-    "even": SIZE,
-    "odd": Size(
-        frame=54,
-        patch=2,
-        vision_width=16,
-        vision_layers=2,
-        vision_heads=2,
-        vision_ffn=16,
-        width=32,
-        layers=5,
-        heads=4,
-        kv_heads=2,
-        ffn=48,
-    ),
-}
+from stc_core.shapes.model import build
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,21 +35,3 @@ def tiny(tiny_models):
     model, processor = tiny_models["even"]
     model.set_attn_implementation("sdpa")
     return model, processor
-
-
-def clip_frames(frames: int = 4, side: int = 40, seed: int = 0) -> np.ndarray:
-    """(T, side, side, 3) uint8: noise that repeats in part from frame to frame."""
-    rng = np.random.default_rng(seed)
-    still = rng.integers(0, 256, (1, side, side, 3))
-    moving = rng.integers(0, 256, (frames, side, side, 3))
-    moving[:, : side // 2] = still[:, : side // 2]
-    return moving.astype(np.uint8)
-
-
-def prompt(processor, frames: np.ndarray, question: str = "what color is the star ?") -> dict:
-    """Inputs for ``generate``, by the stock processor alone."""
-    content = [{"type": "video"}, {"type": "text", "text": question}]
-    text = processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True
-    )
-    return dict(processor(text=text, videos=[list(frames)], return_tensors="pt"))

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import clip_frames, prompt
+from inputs import clip_frames, prompt
 from test_seams import masked_logits, snapshot
 
 from stc_core import METHODS, STC, InputError, Trace, answer, load

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import clip_frames
+from inputs import clip_frames
 
 from stc_core import METHODS, STC, InputError, answer
 from stc_core.conversation import Conversation

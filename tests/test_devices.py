@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import clip_frames, prompt
+from inputs import clip_frames, prompt
 from pretend import machine, put
 
 from stc_core import METHODS, STC, compress

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import clip_frames
+from inputs import clip_frames
 from packaging.version import Version
 from tiny import BUILDERS
 from torch.utils.flop_counter import FlopCounterMode

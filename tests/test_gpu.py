@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from conftest import clip_frames, prompt
+from inputs import clip_frames, prompt
 
 from stc_core import STC, answer, compress, load
 from stc_core.grid import TokenGrid

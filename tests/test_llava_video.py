@@ -7,7 +7,7 @@ import resource
 import numpy as np
 import pytest
 import torch
-from conftest import clip_frames
+from inputs import clip_frames
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn import functional as F

@@ -14,8 +14,8 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from conftest import SIZES, clip_frames
 from hub_server import serving
+from inputs import SIZES, clip_frames
 from transformers import LlavaNextVideoConfig, LlavaOnevisionConfig, VideoLlavaConfig
 
 from stc_core import STC, InputError, answer, load

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import SIZES, clip_frames
+from inputs import SIZES, clip_frames
 from tiny import BUILDERS
 from transformers import LlavaOnevisionConfig
 

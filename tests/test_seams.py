@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import references
 import torch
-from conftest import clip_frames, prompt
+from inputs import clip_frames, prompt
 from masked import GREEDY, generate, masked, snapshot
 
 from stc_core import STC, compress, seams, speed

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import clip_frames, prompt
+from inputs import clip_frames, prompt
 from test_seams import generate, masked_logits, snapshot
 from transformers import CLIPVisionConfig, LlavaOnevisionForConditionalGeneration
 

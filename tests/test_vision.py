@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from clips import numbered, write_clip
-from conftest import clip_frames, prompt
+from inputs import clip_frames, prompt
 from test_seams import generate, snapshot
 from tiny import BUILDERS
 from torch import nn

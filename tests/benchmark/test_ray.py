@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from conftest import SIZES
+from inputs import SIZES
 from typer.testing import CliRunner
 
 from stc_core import METHODS, STC, InputError, load

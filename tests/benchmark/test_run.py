@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from clips import write_clip
-from conftest import SIZES, prompt
+from inputs import SIZES, prompt
 from small import vlm_of
 from test_seams import snapshot
 from typer.testing import CliRunner

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from conftest import clip_frames, prompt
+from inputs import clip_frames, prompt
 from test_seams import generate, snapshot
 from transformers import LlavaOnevisionForConditionalGeneration
 

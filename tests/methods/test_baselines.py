@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import references
 import torch
-from conftest import clip_frames, prompt
+from inputs import clip_frames, prompt
 from test_methods import KINDS, tokens_of
 from test_seams import generate, masked_logits
 

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import clip_frames, prompt
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inputs import clip_frames, prompt
 from references import means
 from test_seams import generate, masked_logits
 from token_clips import clip

@@ -6,9 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from conftest import clip_frames, prompt
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inputs import clip_frames, prompt
 from test_seams import generate, masked_logits, snapshot
 
 from stc_core import compress
