@@ -217,7 +217,8 @@ def _instead(module: nn.Module, forward: Callable) -> Iterator[None]:
 def _in_parts(projector: nn.Module, batch: int | None) -> Callable[[Tensor], Tensor]:
     """The forward of a projector of single patches, which holds its layers for few frames only."""
     stock = projector.forward
-    width = max(weight.shape[0] for weight in projector.parameters())
+    layers = [layer for layer in projector.modules() if isinstance(layer, nn.Linear)]
+    width = max(layer.out_features for layer in layers)
 
     @functools.wraps(stock)
     def forward(features: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ def wire(
                 yield {"others": others} | now
             else:
                 others, before = [*others, step], elapsed
+                yield {"others": others, "elapsed": elapsed}  # stays, should the next one fail
         yield {"others": others, "elapsed": elapsed, "done": True}
 
     news.wire(workspace, "compare", runner, ("key", "specs"), compare)

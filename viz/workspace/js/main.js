@@ -1,6 +1,5 @@
 // The workspace: one state, one trace, and the views that show them.
 
-
 /**
  * state        State, what is selected and how it is shown
  * trace        TokenTrace or null
