@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -28,24 +29,31 @@ def wire(
 ) -> None:
     """Connect the workspace's events ``compare`` and ``stop_compare``.
 
-    The news are {"others": all runs so far, each as what ``Shelf.addresses`` gives and its "spec",
-    "elapsed": seconds}, with "stage" and "fraction" during a run and "done" in the end. ``known``
-    is what is known of questions, as ``known_questions`` gives it.
+    ``known`` is what is known of questions, as ``known_questions`` gives it.
     """
+    work = partial(told, runner, shelf, known)
+    news.wire(workspace, "compare", runner, ("key", "specs"), work)
 
-    def compare(owner: str, sent: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        others, elapsed, before = [], 0.0, 0.0  # before: seconds of the runs that have ended
-        for step in run_others(runner, shelf, known, owner, sent):
-            if isinstance(step, Step):
-                now = news.progress(step, before)
-                elapsed = now["elapsed"]
-                yield {"others": others} | now
-            else:
-                others, before = [*others, step], elapsed
-                yield {"others": others, "elapsed": elapsed}  # stays, should the next one fail
-        yield {"others": others, "elapsed": elapsed, "done": True}
 
-    news.wire(workspace, "compare", runner, ("key", "specs"), compare)
+def told(
+    runner: Runner, shelf: Shelf, known: Mapping[tuple[str, str], Known], owner: str,
+    sent: Mapping[str, Any],
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """News of ``run_others``, whose arguments these are.
+
+    Each is {"others": all runs so far, each as what ``Shelf.addresses`` gives and its "spec",
+    "elapsed": seconds}, with "stage" and "fraction" during a run and "done" in the end.
+    """
+    others, elapsed, before = [], 0.0, 0.0  # before: seconds of the runs that have ended
+    for step in run_others(runner, shelf, known, owner, sent):
+        if isinstance(step, Step):
+            now = news.progress(step, before)
+            elapsed = now["elapsed"]
+            yield {"others": others} | now
+        else:
+            others, before = [*others, step], elapsed
+            yield {"others": others, "elapsed": elapsed}  # stays, should the next one fail
+    yield {"others": others, "elapsed": elapsed, "done": True}
 
 
 def run_others(

@@ -11,10 +11,10 @@ from handmade import build
 from one_run import CLIP, CLIPS, QUESTION, Page
 
 from stc_core import Fate, InputError, TokenGrid, Trace
-from viz.compare import MOST, run_others
+from viz.compare import MOST, run_others, told
 from viz.examples import Known, asked
 from viz.rerun import method_spec, recall, remember, shelve
-from viz.runs import Step
+from viz.runs import Failure, Step
 
 ALIVE = (Fate.KEPT, Fate.CENTER)
 KNOWN = {asked(CLIP, QUESTION): Known(QUESTION, "green", 8, np.array([[2, 3, 3], [3, 3, 3]]))}
@@ -102,6 +102,15 @@ def test_a_trace_of_another_model_is_not_compared(page):
     remember(home, page.origin)
     with pytest.raises(InputError, match="made by the model 'another model'"):
         page.ask("uniform@0.1", key=home.parent.name)
+
+
+def test_a_run_that_fails_leaves_the_one_before_it(page):
+    sent, heard = {"key": page.key, "specs": ["uniform@0.05", "fastv@0.05,layer=99"]}, []
+    with pytest.raises(Failure, match="layer"):
+        for news in told(page.runner, page.shelf, KNOWN, "me", sent):
+            heard.append(news)
+    assert [other["spec"] for other in heard[-1]["others"]] == ["uniform@0.05"]
+    assert not any("done" in news for news in heard)
 
 
 # --- in the browser ------------------------------------------------------------------------------
