@@ -53,8 +53,8 @@ class Failure(Exception):
 class Runner:
     """Holds the loaded model and lets one run at a time use it.
 
-    All of it on one thread, where torch's own threads and memory are warm: a thread for each run
-    would take twice as long for a short one.
+    All of it on one thread: in a new one for each run torch's own threads and memory start cold,
+    which a short run feels.
 
     Parameters
     ----------
