@@ -19,6 +19,7 @@ from .costs import Costs, kv_cache_bytes, layers_after, paper_flops
 from .errors import InputError
 from .families import vision_shape
 from .flops import LLMShape, inside_flops, outside_flops, real_flops
+from .kv_cache import cache_of
 from .loading import VLM, load
 from .memory import frames_that_fit
 from .methods import STC, Method
@@ -347,14 +348,15 @@ def _generate(
         raise InputError(frames_that_fit(vlm, prompt.frames)) from error
     new = output.sequences[0, length:]
     sure = torch.cat(output.logits).float().log_softmax(-1).gather(1, new[:, None])[:, 0]
-    rewind(output.past_key_values, count - 1)  # the last token was never fed
+    cache = cache_of(output)
+    rewind(cache, count - 1)  # the last token was never fed
     return _Said(
         vlm.processor.decode(new, skip_special_tokens=True).strip(),
         new.tolist(),
         sure.tolist(),
         output.logits[0][0],
         position[0],
-        output.past_key_values,
+        cache,
         heard,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .errors import InputError
+from .errors import InputError, moved
 from .families import (
     Family,
     class_token,
@@ -32,7 +33,6 @@ from .seams import (
     Shortened,
     attention_of_first,
     attention_received,
-    moved,
     probe,
     probe_head,
     tower_calls,
@@ -41,6 +41,7 @@ from .stopwatch import Stopwatch
 from .trace import Stage, Trace
 
 _BUSY: WeakSet = WeakSet()  # models that are inside a ``with compress`` now
+_ENTERING = threading.Lock()  # two threads must not find the same model free
 
 
 class LiveTrace(Trace):
@@ -122,21 +123,37 @@ def compress(
     """
     if not isinstance(method, Method):
         raise InputError(f"a compression method is needed, such as STC(), not {method!r}")
+    model = unwrapped(model)
     family = family_of(model.config)
-    if model in _BUSY:
-        raise InputError("this model is being compressed already; leave the outer `with` first")
     run = _Run(model, family, method, watch or Stopwatch())
     run.about = {"seconds": seconds, "frames": frames, "question": question}
     run.size, run.seen, run.record = size, seen, record
     compact = method.positions == "compact"
     seam = Seam(model, run.at_door, run.layer, run.after_layer, run.later, compact)
     with ExitStack() as stack:
-        _BUSY.add(model)
-        stack.callback(_BUSY.discard, model)
+        _occupy(model, stack)
         stack.enter_context(tower_calls(family.tower(model), run.begin))
         stack.enter_context(run.signal())
         stack.enter_context(seam.open())
         yield run.trace
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the stock model inside an adapter's wrapper (PEFT), any other model as it is.
+
+    The adapter's layers sit within the stock model, so its hooks see what the adapter computes.
+    """
+    inner = getattr(model, "get_base_model", None)
+    return inner() if callable(inner) else model
+
+
+def _occupy(model: nn.Module, stack: ExitStack) -> None:
+    """Claim the model for one ``with`` until the stack is left."""
+    with _ENTERING:
+        if model in _BUSY:
+            raise InputError("this model is being compressed already; leave the outer `with` first")
+        stack.callback(_BUSY.discard, model)
+        _BUSY.add(model)
 
 
 class _Run:
@@ -156,6 +173,8 @@ class _Run:
         self.layout: Layout | None = None  # of the shortened sequence
         self.extras: list[int] = []  # placeholders on no cell, as the prompt gets shorter
         self.outside: Decision | None = None
+        self.inside: Decision | None = None
+        self.again = False  # whether the decisions on the last prompt hold for this one
         self.grid: TokenGrid | None = None
         self.contribution: Tensor | None = None
 
@@ -185,23 +204,21 @@ class _Run:
         """In the vision tower's pooling head: keep what its probe pays to each patch."""
         self.scores.append(weights)
 
-    @torch.no_grad()
     def at_door(self, door: Door) -> Shortened | None:
-        """Before the LLM: decide, and shorten the prompt."""
+        """Before the LLM: decide, and shorten the prompt. Gradients pass through the means."""
         grid_thw = self.grid_thw
         if grid_thw is not None and len(grid_thw) == len(door.embeds):
             grid_thw = grid_thw[:1]  # beams may repeat the video before the tower sees it
         layout = layout_of(self.model.config, door.ids, grid_thw)
         if layout is None:
             return None
+        self.again = door.again and self.outside is not None
         with self.watch("compression"):
-            self.grid = self._grid(layout, door)
-            scores = torch.cat(self.scores)[: layout.frames]
-            self._check(scores, patch_grid(self.model.config, grid_thw))
-            scores = to_grid(self.model, self.family, scores, (layout.rows, layout.cols))
-            self.contribution = scores.flatten().to(door.embeds.device)
             tokens = door.embeds[0, layout.tokens]
-            decision = self.method.outside(tokens, self.contribution, self.grid)
+            if not self.again:
+                with torch.no_grad():
+                    self.outside = self._decide(layout, door, grid_thw, tokens)
+            decision, self.scores = self.outside, []
             kept = layout.going(door.embeds.shape[1], decision.survivors).nonzero().flatten()
             embeds, deepstack = door.embeds, door.deepstack
             self.layout = layout
@@ -214,25 +231,37 @@ class _Run:
                     torch.cat([decision.apply(part) for part in added.chunk(rows)])
                     for added in deepstack
                 )
-            self.outside = decision
             self.extras = [len(layout.extras), len(self.layout.extras)]
-        if self.record:
+        if self.record and not self.again:
             with self.watch.paused():
-                self.features = leading_components(tokens)
-        if self.layer is None:
+                self.features = leading_components(tokens.detach())
+        if self.layer is None and not self.again:
             self._write(None)
         return Shortened(kept, embeds, deepstack)
 
-    @torch.no_grad()
+    def _decide(
+        self, layout: Layout, door: Door, grid_thw: Tensor | None, tokens: Tensor
+    ) -> Decision:
+        """The method's decision about the tokens (N, d) of the video, by what the tower showed."""
+        self.grid = self._grid(layout, door)
+        scores = torch.cat(self.scores)[: layout.frames]
+        self._check(scores, patch_grid(self.model.config, grid_thw))
+        scores = to_grid(self.model, self.family, scores, (layout.rows, layout.cols))
+        self.contribution = scores.flatten().to(door.embeds.device)
+        return self.method.outside(tokens, self.contribution, self.grid)
+
     def after_layer(self, hidden: Tensor, attention) -> tuple[Tensor, Tensor]:
         """After layer K: decide by the question, and shorten once more."""
         with self.watch("compression"):
             self.layout = self.layout.to(hidden.device)  # layers may be spread over several
             visual = self.layout.tokens
             text = torch.arange(self.layout.last + 1, hidden.shape[1], device=visual.device)
-            decision = self.method.inside(
-                hidden[0, visual], hidden[0, text], attention(text, visual)
-            )
+            if not self.again:
+                with torch.no_grad():
+                    self.inside = self.method.inside(
+                        hidden[0, visual], hidden[0, text], attention(text, visual)
+                    )
+            decision = self.inside
             going = self.layout.going(hidden.shape[1], decision.survivors)
             kept = going.nonzero().flatten()
             self.extras.append(int(going[self.layout.extras].sum()))
@@ -240,7 +269,8 @@ class _Run:
                 merged = torch.stack([decision.apply(row[visual]) for row in hidden])
                 hidden = hidden.clone()
                 hidden[:, visual[decision.survivors]] = merged
-            self._write(decision)
+            if not self.again:
+                self._write(decision)
         return kept, hidden[:, kept]
 
     def later(self, ids: Tensor | None) -> None:
@@ -306,7 +336,6 @@ class _Run:
                 **about,
             )
         )
-        self.scores = []
 
     def _notes(self) -> tuple[str, ...]:
         notes = (self.family.note,) if self.family.note else ()

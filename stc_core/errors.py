@@ -1,8 +1,10 @@
-"""The one kind of error that is the user's to fix."""
+"""The one kind of error that is the user's to fix, and the one that the library's change causes."""
 
 from __future__ import annotations
 
-__all__ = ["InputError"]
+from .versions import TESTED
+
+__all__ = ["InputError", "moved"]
 
 
 class InputError(ValueError):
@@ -12,3 +14,21 @@ class InputError(ValueError):
     command line show it as it is, without a traceback. Whatever else is raised is a mistake in
     the program. It is a `ValueError`, so code that knows nothing of this package can catch it.
     """
+
+
+def moved(what: str) -> RuntimeError:
+    """Build the error for a transformers release that differs from the tested ones.
+
+    Parameters
+    ----------
+    what
+        What this program relies on and did not find.
+    """
+    import transformers
+
+    low, high = TESTED["transformers"]
+    return RuntimeError(
+        f"transformers {transformers.__version__} differs from what this program relies on "
+        f"({what}); it was tested with {low} to {high}: install one of these, or update this "
+        f"program"
+    )

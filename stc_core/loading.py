@@ -26,6 +26,7 @@ from .hub import Checkpoint, announce, find, in_bytes
 from .memory import available, estimate, skeleton, tokens_of, tower_name
 from .placement import Placement, device_named
 from .prompt import build_prompt
+from .versions import warn_once
 
 __all__ = ["DEFAULT_FRAMES", "EMBEDDED", "VLM", "default_frames", "device_named", "load"]
 
@@ -142,6 +143,7 @@ def load(
     check_torchvision()
     folder, shown, config = _checkpoint(name, place, on_download)
     kind, model_class, processor_class = classes_of(config["model_type"])
+    warn_once("transformers", "torch")
     try:
         full = kind.from_pretrained(folder)
         processor = processor_class.from_pretrained(folder)

@@ -15,7 +15,7 @@ from .errors import InputError
 from .families import layout_of, patch_grid
 from .grid import TokenGrid
 from .layout import Layout
-from .seams import TESTED
+from .versions import TESTED
 
 if TYPE_CHECKING:
     from .loading import VLM
@@ -164,10 +164,11 @@ def _layout(vlm: VLM, ids: torch.Tensor, grid_thw: torch.Tensor | None, steps: i
         layout, why = None, f": {error}"
     if layout is None or layout.frames != steps:
         found = layout.frames if layout else "no"
+        tested = " to ".join(TESTED["transformers"])
         raise InputError(
             f"the processor of {vlm.name!r} wrote {found} whole time steps of video where {steps} "
             f"belong{why}; either it belongs to another model, or this transformers "
-            f"{transformers.__version__} differs from the tested {TESTED}"
+            f"{transformers.__version__} differs from the tested ones ({tested})"
         )
     return layout
 

@@ -1,9 +1,9 @@
-"""Where this package touches transformers: attention probes and hooks, and no other file does.
+"""Where this package touches transformers' internals: attention probes and forward hooks.
 
-Nothing is patched and nothing outlives its ``with``: hooks are added to one model, removed in
-``finally``, and an attention module under a probe carries a copy of its config meanwhile. What is
-relied on is checked where it is used, so that a library that moved fails in one clear sentence.
-Measured on transformers 5.10.1 and 5.23.0.
+Nothing is patched and nothing outlives its ``with``: hooks are added to one model and removed on
+the way out, and an attention module under a probe carries a copy of its config meanwhile. What is
+relied on is checked where it is used, so that a changed library fails in one clear sentence.
+``versions.py`` names the releases that all of this was tested with.
 """
 
 from __future__ import annotations
@@ -16,24 +16,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import torch
-import transformers
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .errors import InputError
+from .errors import InputError, moved
+from .hooking import attach
+from .kv_cache import Lease, cache_argument, cache_given, mark
 from .stopwatch import Stopwatch
 
-TESTED = "5.10.1 and 5.23.0"
 # Bytes of attention weights of a vision tower at a time: what a cache holds, or few launches.
 BLOCK = {"cpu": 1 << 22, "cuda": 1 << 24}
-
-
-def moved(what: str) -> RuntimeError:
-    """An error that says what the library at hand does otherwise than the tested ones."""
-    return RuntimeError(
-        f"transformers {transformers.__version__} differs from what this program relies on "
-        f"({what}); it was tested with {TESTED}"
-    )
 
 
 # --- attention probes ---------------------------------------------------------------------------
@@ -81,13 +73,14 @@ def probe(module: nn.Module, look: Callable[[Tensor, Tensor, float], None]) -> I
     routed._attn_implementation_internal = name
     if routed._attn_implementation != name:
         raise moved("a config names its attention kernel elsewhere")
-    ALL_ATTENTION_FUNCTIONS[name] = pass_through
     try:
+        ALL_ATTENTION_FUNCTIONS[name] = pass_through
         module.config = routed
         yield
     finally:
         module.config = stock
-        del ALL_ATTENTION_FUNCTIONS[name]
+        if name in ALL_ATTENTION_FUNCTIONS:
+            del ALL_ATTENTION_FUNCTIONS[name]
 
 
 def _pairs(ends: Tensor) -> tuple[list[int], list[int]]:
@@ -107,11 +100,9 @@ def tower_calls(tower: nn.Module, begun: Callable[[Tensor | None], None]) -> Ite
     def read(module: nn.Module, args: tuple, kwargs: dict) -> None:
         begun((dict(zip(names, args, strict=False)) | kwargs).get("grid_thw"))
 
-    handle = tower.register_forward_pre_hook(read, with_kwargs=True)
-    try:
+    with ExitStack() as stack:
+        attach(stack, tower, read, with_kwargs=True)
         yield
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -128,11 +119,9 @@ def probe_head(attention: nn.Module, look: Callable[[Tensor], None]) -> Iterator
             raise moved("the vision tower's pooling head does not give its attention weights")
         look(weights[:, 0].float())
 
-    handle = attention.register_forward_hook(read)
-    try:
+    with ExitStack() as stack:
+        attach(stack, attention, read, after=True)
         yield
-    finally:
-        handle.remove()
 
 
 def attention_of_first(query: Tensor, key: Tensor, scaling: float) -> Tensor:
@@ -217,6 +206,7 @@ class Sequence:
     inner: Tensor | None = None  # places (among those) that went on after layer K, None: all
     ends: Tensor | int = 0  # position ids of the token after the prompt as the caller counts
     shift: Tensor | int = 0  # what compact numbering takes off later position ids
+    continued: bool = False  # whether a first step on its cache has been checked
 
 
 @dataclass
@@ -225,13 +215,15 @@ class Door:
 
     embeds (rows, L, d) with the video scattered in; ids (L,) its tokens; pad (L,) bool or None;
     deepstack: one tensor (V, d) for each of the first layers, added after that layer at the V
-    visual places (Qwen3-VL), row after row; empty elsewhere.
+    visual places (Qwen3-VL), row after row; empty elsewhere. again: this is the last prompt and
+    one token more, since the generation uses no cache: what was decided holds.
     """
 
     embeds: Tensor
     ids: Tensor
     pad: Tensor | None
     deepstack: tuple[Tensor, ...] = ()
+    again: bool = False
 
 
 @dataclass
@@ -274,6 +266,9 @@ class Seam:
     _prefill: bool = field(default=False, init=False)
     _pad: Tensor | None = field(default=None, init=False)
     _seen: tuple | None = field(default=None, init=False)
+    _cache: object = field(default=None, init=False)  # of the call under way
+    _uncached: Tensor | None = field(default=None, init=False)  # ids of the last call without one
+    _lease: Lease = field(default_factory=Lease, init=False)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -282,23 +277,34 @@ class Seam:
         with ExitStack() as stack:
 
             def hook(module: nn.Module, function: Callable) -> None:
-                handle = module.register_forward_pre_hook(function, with_kwargs=True)
-                stack.callback(handle.remove)
+                attach(stack, module, function, with_kwargs=True)
 
-            hook(self.model, self._refuse_candidates)
+            hook(self.model, self._refuse_calls)
             hook(self.model.base_model, self._note_ids)
             hook(decoder, self._enter_decoder)
             for index, layer in enumerate(decoder.layers):
                 hook(layer, lambda _, args, kwargs, i=index: self._enter_layer(i, args, kwargs))
             if self.layer is not None:
                 stack.enter_context(probe(decoder.layers[self.layer].self_attn, self._look))
+            stack.callback(setattr, self._lease, "open", False)
             yield
 
     def _look(self, query: Tensor, key: Tensor, scaling: float) -> None:
         if self._prefill and self._sequence is not None:
             self._seen = (query[:1], key[:1], scaling)
 
-    def _refuse_candidates(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+    def _refuse_calls(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        """Refuse, before any work, calls whose result would not fit a shortened sequence."""
+        if kwargs.get("labels") is not None:
+            raise InputError(
+                "labels of the whole prompt do not fit the logits of a compressed one; call the "
+                "model without labels and compute the loss from the logits of the answer's tokens"
+            )
+        if module.training and getattr(self.model.get_decoder(), "gradient_checkpointing", False):
+            raise InputError(
+                "gradient checkpointing runs each layer twice, which compression cannot follow; "
+                "call model.gradient_checkpointing_disable() first"
+            )
         # assisted decoding appends its guesses to the prompt: the inside stage would read them
         wanted = kwargs.get("logits_to_keep", 0)
         if isinstance(wanted, int) and wanted > 1:
@@ -315,12 +321,14 @@ class Seam:
     def _enter_decoder(self, module: nn.Module, args: tuple, kwargs: dict):
         if args or kwargs.get("inputs_embeds") is None:
             raise moved("the decoder is no longer called with inputs_embeds= by keyword")
-        cache = kwargs.get("past_key_values")
+        cache = self._cache = cache_given(kwargs, "the decoder")
         refuse_static_cache(cache, kwargs.get("attention_mask"))
         past = 0 if cache is None else cache.get_seq_length()
         self._prefill = past == 0
         kwargs = dict(kwargs)
-        if not self._prefill:
+        if self._prefill:
+            self._refuse_lost_cache(kwargs)
+        else:
             self._continue(kwargs, past)
             return args, kwargs
         self._sequence = self._seen = self._pad = None
@@ -331,10 +339,11 @@ class Seam:
                 "compression finds the video by its placeholders; pass input_ids, "
                 "not inputs_embeds alone"
             )
+        again = self._continues_uncached(cache)
         pad = None if mask is None or bool(mask.all()) else mask[0] == 0
         deepstack = tuple(kwargs.get("deepstack_visual_embeds") or ())
         self._refuse_before(len(deepstack))
-        shortened = self.at_door(Door(embeds, self._ids[0], pad, deepstack))
+        shortened = self.at_door(Door(embeds, self._ids[0], pad, deepstack, again))
         if shortened is None:  # no video in this prompt: nothing of it is ours
             return args, kwargs
         positions = _positions(kwargs, embeds)
@@ -363,6 +372,42 @@ class Seam:
         self._sequence, self._pad = sequence, pad
         return args, kwargs
 
+    def _refuse_lost_cache(self, kwargs: dict) -> None:
+        """Refuse a call that goes on where a prompt ended and yet comes with an empty cache."""
+        positions = kwargs.get("position_ids")
+        if self._sequence is None or positions is None:
+            return
+        if (_column(positions)[:, 0] >= _column(self._sequence.ends)[:, 0]).all():
+            raise moved("tokens that follow a prompt come without the cache that it has filled")
+
+    def _check_first_step(self, cache, past: int) -> None:
+        """Compare the cache with what the prefill let through, once for each prompt."""
+        sequence = self._sequence
+        if sequence.continued:
+            return
+        sequence.continued = True
+        layers = len(self.model.get_decoder().layers)
+        lengths = [cache.get_seq_length(layer) for layer in range(layers)]
+        end = sequence.short if sequence.inner is None else len(sequence.inner)
+        first = layers if self.layer is None else self.layer + 1
+        grown = past - sequence.short
+        expected = [sequence.short] * first + [end] * (layers - first)
+        if grown < 0 or lengths != [length + grown for length in expected]:
+            raise moved(
+                f"the cache of a prompt of {sequence.short} tokens, {end} after layer K, holds "
+                f"{sorted(set(lengths), reverse=True)}"
+            )
+
+    def _continues_uncached(self, cache) -> bool:
+        """Whether this prefill is the last one and the token that it led to (no cache in use)."""
+        before, self._uncached = self._uncached, None if cache is not None else self._ids
+        return (
+            cache is None
+            and before is not None
+            and self._ids.shape == (len(before), before.shape[1] + 1)
+            and torch.equal(self._ids[:, :-1], before)
+        )
+
     def _refuse_before(self, count: int) -> None:
         if self.layer is not None and self.layer + 1 < count:
             raise InputError(
@@ -378,6 +423,7 @@ class Seam:
             if new > 1:
                 self.later(self._ids)
             return
+        self._check_first_step(self._cache, past)
         positions = kwargs.get("position_ids")
         start = sequence.ends + past - sequence.short
         if positions is None:
@@ -407,6 +453,11 @@ class Seam:
         hidden = args[0] if args else kwargs.get("hidden_states")
         if hidden is None or "position_embeddings" not in kwargs:
             raise moved("decoder layers are called with other arguments")
+        cache = cache_given(kwargs, "a decoder layer")
+        if self._cache is not None and cache is not self._cache:
+            raise moved("a decoder layer gets another cache than its decoder")
+        if self._prefill and (sequence.door is not None or self.layer is not None):
+            mark(cache, self._lease)
         kwargs = dict(kwargs)
         inside = self.layer is not None and index > self.layer
         if self._prefill and inside and index == self.layer + 1:
@@ -487,7 +538,7 @@ def log_probability(
     the logits of the token after it, whose position ids (..., 1, 1) are ``position``. Tokens are
     fed one by one, as when they are generated: no step that compresses the prompt ever sees them.
     """
-    logits, total = first, 0.0
+    logits, total, name = first, 0.0, cache_argument(model)
     for number, token in enumerate(ids):
         if number:
             token_before = torch.tensor([[ids[number - 1]]], device=first.device)
@@ -495,7 +546,7 @@ def log_probability(
                 input_ids=token_before,
                 attention_mask=token_before.new_ones(1, cache.get_seq_length() + 1),
                 position_ids=position + number - 1,
-                past_key_values=cache,
+                **{name: cache},
             ).logits[0, -1]
         total += float(logits.float().log_softmax(-1)[token])
     rewind(cache, len(ids) - 1)
@@ -518,11 +569,9 @@ def first_position(model: nn.Module) -> Iterator[list[Tensor]]:
                 raise moved("generate() no longer passes position ids")
             found.append(positions[..., :1, -1:] + 1)
 
-    handle = model.register_forward_pre_hook(read, with_kwargs=True)
-    try:
+    with ExitStack() as stack:
+        attach(stack, model, read, with_kwargs=True)
         yield found
-    finally:
-        handle.remove()
 
 
 def rewind(cache, count: int) -> None:
@@ -549,7 +598,7 @@ def timed(model: nn.Module, tower: nn.Module, watch: Stopwatch) -> Iterator[None
         watch.start(stage)
 
     def enter_decoder(module: nn.Module, args: tuple, kwargs: dict) -> None:
-        cache = kwargs.get("past_key_values")
+        cache = cache_given(kwargs, "the decoder")
         first = cache is None or cache.get_seq_length() == 0
         begin("prefill" if first else "decoding")
 
@@ -557,11 +606,8 @@ def timed(model: nn.Module, tower: nn.Module, watch: Stopwatch) -> Iterator[None
         watch.stop(running.pop())
 
     with ExitStack() as stack:
-        for handle in (
-            tower.register_forward_pre_hook(lambda *_: begin("vision")),
-            decoder.register_forward_pre_hook(enter_decoder, with_kwargs=True),
-            tower.register_forward_hook(end),
-            decoder.register_forward_hook(end),
-        ):
-            stack.callback(handle.remove)
+        attach(stack, tower, lambda *_: begin("vision"))
+        attach(stack, decoder, enter_decoder, with_kwargs=True)
+        attach(stack, tower, end, after=True)
+        attach(stack, decoder, end, after=True)
         yield
