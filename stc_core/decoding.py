@@ -39,6 +39,7 @@ __all__ = [
 
 SEEK_GAP = 40  # frames that a seek must save; it costs about as much as decoding so many
 REPORT_EVERY = 256  # frames between calls of on_progress
+IGNORED = getattr(getattr(av.stream, "Discard", None), "all", None)  # not before PyAV 18
 UNKNOWN = -(1 << 63)  # a packet without a time
 
 Progress = Callable[[float], None]
@@ -60,8 +61,14 @@ class Source:
     track: int | None = None
 
     @contextmanager
-    def opened(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-        """The file and the track, closed at the end whatever happens."""
+    def opened(
+        self, patient: bool = False, all_tracks: bool = False
+    ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+        """The file and the track, closed at the end whatever happens.
+
+        `patient`: without threads that decode a frame each, which are quicker and make of damaged
+        frames what chance wants. `all_tracks`: packets of the others are wanted too.
+        """
         try:
             # nothing that a file names is fetched, and "%03d.png" is that one file
             options = {"protocol_whitelist": "file", "pattern_type": "none"}
@@ -69,7 +76,12 @@ class Source:
         except (av.FFmpegError, ValueError) as error:
             raise InputError(_why_not(self.file, self.head)) from error
         with container:
-            yield container, _track(container, self)
+            stream = _track(container, self)
+            stream.thread_type = "SLICE" if patient else "AUTO"
+            for other in container.streams:  # FFmpeg need not read the sound
+                if IGNORED is not None and other is not stream and not all_tracks:
+                    other.discard = IGNORED
+            yield container, stream
 
 
 @dataclass(frozen=True)
@@ -121,21 +133,23 @@ def list_packets(source: Source, report: Progress) -> Listing:
     off is never shown, so it is left out.
     """
     ticks, keys = array("q"), array("q")
-    total = damaged = last = length = 0
+    total = damaged = length = 0
+    last = UNKNOWN
     with source.opened() as (container, stream):
+        by_dts = container.format.name == "avi"  # it holds no times of presentation
         for packet in _packets(container, stream):
             total += 1
             if total % REPORT_EVERY == 0:
                 report(0.0)
-            tick = packet.pts if packet.pts is not None else packet.dts
-            tick = UNKNOWN if tick is None else tick
             damaged += packet.is_corrupt
             if packet.is_discard or not packet.size:
                 continue
+            tick = packet.dts if by_dts else packet.pts
+            tick = UNKNOWN if tick is None else tick
             ticks.append(tick)
             if packet.is_keyframe:
                 keys.append(tick)
-            if tick >= last or len(ticks) == 1:
+            if tick >= last:
                 last, length = tick, packet.duration or 0
         base = float(stream.time_base)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
@@ -160,7 +174,7 @@ def list_packets(source: Source, report: Progress) -> Listing:
 def end_of_all_tracks(source: Source) -> float:
     """Seconds from the start of the file to the end of its last packet, of sound or picture."""
     end = 0.0
-    with source.opened() as (container, _):
+    with source.opened(all_tracks=True) as (container, _):
         start = (container.start_time or 0) / av.time_base
         for packet in _packets(container, None):
             if packet.pts is not None:
@@ -172,7 +186,7 @@ def end_of_all_tracks(source: Source) -> float:
 def decode_all(source: Source, report: Progress) -> tuple[np.ndarray, int]:
     """Times of all frames that decode, in ticks, as they come out; and how often that failed."""
     ticks, errors = array("q"), []
-    with source.opened() as (container, stream):
+    with source.opened(patient=True) as (container, stream):
         for frame in _decoded(container, stream, errors):
             ticks.append(UNKNOWN if frame.pts is None else frame.pts)
             if len(ticks) % REPORT_EVERY == 0:
@@ -202,7 +216,7 @@ def pictures(
     if listing is not None and _worth_seeking(listing, picked):
         ways = [True, False]
     for seek in ways:
-        with source.opened() as (container, stream):
+        with source.opened(patient=listing is None) as (container, stream):
             if listing is None:
                 walk = _count(container, stream, picked, report)
             else:
@@ -301,8 +315,6 @@ def _decoded(
     errors: list[av.FFmpegError] | None = None,
 ) -> Iterator[av.VideoFrame]:
     """Frames from here on; what does not decode is put into `errors`, or raised without it."""
-    # threads that take a frame each give what is damaged in an order of their own
-    stream.thread_type = "AUTO" if errors is None else "SLICE"
     for packet in _packets(container, stream, errors):
         try:
             yield from packet.decode()
@@ -328,6 +340,8 @@ def _packets(
     while True:
         try:
             packet = next(packets, None)
+        except IndexError:
+            return  # PyAV at the end of a file in which a track appeared late
         except av.FFmpegError as error:
             if errors is not None:
                 errors.append(error)

@@ -241,7 +241,7 @@ def _decoded_times(
 
 def _plausible(times: np.ndarray) -> bool:
     """Some, strictly increasing, and within the 115 days that no unset clock respects."""
-    return bool(len(times) and np.all(np.diff(times) > 0) and np.all(np.abs(times) < 1e7))
+    return bool(len(times) and np.all(np.abs(times) < 1e7) and np.all(np.diff(times) > 0))
 
 
 def _lost(listing: Listing, times: np.ndarray, errors: int) -> str | None:
