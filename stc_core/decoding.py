@@ -373,7 +373,7 @@ def _track(container: av.container.InputContainer, source: Source) -> av.VideoSt
         if every:
             raise InputError(f"{name} has no video, only a cover picture; give a video file.")
         if container.streams.audio:
-            raise InputError(f"{name} holds sound only; give a file with a video track.")
+            raise InputError(f"{name} holds sound only and no video track; give a video file.")
         raise InputError(_why_not(source.file, source.head))
     if source.track is None:
         chosen = max(tracks, key=_rank)
@@ -401,7 +401,7 @@ def _rank(track: av.VideoStream) -> tuple[bool, int]:
 def _why_not(file: Path, head: bytes) -> str:
     name = quoted(file.name)
     if _container(head) == "sound":
-        return f"{name} holds sound only; give a file with a video track."
+        return f"{name} holds sound only and no video track; give a video file."
     if _container(head) == "video":
         return (
             f"No picture can be read from {name}: it has no video track, is cut off or is "

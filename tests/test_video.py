@@ -525,7 +525,7 @@ def test_refuses_what_is_not_a_video(tmp_path: Path, name: str, content: bytes, 
 
 
 def test_refuses_sound(tmp_path: Path) -> None:
-    assert "sound only" in refusal(write_sound(tmp_path / "sound.mp4"))
+    assert "no video track" in refusal(write_sound(tmp_path / "sound.mp4"))
     assert "sound only" in refusal(write_sound(tmp_path / "sound.wav"))
 
 
@@ -569,8 +569,8 @@ def test_nothing_is_printed_and_nothing_stays_set(tmp_path: Path) -> None:
     text.write_bytes(b"no video")
     code = (
         "import os, sys\n"
-        "before = dict(os.environ)\n"
         "from stc_core.video import read_video\n"
+        "before = dict(os.environ)\n"
         "for path in sys.argv[1:]:\n"
         "    try: read_video(path)\n"
         "    except ValueError: pass\n"
