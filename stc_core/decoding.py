@@ -66,8 +66,8 @@ class Source:
     ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
         """The file and the track, closed at the end whatever happens.
 
-        `patient`: without threads that decode a frame each, which are quicker and make of damaged
-        frames what chance wants. `all_tracks`: packets of the others are wanted too.
+        `patient`: in one thread. Several are quicker, but what they make of damaged frames is a
+        matter of chance. `all_tracks`: packets of the others are wanted too.
         """
         try:
             # nothing that a file names is fetched, and "%03d.png" is that one file
@@ -78,6 +78,8 @@ class Source:
         with container:
             stream = _track(container, self)
             stream.thread_type = "SLICE" if patient else "AUTO"
+            if patient:
+                stream.codec_context.thread_count = 1
             for other in container.streams:  # FFmpeg need not read the sound
                 if IGNORED is not None and other is not stream and not all_tracks:
                     other.discard = IGNORED
@@ -98,7 +100,6 @@ class Listing:
     total : packets, with those that an edit list hides.
     promised_total : packets by the header of an mp4 or mov, before any edit list; else 0.
     promised_end : as `end`, by the header.
-    damaged : packets that the container itself calls damaged.
     """
 
     ticks: np.ndarray
@@ -109,7 +110,6 @@ class Listing:
     total: int
     promised_total: int
     promised_end: float
-    damaged: int
 
     @property
     def times(self) -> np.ndarray:
@@ -133,7 +133,7 @@ def list_packets(source: Source, report: Progress) -> Listing:
     off is never shown, so it is left out.
     """
     ticks, keys = array("q"), array("q")
-    total = damaged = length = 0
+    total = length = 0
     last = UNKNOWN
     with source.opened() as (container, stream):
         by_dts = container.format.name == "avi"  # it holds no times of presentation
@@ -141,7 +141,6 @@ def list_packets(source: Source, report: Progress) -> Listing:
             total += 1
             if total % REPORT_EVERY == 0:
                 report(0.0)
-            damaged += packet.is_corrupt
             if packet.is_discard or not packet.size:
                 continue
             tick = packet.dts if by_dts else packet.pts
@@ -167,7 +166,6 @@ def list_packets(source: Source, report: Progress) -> Listing:
             total=total,
             promised_total=stream.frames if exact else 0,
             promised_end=promised if 0 < promised < 1e7 else 0.0,
-            damaged=damaged,
         )
 
 
@@ -183,15 +181,22 @@ def end_of_all_tracks(source: Source) -> float:
     return end
 
 
-def decode_all(source: Source, report: Progress) -> tuple[np.ndarray, int]:
-    """Times of all frames that decode, in ticks, as they come out; and how often that failed."""
-    ticks, errors = array("q"), []
+def decode_all(source: Source, report: Progress) -> tuple[np.ndarray, int, int]:
+    """Decode everything that decodes, and keep only the times.
+
+    Returns
+    -------
+    (n,) int64 times in ticks, as they come out; how often decoding failed; how many of the n frames
+    the decoder itself calls damaged.
+    """
+    ticks, errors, damaged = array("q"), [], 0
     with source.opened(patient=True) as (container, stream):
         for frame in _decoded(container, stream, errors):
             ticks.append(UNKNOWN if frame.pts is None else frame.pts)
+            damaged += frame.is_corrupt
             if len(ticks) % REPORT_EVERY == 0:
                 report(0.0)  # the end is not known, but the caller may want to stop
-    return np.frombuffer(ticks, np.int64), len(errors)
+    return np.frombuffer(ticks, np.int64), len(errors), damaged
 
 
 def seconds(ticks: np.ndarray, base: float, first: int) -> np.ndarray:
@@ -261,7 +266,7 @@ def _walk(
     report: Progress,
     seek: bool,
 ) -> Iterator[av.VideoFrame]:
-    """Yield the picked frames by their listed times; stop early where one is not there."""
+    """Yield the picked frames by their listed times; stop early where one is damaged or absent."""
     frames, at = _decoded(container, stream), -1
     starts = np.searchsorted(listing.keys, listing.ticks[picked], side="right") - 1
     for index, start in zip(picked, starts, strict=True):
@@ -273,7 +278,7 @@ def _walk(
                 frames, landed = _decoded(container, stream), True
         while landed or at < index:
             frame = next(frames, None)
-            if frame is None or frame.pts is None:
+            if frame is None or frame.pts is None or frame.is_corrupt:
                 return
             if landed:
                 at, landed = int(np.searchsorted(listing.ticks, frame.pts)), None

@@ -94,18 +94,16 @@ def resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(picture, (width, height), interpolation=how)
 
 
-def letterboxed(
-    picture: np.ndarray, shown: tuple[int, int], height: int, width: int
-) -> np.ndarray:
+def letterboxed(picture: np.ndarray, shown: tuple[int, int], height: int, width: int) -> np.ndarray:
     """(height, width, 3) with a picture of another shape in the middle, black around it.
 
     `shown` is its (height, width) in square pixels.
     """
     scale = min(height / shown[0], width / shown[1])
-    inner = [max(1, min(room, round(side * scale))) for side, room in zip(shown, (height, width))]
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    high, wide = max(1, round(shown[0] * scale)), max(1, round(shown[1] * scale))
+    top, left = (height - high) // 2, (width - wide) // 2
     out = np.zeros((height, width, 3), np.uint8)
-    out[top : top + inner[0], left : left + inner[1]] = resized(picture, *inner)
+    out[top : top + high, left : left + wide] = resized(picture, high, wide)
     return out
 
 

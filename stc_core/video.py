@@ -222,11 +222,12 @@ def _decoded_times(
     """Times of all frames that decode, from the first one listed, and a sentence on the others."""
     listed = listing.times
     believed = _plausible(listed)
-    ticks, errors = decode_all(source, report)
+    ticks, errors, damaged = decode_all(source, report)
     if len(ticks) == 0:
         raise undecodable(source)
     if believed and len(ticks) == len(listed):
-        return listed, _cut_off(source, listing)  # B-frames in AVI: the packets know better
+        note = _damaged(len(listed), damaged)
+        return listed, note or _cut_off(source, listing)  # B-frames in AVI: packets know better
     times = seconds(ticks, listing.base, listing.ticks[0] if believed else ticks[0])
     if not _plausible(times):
         rate = listing.rate or 25.0
@@ -235,7 +236,8 @@ def _decoded_times(
             "per second."
         )
         return np.arange(len(times)) / rate, note
-    return times, _lost(listing, times, errors) if believed else None
+    note = _lost(listing, times, errors) if believed else None
+    return times, note or _damaged(len(times), damaged)
 
 
 def _plausible(times: np.ndarray) -> bool:
@@ -270,6 +272,13 @@ def _lost(listing: Listing, times: np.ndarray, errors: int) -> str | None:
     )
 
 
+def _damaged(count: int, damaged: int) -> str | None:
+    """A sentence on frames that decode, but not as they were."""
+    if not damaged:
+        return None
+    return f"The file is damaged; {damaged} of its {count} frames show it."
+
+
 def _cut_off(source: Source, listing: Listing) -> str | None:
     """A sentence where the file's header promises more than there is."""
     end, promised = listing.end or float(listing.times[-1]), listing.promised_end
@@ -278,7 +287,7 @@ def _cut_off(source: Source, listing: Listing) -> str | None:
             f"The file promises {promised:.1f} s and {listing.promised_total} frames, but its "
             f"frames end at {end:.1f} s with the {listing.total}th; it may have been cut off."
         )
-    if promised > 1.1 * end + 1 and promised > 1.1 * end_of_all_tracks(source) + 1:
+    if promised > 1.02 * end + 1 and promised > 1.02 * end_of_all_tracks(source) + 1:
         return (
             f"The file promises {promised:.1f} s, but its frames end at {end:.1f} s; it may have "
             "been cut off."
