@@ -96,16 +96,18 @@ class Listing:
     keys : (k,) int64, those from which decoding can begin.
     base : seconds.
     end : seconds from the first frame to the end of the last; 0.0 where the container says none.
+    start : seconds by the container's clock at the first frame.
     rate : frames per second by the header; 0.0 where it says none.
     total : packets, with those that an edit list hides.
     promised_total : packets by the header of an mp4 or mov, before any edit list; else 0.
-    promised_end : as `end`, by the header.
+    promised_end : seconds by the header, from the first frame or from zero on the clock.
     """
 
     ticks: np.ndarray
     keys: np.ndarray
     base: float
     end: float
+    start: float
     rate: float
     total: int
     promised_total: int
@@ -162,6 +164,7 @@ def list_packets(source: Source, report: Progress) -> Listing:
             keys=np.sort(np.frombuffer(keys, np.int64)),
             base=base,
             end=end,
+            start=first * base,
             rate=rate if 0 < rate <= 1e5 else 0.0,
             total=total,
             promised_total=stream.frames if exact else 0,
@@ -170,14 +173,13 @@ def list_packets(source: Source, report: Progress) -> Listing:
 
 
 def end_of_all_tracks(source: Source) -> float:
-    """Seconds from the start of the file to the end of its last packet, of sound or picture."""
+    """Seconds by the container's clock at the end of its last packet, of sound or picture."""
     end = 0.0
     with source.opened(all_tracks=True) as (container, _):
-        start = (container.start_time or 0) / av.time_base
         for packet in _packets(container, None):
             if packet.pts is not None:
                 until = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
-                end = max(end, until - start)
+                end = max(end, until)
     return end
 
 

@@ -40,7 +40,8 @@ class Converter:
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """(H, W, 3) uint8 BGR, turned as the file says, its pixels as they are stored.
 
-        Where the two fields of an interlaced frame show two moments, it is the first of them.
+        Where the two fields of an interlaced frame show two moments, it is the upper one, the lines
+        between interpolated.
         """
         key = frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range
         if key != self._key:
@@ -48,7 +49,7 @@ class Converter:
         self._graph.vpush(frame)
         picture = self._graph.vpull().to_ndarray()
         if frame.interlaced_frame and combed(picture):
-            graph = _graph(frame, ("estdif", "mode=frame:deint=all"))
+            graph = _graph(frame, ("estdif", "mode=frame:parity=tff:deint=all"))
             graph.vpush(frame)
             graph.vpush(None)  # it holds one frame back
             picture = graph.vpull().to_ndarray()

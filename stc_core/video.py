@@ -105,7 +105,7 @@ def read_video(
     Notes
     -----
     - A still picture that FFmpeg opens (png, jpg) is a video of one frame.
-    - Of an interlaced recording each frame shows its first field, the lines between interpolated;
+    - Of an interlaced recording each frame shows its upper field, the lines between interpolated;
       where both fields show one moment, the frame is taken as it is.
     - Frames of another shape than the first are fitted into it, with black borders.
     - The colours under a transparent pixel are taken as they are stored; alpha is dropped.
@@ -287,7 +287,8 @@ def _cut_off(source: Source, listing: Listing) -> str | None:
             f"The file promises {promised:.1f} s and {listing.promised_total} frames, but its "
             f"frames end at {end:.1f} s with the {listing.total}th; it may have been cut off."
         )
-    if promised > 1.02 * end + 1 and promised > 1.02 * end_of_all_tracks(source) + 1:
+    clock = max(0.0, listing.start) + end
+    if promised > 1.02 * clock + 1 and promised > 1.02 * end_of_all_tracks(source) + 1:
         return (
             f"The file promises {promised:.1f} s, but its frames end at {end:.1f} s; it may have "
             "been cut off."
