@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -216,8 +216,8 @@ def pictures(
     """Decode up to each picked frame and convert it.
 
     With a `listing` seeking is allowed, and every frame must carry the time that is listed for it:
-    None where one does not. Without, frames are counted from the start, and errors are passed over;
-    None where there are fewer.
+    None where one does not. Without, frames are counted as they come out from the start, `picked` in
+    any order, and errors are passed over; None where there are fewer.
     """
     ways = [False]
     if listing is not None and _worth_seeking(listing, picked):
@@ -225,7 +225,7 @@ def pictures(
     for seek in ways:
         with source.opened(patient=listing is None) as (container, stream):
             if listing is None:
-                walk = _count(container, stream, picked, report)
+                walk = _count(container, stream, np.sort(picked), report)
             else:
                 seek = seek and _indexed(container)
                 walk = _walk(container, stream, listing, picked, report, seek)
@@ -234,6 +234,10 @@ def pictures(
             except av.FFmpegError:
                 found = None
             if found is not None:
+                # row k is the k-th that came out; give each to the pick that asked for it
+                ranks = np.argsort(np.argsort(picked))
+                if np.any(np.diff(ranks) < 0):
+                    found = replace(found, frames=found.frames[ranks])
                 return found
     return None
 

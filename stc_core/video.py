@@ -197,9 +197,9 @@ def _read(source: Source, count: int, max_side: int | None, report: Progress) ->
         picked = choose_frames(times, count)
         found = pictures(source, picked, max_side, report, listing)
     if found is None:  # damaged, or a container without usable timestamps
-        times, note = _decoded_times(source, listing, report)
+        times, order, note = _decoded_times(source, listing, report)
         picked = choose_frames(times, count)
-        found = pictures(source, picked, max_side, report)
+        found = pictures(source, order[picked], max_side, report)
         if found is None:
             raise undecodable(source)  # decodes differently each time
     else:
@@ -218,26 +218,35 @@ def _read(source: Source, count: int, max_side: int | None, report: Progress) ->
 
 def _decoded_times(
     source: Source, listing: Listing, report: Progress
-) -> tuple[np.ndarray, str | None]:
-    """Times of all frames that decode, from the first one listed, and a sentence on the others."""
+) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Sorted times of all frames that decode, from the first one listed; their places in the order
+    in which they come out, which damage upsets; and a sentence on the frames that do not decode.
+    """
     listed = listing.times
     believed = _plausible(listed)
     ticks, errors, damaged = decode_all(source, report)
     if len(ticks) == 0:
         raise undecodable(source)
+    order = np.arange(len(ticks))
     if believed and len(ticks) == len(listed):
         note = _damaged(len(listed), damaged)
-        return listed, note or _cut_off(source, listing)  # B-frames in AVI: packets know better
-    times = seconds(ticks, listing.base, listing.ticks[0] if believed else ticks[0])
+        return (
+            listed,
+            order,
+            note or _cut_off(source, listing),
+        )  # B-frames in AVI: packets know better
+    if believed and np.isin(ticks, listing.ticks).all():
+        order = np.argsort(ticks)
+    times = seconds(ticks[order], listing.base, listing.ticks[0] if believed else ticks[0])
     if not _plausible(times):
         rate = listing.rate or 25.0
         note = (
             f"The file has no usable timestamps; its {len(times)} frames are taken as {rate:g} "
             "per second."
         )
-        return np.arange(len(times)) / rate, note
+        return np.arange(len(times)) / rate, np.arange(len(times)), note
     note = _lost(listing, times, errors) if believed else None
-    return times, note or _damaged(len(times), damaged)
+    return times, order, note or _damaged(len(times), damaged)
 
 
 def _plausible(times: np.ndarray) -> bool:
