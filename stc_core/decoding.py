@@ -72,7 +72,9 @@ class Source:
         try:
             # nothing that a file names is fetched, and "%03d.png" is that one file
             options = {"protocol_whitelist": "file", "pattern_type": "none"}
-            container = av.open(str(self.file), options=options, metadata_errors="replace")
+            container = av.open(
+                str(self.file), container_options=options, metadata_errors="replace"
+            )
         except (av.FFmpegError, ValueError) as error:
             raise InputError(_why_not(self.file, self.head)) from error
         with container:
@@ -215,9 +217,9 @@ def pictures(
 ) -> Pictures | None:
     """Decode up to each picked frame and convert it.
 
-    With a `listing` seeking is allowed, and every frame must carry the time that is listed for it:
-    None where one does not. Without, frames are counted as they come out from the start, `picked` in
-    any order, and errors are passed over; None where there are fewer.
+    With a `listing` seeking is allowed, and every frame must carry the time that is listed: None
+    where one does not. Without, frames are counted as they come out from the start, `picked` in any
+    order, and errors are passed over; None where there are fewer.
     """
     ways = [False]
     if listing is not None and _worth_seeking(listing, picked):

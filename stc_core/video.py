@@ -228,15 +228,10 @@ def _decoded_times(
     if len(ticks) == 0:
         raise undecodable(source)
     order = np.arange(len(ticks))
-    if believed and len(ticks) == len(listed):
-        note = _damaged(len(listed), damaged)
-        return (
-            listed,
-            order,
-            note or _cut_off(source, listing),
-        )  # B-frames in AVI: packets know better
-    if believed and np.isin(ticks, listing.ticks).all():
+    if believed and np.isin(ticks, listing.ticks).all() and len(np.unique(ticks)) == len(ticks):
         order = np.argsort(ticks)
+    elif believed and len(ticks) == len(listed):  # B-frames in AVI: the packets know better
+        return listed, order, _damaged(len(listed), damaged) or _cut_off(source, listing)
     times = seconds(ticks[order], listing.base, listing.ticks[0] if believed else ticks[0])
     if not _plausible(times):
         rate = listing.rate or 25.0
@@ -245,7 +240,7 @@ def _decoded_times(
             "per second."
         )
         return np.arange(len(times)) / rate, np.arange(len(times)), note
-    note = _lost(listing, times, errors) if believed else None
+    note = (_lost(listing, times, errors) or _cut_off(source, listing)) if believed else None
     return times, order, note or _damaged(len(times), damaged)
 
 

@@ -3,10 +3,12 @@
 import json
 import math
 import resource
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from clips import write_clip
 from inputs import clip_frames
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -38,7 +40,7 @@ from stc_core.llava_video import (
 from stc_core.methods import FastV, Uniform
 from stc_core.prompt import build_prompt
 from stc_core.shapes.questions import words
-from stc_core.video import Video
+from stc_core.video import Video, read_video
 
 TOWER = "model.vision_tower.vision_tower.vision_model."
 HEADS = 2  # of the tower
@@ -757,6 +759,23 @@ def test_the_times_are_told_when_asked_for(vlm):
     last = max(place for place, token in enumerate(ids) if token == vlm.processor.video_token_id)
     assert ids == [*short[: last + 1], *sentence, *short[last + 1 :]]
     assert [ids[place] for place in told.asked] == [short[place] for place in quiet.asked]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 8])
+def test_the_duration_that_is_told_is_the_videos_own(vlm, tmp_path, frames):
+    path = write_clip(tmp_path / "a.mp4", range(0, 8000, 250), rate=Fraction(4))
+    video, question, vlm.times = read_video(path, frames), "what color is the star?", True
+    assert video.duration == pytest.approx(7.79)  # this writer ends the last frame after 40 ms
+    told = build_prompt(
+        vlm, video.frames, question, 8, seconds=video.seconds, duration=video.duration
+    )
+    sentence = time_instruction(video.seconds, video.duration)
+    assert "lasts for 7.79 seconds, and" in sentence
+    ids = vlm.processor.tokenizer(sentence)["input_ids"]
+    found = told.inputs["input_ids"][0].tolist()
+    assert any(found[at : at + len(ids)] == ids for at in range(len(found)))
+    said = answer(vlm, path, question, frames=frames, record=True, max_new_tokens=2)
+    assert said.trace.costs["text_tokens"] >= len(ids)
 
 
 @pytest.mark.parametrize("mode", ["average", "bilinear"])

@@ -125,9 +125,9 @@ def test_no_byte_of_a_frame_is_memory_that_nobody_wrote(tmp_path: Path) -> None:
     """The C library fills what it hands out with one byte, then with another: frames stay."""
     kinds = [
         ("a.mp4", {}), ("b.mov", PRORES), ("c.mkv", {"codec": "mjpeg", "pixels": "yuvj420p"}),
-        ("d.webm", {"codec": "libvpx"}), ("e.mkv", {"codec": "ffv1"}), ("f.avi", {"codec": "mpeg4"}),
-        ("g.ts", {}), ("h.mov", {"codec": "png", "pixels": "rgb24"}), ("i.mp4", X264),
-        ("j.gif", {"codec": "gif", "pixels": "rgb8"}), ("k.mkv", MPEG2),
+        ("d.webm", {"codec": "libvpx"}), ("e.mkv", {"codec": "ffv1"}), ("g.ts", {}),
+        ("f.avi", {"codec": "mpeg4"}), ("h.mov", {"codec": "png", "pixels": "rgb24"}),
+        ("j.gif", {"codec": "gif", "pixels": "rgb8"}), ("i.mp4", X264), ("k.mkv", MPEG2),
     ]  # fmt: skip
     paths = []
     for name, kwargs in kinds:
