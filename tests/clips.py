@@ -96,7 +96,7 @@ def write_tracks(
             stream.height, stream.width = height, width
             stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-            stream.disposition = int(role)
+            stream.disposition = role
             made.append((stream, times))
         silent = None
         if sound is not None:
