@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from clips import numbers, write_clip
 
+from stc_core import decoding
 from stc_core.video import read_video
 
 CLIPS = sorted((Path(__file__).parents[1] / "assets" / "clips").glob("*.mp4"))
@@ -134,3 +135,32 @@ def test_duration_ends_with_the_last_frame(
     path = write_clip(tmp_path / name, times, **kwargs)
     for count in (1, 2, 1024):  # it is the video's, not that of the frames taken
         assert read_video(path, count).duration == pytest.approx(duration, abs=2e-3)
+
+
+REFRESH = {"options": {"bf": "0", "x264-params": "intra-refresh=1:keyint=10"}}
+HEVC_OPEN = {
+    "codec": "libx265",
+    "options": {"x265-params": "log-level=none:open-gop=1:keyint=10:bframes=3"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("a.mp4", BFRAMES), ("a.mkv", BFRAMES), ("a.mp4", OPEN), ("a.mkv", OPEN), ("a.mov", OPEN),
+        ("a.mp4", HEVC_OPEN), ("a.mkv", HEVC_OPEN), ("a.webm", VP9), ("a.mp4", REFRESH),
+        ("a.mkv", REFRESH), ("a.mp4", {"muxing": {"movflags": "frag_keyframe+empty_moov"}}),
+    ],
+)  # fmt: skip
+def test_seeking_gives_the_frames_of_decoding_everything(
+    tmp_path: Path, name: str, kwargs: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_clip(tmp_path / name, every(40, 120), **kwargs)
+    whole = read_video(path, 120)
+    monkeypatch.setattr(decoding, "SEEK_GAP", 3)
+    for count in (2, 5, 9, 13):
+        video = read_video(path, count)
+        places = [round(second * 25) for second in video.seconds]
+        assert numbers(video.frames) == places
+        assert np.array_equal(video.frames, whole.frames[places])
+        assert video.warning is None
