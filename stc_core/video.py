@@ -206,8 +206,8 @@ def _read(source: Source, count: int, max_side: int | None, report: Progress) ->
         note = _cut_off(source, listing)
     span = float(times[-1] - times[0])
     rate = (len(times) - 1) / span if span > 0 else listing.rate
-    duration = listing.end
-    if not duration > times[-1]:
+    duration = listing.end if _plausible(np.append(listing.times, listing.end)) else 0.0
+    if duration <= times[-1]:
         duration = float(times[-1]) + (1 / rate if rate else 0.0)
     notes = [sentence for sentence in (note, _reshaped(found)) if sentence]
     return Video(
