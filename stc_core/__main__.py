@@ -91,7 +91,7 @@ def answer(
         )
         if trace is not None and not trace.parent.is_dir():
             raise InputError(f"the folder {trace.parent} for the trace does not exist; create it")
-        from .decoding import checked_file
+        from .files import checked_file
 
         checked_file(video)  # before a model is loaded
         vlm = load(model, device=device, dtype=dtype, attn=attn, quantization=quantization)

@@ -28,6 +28,7 @@ from .prompt import Prompt, build_prompt, encode_text
 from .recording import QUESTION_WORDS, pieces
 from .seams import first_position, listening, log_probability, rewind, timed
 from .stopwatch import Stopwatch
+from .teaching import outside_its_world
 from .trace import Fate, Trace, Word
 from .video import MAX_SIDE, Video, read_video, thumbnails
 from .vision import VisionCache, fingerprint, vision
@@ -140,7 +141,10 @@ def answer(
         video, about, seconds = _kept(vlm, cache, clip and ("clip", clip), read)
         decode.seconds["decode"] = seconds
     room = max(max_new_tokens, *map(len, forced.values()), 0)
-    ask = partial(build_prompt, vlm, video.frames, question, room, seconds=video.seconds)
+    ask = partial(
+        build_prompt, vlm, video.frames, question, room,
+        seconds=video.seconds, duration=video.duration,
+    )  # fmt: skip
     asked = "prompt", clip, question, room, vlm.times, id(vlm.processor)
     prompt = _kept(vlm, cache, clip and asked, ask)
     see = partial(vision, vlm.model, cache=cache, methods=[method], batch=vlm.vision_batch)
@@ -164,7 +168,8 @@ def answer(
         scores = _scores(vlm, said, forced)
     costs = _costs(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = _words(vlm, prompt, said, live) if record else ((), None)
-    notes = [note for note in (video.warning, *prompt.notes) if note]
+    foreign = outside_its_world(video.rate) if vlm.embedded else None
+    notes = [note for note in (video.warning, foreign, *prompt.notes) if note]
     trace = replace(
         live.freeze(),
         model=vlm.name,

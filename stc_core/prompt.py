@@ -59,11 +59,13 @@ def build_prompt(
     max_new_tokens: int,
     *,
     seconds: np.ndarray | None = None,
+    duration: float | None = None,
     strict: bool = True,
 ) -> Prompt:
     """The chat template around a question about frames (T, H, W, 3) uint8.
 
     seconds (T,): the times of the frames, for families that read them; default: one a second.
+    duration: of the whole video in seconds, likewise; default: T times the frames' mean spacing.
 
     The template is rendered around a marker; what stands before and after it is tokenized as the
     template wants it, the question in between without special tokens. So "<video>" or "<|im_end|>"
@@ -76,7 +78,7 @@ def build_prompt(
     if not isinstance(question, str) or not question.strip():
         raise InputError("the question is empty; ask something about the video")
     marker = f"question{token_hex(8)}"
-    metadata = _metadata(frames, seconds)
+    metadata = _metadata(frames, seconds, duration)
     told = ""
     if vlm.times and vlm.family.times and seconds is not None:
         told = vlm.family.times(seconds, metadata.duration) + "\n"
@@ -173,19 +175,22 @@ def _layout(vlm: VLM, ids: torch.Tensor, grid_thw: torch.Tensor | None, steps: i
     return layout
 
 
-def _metadata(frames: np.ndarray, seconds: np.ndarray | None):
-    """Frame times as the processors want them: numbers of frames in a clip of 1000 a second."""
+def _metadata(frames: np.ndarray, seconds: np.ndarray | None, duration: float | None):
+    """Frame times as the processors want them: numbers of frames in a clip of 1000 a second.
+
+    The frames sampled in a second come out as T over the duration, as published code has it.
+    """
     from transformers.video_utils import VideoMetadata
 
     times = np.arange(len(frames)) if seconds is None else seconds
-    gap = float(np.diff(times).mean()) if len(frames) > 1 else 1.0
-    total = len(frames) * gap  # so that the frames sampled in a second come out as 1 / gap
+    if duration is None:
+        duration = len(frames) * (float(np.diff(times).mean()) if len(frames) > 1 else 1.0)
     return VideoMetadata(
-        total_num_frames=max(1, round(1000 * total)),
+        total_num_frames=max(1, round(1000 * duration)),
         fps=1000.0,
         height=frames.shape[1],
         width=frames.shape[2],
-        duration=total,
+        duration=duration,
         frames_indices=[round(1000 * float(time)) for time in times],
     )
 

@@ -10,22 +10,24 @@ from __future__ import annotations
 import operator
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 
 from .decoding import (
+    Listing,
+    Pictures,
     Progress,
-    checked_file,
-    decoded_times,
-    fitted,
-    packet_times,
+    Source,
+    decode_all,
+    end_of_all_tracks,
+    list_packets,
     pictures,
-    quoted,
-    resized,
+    seconds,
+    undecodable,
 )
 from .errors import InputError
+from .files import checked_file
+from .pictures import fitted, resized
 
 __all__ = ["MAX_FRAMES", "Video", "choose_frames", "read_video", "thumbnails"]
 
@@ -41,14 +43,16 @@ class Video:
     Parameters
     ----------
     frames : (T, H, W, 3) uint8, RGB, upright (rotation and pixel shape of the file applied).
-    seconds : (T,) float64, presentation time of each, in seconds from the start of the video
-        stream; strictly increasing.
+    seconds : (T,) float64, presentation time of each, in seconds from the first frame of the
+        track; strictly increasing.
     name : the file's name without its folder.
-    duration : seconds to the end of the last frame, which is given the mean spacing.
+    duration : the video's own, in seconds from its first frame to the end of its last as the
+        container says; where it does not say how long that is shown, the mean spacing.
     frame_count : frames in the file.
     rate : mean frames per second of the file; 0.0 where one frame leaves it unknown.
     source_size : (height, width) in pixels as the file is shown, before any reduction.
-    warning : one sentence where the file is damaged or its times are made up, else None.
+    warning : a sentence each where the file is damaged, its times are made up or the picture
+        changes its shape; else None.
     """
 
     frames: np.ndarray
@@ -74,47 +78,51 @@ def read_video(
     frames: int = 32,
     *,
     max_side: int | None = MAX_SIDE,
+    track: int | None = None,
     on_progress: Progress | None = None,
 ) -> Video:
     """Sample a video file uniformly in time.
 
     Parameters
     ----------
-    path : a video file of any container and codec that OpenCV's FFmpeg reads (GIF included).
+    path : a video file of any container and codec that PyAV's FFmpeg reads (GIF included).
     frames : T, 1 to 1024. `choose_frames` states which are taken; a file with fewer gives each
         of its frames once.
     max_side : longer side in pixels above which frames are reduced (area average, aspect ratio
         kept) as soon as they are decoded; None keeps the file's size.
+    track : number among the file's video tracks, from 0, cover pictures not counted; default: the
+        one that the container calls default, else the largest.
     on_progress : called with the share done, 0 to 1. What it raises ends the reading.
 
     Raises
     ------
     InputError
-        No such file, a folder, empty, not a video, no video track, nothing in it that decodes, or
-        `frames`/`max_side` out of range.
+        No such file, an address, a folder, empty, not a video, no video track or only a cover
+        picture, nothing in it that decodes, `frames`/`max_side`/`track` out of range, or an mp4
+        whose index has more than 5,000,000 entries or a quarter of the file's bytes (17 hours at
+        30 frames a second with sound); that is read from its header, without taking memory.
 
     Notes
     -----
     - A still picture that FFmpeg opens (png, jpg) is a video of one frame.
+    - Of an interlaced recording each frame shows its upper field, the lines between interpolated;
+      where both fields show one moment, the frame is taken as it is.
+    - Frames of another shape than the first are fitted into it, with black borders.
     - The colours under a transparent pixel are taken as they are stored; alpha is dropped.
     - A damaged or cut-off file gives what still decodes and says so in `Video.warning`.
     - The chosen frames are reached by seeking where that saves decoding and the container has an
       index (mp4, mov, mkv, webm); each landing is checked against the listed timestamp, and on
       the first that is wrong the file is decoded from its start instead.
-    - FFmpeg's messages on stderr are silenced by `OPENCV_FFMPEG_LOGLEVEL`, which it reads when a
-      process opens its first file. The variable is set for that moment only and an existing value
-      is respected; nothing happens on import.
     """
     count = _whole_number(frames, "frames", 1, MAX_FRAMES)
     if max_side is not None:
         max_side = _whole_number(max_side, "max_side", 1, 1 << 16)
-    file, kind = checked_file(path)
+    if track is not None:
+        track = _whole_number(track, "track", 0, 1 << 16)
+    file, head = checked_file(path)
     report = on_progress or (lambda share: None)
     report(0.0)
-    try:
-        video = _read(file, kind, count, max_side, report)
-    except cv2.error as error:
-        raise _damaged(file) from error
+    video = _read(Source(file, head, track), count, max_side, report)
     report(1.0)
     return video
 
@@ -181,59 +189,126 @@ def thumbnails(frames: np.ndarray, max_side: int) -> np.ndarray:
     return out
 
 
-def _read(file: Path, kind: str, count: int, max_side: int | None, report: Progress) -> Video:
+def _read(source: Source, count: int, max_side: int | None, report: Progress) -> Video:
     """Choose from the listed packets; where the decoder disagrees, from what it really gives."""
-    times, promised = packet_times(file, kind)
-    warning = None
-    if len(times) and _plausible(times):
+    listing = list_packets(source, report)
+    times, found = listing.times, None
+    if _plausible(times):
         picked = choose_frames(times, count)
-        found = pictures(file, kind, times, picked, max_side, report, verify=True)
-    else:
-        found = None
+        found = pictures(source, picked, max_side, report, listing)
     if found is None:  # damaged, or a container without usable timestamps
-        packets, times = times, decoded_times(file, kind, report)
-        if len(times) == 0:
-            raise _damaged(file)
-        if len(times) < len(packets):
-            warning = (
-                f"Only {len(times)} of the {len(packets)} frames could be decoded (the file is "
-                "damaged, or was trimmed without encoding it again); those are used."
-            )
-        if not _plausible(times):
-            if len(packets) == len(times) and _plausible(packets):
-                times = packets  # e.g. B-frames in AVI: the packets know better than the decoder
-            else:
-                rate = promised.rate or 25.0
-                times = np.arange(len(times)) / rate
-                warning = (
-                    f"The file has no usable timestamps; its {len(times)} frames are "
-                    f"taken as {rate:g} per second."
-                )
+        times, order, note = _decoded_times(source, listing, report)
         picked = choose_frames(times, count)
-        found = pictures(file, kind, times, picked, max_side, report, verify=False)
+        found = pictures(source, order[picked], max_side, report)
         if found is None:
-            raise _damaged(file)  # decodes differently each time
-    frames, source_size = found
+            raise undecodable(source)  # decodes differently each time
+    else:
+        note = _cut_off(source, listing)
     span = float(times[-1] - times[0])
-    rate = (len(times) - 1) / span if span > 0 else promised.rate
-    duration = float(times[-1]) + (1 / rate if rate else 0.0)
-    if warning is None and promised.seconds > 1.1 * duration + 1:
-        warning = (
-            f"The file promises {promised.seconds:.1f} s, but its frames end at "
-            f"{duration:.1f} s; it may have been cut off."
+    rate = (len(times) - 1) / span if span > 0 else listing.rate
+    duration = listing.end if _plausible(np.append(listing.times, listing.end)) else 0.0
+    if duration <= times[-1]:
+        duration = float(times[-1]) + (1 / rate if rate else 0.0)
+    notes = [sentence for sentence in (note, _reshaped(found)) if sentence]
+    return Video(
+        found.frames, times[picked], source.file.name, duration, len(times), rate, found.source,
+        " ".join(notes) or None,
+    )  # fmt: skip
+
+
+def _decoded_times(
+    source: Source, listing: Listing, report: Progress
+) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Sorted times of all frames that decode, from the first one listed; their places in the order
+    in which they come out, which damage upsets; and a sentence on the frames that do not decode.
+    """
+    listed = listing.times
+    believed = _plausible(listed)
+    ticks, errors, damaged = decode_all(source, report)
+    if len(ticks) == 0:
+        raise undecodable(source)
+    order = np.arange(len(ticks))
+    if believed and np.isin(ticks, listing.ticks).all() and len(np.unique(ticks)) == len(ticks):
+        order = np.argsort(ticks)
+    elif believed and len(ticks) == len(listed):  # B-frames in AVI: the packets know better
+        return listed, order, _damaged(len(listed), damaged) or _cut_off(source, listing)
+    times = seconds(ticks[order], listing.base, listing.ticks[0] if believed else ticks[0])
+    if not _plausible(times):
+        rate = listing.rate or 25.0
+        note = (
+            f"The file has no usable timestamps; its {len(times)} frames are taken as {rate:g} "
+            "per second."
         )
-    return Video(frames, times[picked], file.name, duration, len(times), rate, source_size, warning)
+        return np.arange(len(times)) / rate, np.arange(len(times)), note
+    note = (_lost(listing, times, errors) or _cut_off(source, listing)) if believed else None
+    return times, order, note or _damaged(len(times), damaged)
 
 
 def _plausible(times: np.ndarray) -> bool:
-    """Strictly increasing, and within the 115 days that no unset clock respects."""
-    return bool(np.all(np.diff(times) > 0) and np.all(np.abs(times) < 1e7))
+    """Some, strictly increasing, and within the 115 days that no unset clock respects."""
+    return bool(len(times) and np.all(np.abs(times) < 1e7) and np.all(np.diff(times) > 0))
 
 
-def _damaged(file: Path) -> InputError:
-    return InputError(
-        f"{quoted(file.name)} is damaged and its frames cannot be decoded; "
-        "export it again, for example as H.264 mp4."
+def _lost(listing: Listing, times: np.ndarray, errors: int) -> str | None:
+    """A sentence on frames that are listed but do not decode, and when they would be shown.
+
+    Some packets are no frames of their own: the second field of a frame, or a picture that only
+    helps to decode others. Those stand beside a frame and cause no error.
+    """
+    listed = listing.times
+    after = np.searchsorted(times, listed)
+    nearest = np.minimum(
+        np.abs(times[np.minimum(after, len(times) - 1)] - listed),
+        np.abs(times[np.maximum(after, 1) - 1] - listed),
+    )
+    gap = float(np.median(np.diff(listed)))
+    lost = nearest > (TICK if errors else 0.75 * gap)
+    if not lost.any():
+        return None
+    edges = np.flatnonzero(np.diff(np.pad(lost, 1)))  # first lost, first found, first lost, ...
+    ends = np.append(listed, max(listing.end, float(listed[-1])))
+    spans = [f"{listed[a]:.1f} s to {ends[b]:.1f} s" for a, b in edges.reshape(-1, 2)]
+    where = spans[0] if len(spans) == 1 else f"{len(spans)} stretches from {spans[0]} on"
+    return (
+        f"Only {len(times)} of the {max(listing.promised_total, len(listed))} frames could be "
+        f"decoded, {where} is missing (the file is damaged, or was trimmed without encoding it "
+        "again)."
+    )
+
+
+def _damaged(count: int, damaged: int) -> str | None:
+    """A sentence on frames that decode, but not as they were."""
+    if not damaged:
+        return None
+    return f"The file is damaged; {damaged} of its {count} frames show it."
+
+
+def _cut_off(source: Source, listing: Listing) -> str | None:
+    """A sentence where the file's header promises more than there is."""
+    end, promised = listing.end or float(listing.times[-1]), listing.promised_end
+    if listing.total < listing.promised_total and promised > end + 0.5 / (listing.rate or 25):
+        return (
+            f"The file promises {promised:.1f} s and {listing.promised_total} frames, but its "
+            f"frames end at {end:.1f} s with the {listing.total}th; it may have been cut off."
+        )
+    clock = max(0.0, listing.start) + end
+    if promised > 1.02 * clock + 1 and promised > 1.02 * end_of_all_tracks(source) + 1:
+        return (
+            f"The file promises {promised:.1f} s, but its frames end at {end:.1f} s; it may have "
+            "been cut off."
+        )
+    return None
+
+
+def _reshaped(found: Pictures) -> str | None:
+    """A sentence where frames have another aspect ratio than the first."""
+    height, width = found.source
+    others = [(h, w) for h, w in found.others if abs(h * width - w * height) > max(h, w)]
+    if not others:
+        return None
+    return (
+        f"The picture changes its shape from {width} x {height} to "
+        f"{others[0][1]} x {others[0][0]}; what differs from the first frame has black borders."
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 BITS = 16
 SIZE = (32, 64)  # height, width: the number takes BITS stripes of 4 pixels
@@ -47,27 +48,79 @@ def write_clip(
     container: str | None = None,
     options: dict[str, str] | None = None,
     muxing: dict[str, str] | None = None,
+    rate: Fraction = Fraction(25),
+    base: Fraction = Fraction(1, 1000),
 ) -> Path:
-    """Write one frame per timestamp; `picture(i)` gives (H, W, 3 or 4) uint8."""
+    """Write one frame per timestamp; `picture(i)` gives (H, W, 3 or 4) uint8.
+
+    `rate` is what the header says; the timestamps say when each frame is shown, in steps of `base`
+    seconds.
+    """
     with av.open(str(path), "w", format=container, options=muxing or {}) as file:
         first = picture(0)
-        stream = file.add_stream(codec, rate=Fraction(25), options=options or {})
+        stream = file.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = pixels
-        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        stream.time_base = stream.codec_context.time_base = base
         stream.codec_context.gop_size = keyframes
         if pixel_shape is not None:
             stream.codec_context.sample_aspect_ratio = pixel_shape
         if rotation is not None:
             stream.set_display_rotation(rotation)
         for index, time in enumerate(milliseconds):
-            array = picture(index)
-            source = "rgba" if array.shape[2] == 4 else "rgb24"
-            frame = av.VideoFrame.from_ndarray(array, format=source).reformat(format=pixels)
-            frame.pts, frame.time_base = int(time), Fraction(1, 1000)
-            file.mux(stream.encode(frame))
+            file.mux(stream.encode(_frame(picture(index), pixels, int(time))))
         file.mux(stream.encode())
     return path
+
+
+def _frame(array: np.ndarray, pixels: str, milliseconds: int) -> av.VideoFrame:
+    source = "rgba" if array.shape[2] == 4 else "rgb24"
+    frame = av.VideoFrame.from_ndarray(array, format=source).reformat(format=pixels)
+    frame.pts, frame.time_base = milliseconds, Fraction(1, 1000)
+    return frame
+
+
+def write_tracks(
+    path: Path,
+    tracks: Sequence[tuple[str, tuple[int, int], Sequence[int], Disposition]],
+    sound: tuple[str, float, float] | None = None,
+) -> Path:
+    """Write several tracks of numbered frames, each (codec, (height, width), times, role).
+
+    `sound`: (codec, first second, last second) of a track of silence besides.
+    """
+    with av.open(str(path), "w") as file:
+        made = []
+        for codec, (height, width), times, role in tracks:
+            stream = file.add_stream(codec, rate=Fraction(25))
+            stream.height, stream.width = height, width
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+            stream.disposition = role
+            made.append((stream, times))
+        silent = None
+        if sound is not None:
+            silent = file.add_stream(sound[0], rate=48000, layout="mono")
+        for stream, times in made:
+            for index, time in enumerate(times):
+                picture = numbered(index, stream.height, stream.width)
+                file.mux(stream.encode(_frame(picture, stream.pix_fmt, int(time))))
+            file.mux(stream.encode())
+        if silent is not None:
+            _silence(file, silent, *sound[1:])
+    return path
+
+
+def _silence(
+    file: av.container.OutputContainer, stream: av.AudioStream, start: float, end: float
+) -> None:
+    kind = stream.codec_context.format.name
+    zeros = np.zeros((1, 960), np.float32 if kind.startswith("flt") else np.int16)
+    for at in range(round(start * 48000), round(end * 48000), 960):
+        frame = av.AudioFrame.from_ndarray(zeros, format=kind, layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, at, Fraction(1, 48000)
+        file.mux(stream.encode(frame))
+    file.mux(stream.encode())
 
 
 def write_sound(path: Path) -> Path:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from stc_core import Trace
 from stc_core.__main__ import cli
 from stc_core.methods import METHODS
+from stc_core.teaching import TEACHING
 
 ROOT = Path(__file__).resolve().parent.parent
 QUESTION = "what color is the star?"
@@ -60,6 +61,14 @@ def test_answer_prints_the_answer_alone_on_stdout(clip):
     assert done.exit_code == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1
     assert "video tokens, STC(retention=0.02" in done.stderr
+
+
+def test_the_embedded_model_says_that_a_film_is_not_of_its_world(clip, tmp_path):
+    film = write_clip(tmp_path / "film.mp4", range(0, 1000, 40))
+    for path, notes in ((film, 1), (clip, 0)):  # the clip has 4 frames a second, as its world
+        done = CliRunner().invoke(cli, ["answer", str(path), QUESTION, "--frames", "4"])
+        assert done.exit_code == 0, done.stderr
+        assert done.stderr.count(f"note: {TEACHING}, such as") == notes
 
 
 @pytest.mark.parametrize("method", METHODS)

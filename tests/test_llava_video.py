@@ -3,10 +3,12 @@
 import json
 import math
 import resource
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from clips import write_clip
 from inputs import clip_frames
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -22,7 +24,7 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
-from stc_core import STC, InputError, answer, compress, load
+from stc_core import STC, InputError, answer, answering, compress, load
 from stc_core.__main__ import cli
 from stc_core.families import to_grid
 from stc_core.grid import TokenGrid
@@ -36,9 +38,9 @@ from stc_core.llava_video import (
     time_instruction,
 )
 from stc_core.methods import FastV, Uniform
-from stc_core.prompt import build_prompt
+from stc_core.prompt import _metadata, build_prompt
 from stc_core.shapes.questions import words
-from stc_core.video import Video
+from stc_core.video import Video, read_video
 
 TOWER = "model.vision_tower.vision_tower.vision_model."
 HEADS = 2  # of the tower
@@ -757,6 +759,33 @@ def test_the_times_are_told_when_asked_for(vlm):
     last = max(place for place, token in enumerate(ids) if token == vlm.processor.video_token_id)
     assert ids == [*short[: last + 1], *sentence, *short[last + 1 :]]
     assert [ids[place] for place in told.asked] == [short[place] for place in quiet.asked]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 8])
+def test_the_duration_that_is_told_is_the_videos_own(vlm, tmp_path, frames, monkeypatch):
+    path = write_clip(tmp_path / "a.mp4", range(0, 8000, 250), rate=Fraction(4))
+    video, question, vlm.times = read_video(path, frames), "what color is the star?", True
+    sentence = time_instruction(video.seconds, 8.0)
+    assert f"lasts for 8.00 seconds, and {frames} frames" in sentence
+    ids, prompts = vlm.processor.tokenizer(sentence)["input_ids"], []
+
+    def kept(*args, **kwargs):
+        prompts.append(build_prompt(*args, **kwargs))
+        return prompts[-1]
+
+    monkeypatch.setattr(answering, "build_prompt", kept)
+    answer(vlm, path, question, frames=frames, max_new_tokens=1)
+    found = prompts[0].inputs["input_ids"][0].tolist()
+    assert any(found[at : at + len(ids)] == ids for at in range(len(found)))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 8])
+def test_processors_are_told_the_videos_own_duration(frames):
+    seconds = np.linspace(0, 7.75, frames)
+    told = _metadata(np.zeros((frames, 4, 4, 3), np.uint8), seconds, 8.0)
+    assert (told.duration, told.total_num_frames, told.fps) == (8.0, 8000, 1000.0)
+    assert told.sampled_fps == pytest.approx(frames / 8)  # Qwen's spacing of a time step
+    assert told.frames_indices == [round(1000 * second) for second in seconds]
 
 
 @pytest.mark.parametrize("mode", ["average", "bilinear"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from stc_core import Trace
+from stc_core.teaching import REAL_MODEL, TEACHING
 
 from . import api, cards, compare, edits, projections, share
 from .errors.case import opener
@@ -27,10 +28,7 @@ LEAD = (
     "A Video-LLM turns a clip into thousands of tokens; a few per cent can carry the answer. "
     "See which are kept, merged or dropped, before the LLM and inside it."
 )
-TEACHING = (
-    "The built-in model is a small teaching model of a world of coloured shapes. Real videos want "
-    "a real model: python app.py --model llava-hf/llava-onevision-qwen2-7b-ov-hf"
-)
+HOW_TO_CHANGE = f"{TEACHING}: python app.py --model {REAL_MODEL}"
 
 
 def build(
@@ -116,7 +114,7 @@ def _tab_of(request: gr.Request) -> dict:
 
 
 def _header(teaching: bool) -> str:
-    note = f'<p class="teaching">{cards.escape(TEACHING)}</p>' if teaching else ""
+    note = f'<p class="teaching">{cards.escape(HOW_TO_CHANGE)}</p>' if teaching else ""
     return (
         f'<header class="top"><h1>{cards.escape(TITLE)}</h1><p>{cards.escape(LEAD)}</p>{note}'
         "</header>"

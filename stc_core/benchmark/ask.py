@@ -56,7 +56,10 @@ def ask(
         Compression includes reading the contribution, also for methods that make no use of it.
     """
     methods = list(methods)
-    prompt = build_prompt(vlm, case.frames, case.question, answer_tokens, seconds=case.seconds)
+    prompt = build_prompt(
+        vlm, case.frames, case.question, answer_tokens,
+        seconds=case.seconds, duration=case.duration,
+    )  # fmt: skip
     tokenizer = vlm.processor.tokenizer
     ends = vlm.model.generation_config.eos_token_id
     end = ends[0] if isinstance(ends, list) else ends

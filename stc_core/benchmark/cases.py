@@ -41,6 +41,8 @@ class Case:
         Time step, row and column of the tokens that hold the evidence; None where it is not known.
     seconds : (T,) float64 or None
         When each frame is shown, for models that read it; None: one frame a second.
+    duration : float or None
+        Of the whole video in seconds, likewise.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Case:
     right: frozenset[str]
     evidence: np.ndarray | None = None
     seconds: np.ndarray | None = None
+    duration: float | None = None
 
     def is_right(self, said: str) -> bool:
         """Equal to the right answer but for case and spaces around it, or to its letter."""

@@ -138,6 +138,7 @@ class Folder:
                     right=line.right,
                     evidence=evidence,
                     seconds=video.seconds,
+                    duration=video.duration,
                 )
 
     def _read(self, content: str, where: str) -> _Line:
