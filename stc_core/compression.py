@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -40,8 +39,7 @@ from .seams import (
 from .stopwatch import Stopwatch
 from .trace import Stage, Trace
 
-_BUSY: WeakSet = WeakSet()  # models that are inside a ``with compress`` now
-_ENTERING = threading.Lock()  # two threads must not find the same model free
+_BUSY: WeakKeyDictionary[nn.Module, object] = WeakKeyDictionary()  # model -> its ``with compress``
 
 
 class LiveTrace(Trace):
@@ -149,11 +147,16 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def _occupy(model: nn.Module, stack: ExitStack) -> None:
     """Claim the model for one ``with`` until the stack is left."""
-    with _ENTERING:
-        if model in _BUSY:
-            raise InputError("this model is being compressed already; leave the outer `with` first")
-        stack.callback(_BUSY.discard, model)
-        _BUSY.add(model)
+    claim = object()
+
+    def release() -> None:
+        if _BUSY.get(model) is claim:
+            del _BUSY[model]
+
+    stack.callback(release)
+    # one step for all threads, and no lock that an interrupt could leave locked
+    if _BUSY.setdefault(model, claim) is not claim:
+        raise InputError("this model is being compressed already; leave the outer `with` first")
 
 
 class _Run:

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from .errors import InputError
 
-ONE_VIDEO = "compress one prompt with one video at a time, all of it in one call (no prefill_chunk_size)"
+ONE_VIDEO = (
+    "compress one prompt with one video at a time, all of it in one call (no prefill_chunk_size)"
+)
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,11 @@ def test_a_decode_step_never_counts_as_a_prefill(asked, monkeypatch, kernel):
 def test_a_cache_that_was_filled_otherwise_is_noticed(asked, monkeypatch, name):
     model, inputs = asked
     stock = seams.Sequence
-    monkeypatch.setattr(seams, "Sequence", lambda length, short, **kw: stock(length, short + 1, **kw))
+
+    def longer(length, short, **more):
+        return stock(length, short + 1, **more)
+
+    monkeypatch.setattr(seams, "Sequence", longer)
     with pytest.raises(RuntimeError, match="the cache of a prompt of .* holds"):
         with compress(model, METHODS[name]):
             generate(model, inputs)
