@@ -22,7 +22,7 @@ MAX_MEMBERS = 32  # of an archive; a trace has at most 19
 MAX_DIRECTORY = 8 << 10  # bytes that the list of members may take
 MAX_ARRAY_HEADER = 512  # bytes before an array's numbers; numpy writes 128
 PIECE = 1 << 20  # bytes inflated at once
-LARGE = 8 << 20  # bytes; larger arrays are gone through once before they are held
+LARGE = 32 << 20  # bytes; larger arrays are gone through once before they are held
 
 _END, _ZIP64 = b"PK\x05\x06", b"PK\x06\x07"  # signatures of the records that end a zip file
 _PLAIN_FLAGS = 0b1000_0000_1110  # how well it was deflated, size behind the data, UTF-8 names

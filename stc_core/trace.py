@@ -295,7 +295,7 @@ class Trace:
                 continue
             if array.shape != (rows, cols) or array.dtype != np.float16:
                 raise ValueError(f"a trace's {name} must be {rows} x {cols} float16")
-            if not ((array >= 0) & (array <= 1)).all():
+            if not _shares(array):
                 raise ValueError(f"a trace's {name} must be numbers from 0 to 1")
             if self.attention_layer is None or self.attention_layer < 0:
                 raise ValueError("a trace with attention must name the layer in attention_layer")
@@ -566,9 +566,10 @@ def _check_members(archive: Archive, header: dict, grid: TokenGrid, old: bool) -
         _check_layout(name, archive.layout(name), kind, shape)
     if "frames" in archive:
         layout = archive.layout("frames")
-        if layout.dtype != np.uint8 or len(layout.shape) != 4 or layout.shape[::3] != (grid.frames, 3):
+        shape = layout.shape
+        if layout.dtype != np.uint8 or len(shape) != 4 or shape[::3] != (grid.frames, 3):
             raise ValueError("its frames must be (T, height, width, 3) uint8")
-        _check_shape("frames", layout.shape)
+        _check_shape("frames", shape)
     if "features" in archive:
         layout = archive.layout("features")
         width = layout.shape[1] if len(layout.shape) == 2 else 0
@@ -586,7 +587,16 @@ def _check_maps(archive: Archive, shapes: dict[str, tuple[int, int]]) -> None:
         if name in archive:
             _check_layout(name, archive.layout(name), np.float16, shape)
             _check_shape(name, shape)
-            archive.check(name, lambda part: bool(((part >= 0) & (part <= 1)).all()))
+            archive.check(name, _shares)
+
+
+def _shares(array: np.ndarray) -> bool:
+    """Whether all of float16 are from 0 to 1, by their bits: numpy compares these 20 times slower.
+
+    The bits of numbers from 0 on rise with the numbers; 0x3C00 is 1, 0x8000 is -0.
+    """
+    bits = array.view(np.uint16)
+    return bool(((bits <= 0x3C00) | (bits == 0x8000)).all())
 
 
 def _check_layout(name: str, layout: Layout, kind: type, shape: tuple[int, ...]) -> None:

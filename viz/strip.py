@@ -19,6 +19,7 @@ from .canvas import SCALE
 
 GAP = 6  # pixels between tiles, at least
 LABEL = 18  # pixels under a tile for its time
+TALLEST = 4  # of a strip, in widths: tiles of a clip as narrow as a thread are cut short
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Strip:
         best = min(columns, key=lambda n: (_misfit(grid, n, width), n))
         room = (width - (best - 1) * GAP) / best
         wide = _whole_cells(min(room, 300 * max(1.0, aspect)), grid.cols)
-        tall = max(1, round(wide / aspect))
+        most = TALLEST * width / math.ceil(grid.frames / best) - LABEL - GAP
+        tall = max(1, round(min(wide / aspect, most)))
         gap = (width - best * wide) / (best - 1) if best > 1 and wide > room - 20 else GAP
         return cls(grid, x, y, best, wide, tall, gap)
 
