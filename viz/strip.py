@@ -52,11 +52,11 @@ class Strip:
         aspect = grid.width / grid.height
         columns = range(1, max(1, min(grid.frames, int(width // 24))) + 1)  # tiles of 18 pixels
         best = min(columns, key=lambda n: (_misfit(grid, n, width), n))
-        room = (width - (best - 1) * GAP) / best
-        wide = _whole_cells(min(room, 300 * max(1.0, aspect)), grid.cols)
-        most = TALLEST * width / math.ceil(grid.frames / best) - LABEL - GAP
-        tall = max(1, round(min(wide / aspect, most)))
-        gap = (width - best * wide) / (best - 1) if best > 1 and wide > room - 20 else GAP
+        tile = (width - (best - 1) * GAP) / best
+        wide = _whole_cells(min(tile, 300 * max(1.0, aspect)), grid.cols)
+        room = TALLEST * width / math.ceil(grid.frames / best) - LABEL - GAP
+        tall = max(1, round(min(wide / aspect, max(room, 4 * wide))))
+        gap = (width - best * wide) / (best - 1) if best > 1 and wide > tile - 20 else GAP
         return cls(grid, x, y, best, wide, tall, gap)
 
     @property
