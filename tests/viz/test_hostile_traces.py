@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from handmade import build
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import viz
@@ -138,7 +138,7 @@ def change_array(data, header, arrays):
             ["element"] * 4 + ["swap", "type", "cut", "double", "none", "fill", "turn", "remove"]
         )
     )
-    if how in ("element", "fill"):
+    if how in ("element", "fill") and array.size:
         array = array.copy()
         value = data.draw(NUMBERS)
         place = ... if how == "fill" else np.unravel_index(
@@ -157,7 +157,7 @@ def change_array(data, header, arrays):
         array = array[:-1]
     elif how == "double":
         array = np.concatenate([array, array])
-    elif how == "none":
+    elif how == "none" and array.ndim:
         axis = data.draw(st.integers(0, array.ndim - 1))
         array = np.take(array, [], axis=axis)
     elif how == "turn":
@@ -230,7 +230,7 @@ def test_a_changed_file_is_refused_or_drawn(files, tmp_path, request):
 
     @settings(
         max_examples=count or EXAMPLES, deadline=None, derandomize=not thorough, database=None,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=list(HealthCheck), phases=[Phase.generate],
     )  # fmt: skip
     @given(st.data())
     def check(data):
