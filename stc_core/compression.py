@@ -38,6 +38,7 @@ from .seams import (
     tower_calls,
 )
 from .stopwatch import Stopwatch
+from .text import checked_text, readable
 from .trace import Stage, Trace
 
 _BUSY: WeakSet = WeakSet()  # models that are inside a ``with compress`` now
@@ -122,6 +123,7 @@ def compress(
     """
     if not isinstance(method, Method):
         raise InputError(f"a compression method is needed, such as STC(), not {method!r}")
+    checked_text(question, "the question")
     family = family_of(model.config)
     if model in _BUSY:
         raise InputError("this model is being compressed already; leave the outer `with` first")
@@ -357,4 +359,4 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 def _name(model: nn.Module) -> str:
     """Hub id of the model, or the folder's name: never a path of this machine."""
     name = getattr(model, "name_or_path", "") or type(model).__name__
-    return Path(name).name if Path(name).is_dir() else name
+    return readable(Path(name).name if Path(name).is_dir() else name)

@@ -25,13 +25,13 @@ MAX_STAGES = 2
 MAX_SCORES = 1024  # answers whose probability was asked for
 MAX_PARTS = 64  # of a cost, by name
 MAX_LAYERS = 1024  # of an LLM
-MAX_TIMES = 1 << 14  # generated tokens that are timed
+MAX_TOKENS_SAID = 1 << 14  # of one answer
 MAX_SIDE = 1 << 16  # pixels of a source frame
 LONGEST_ANSWER = 1 << 18  # characters, and of what else a run writes: a word, a method
 LONGEST_NOTE = 1 << 12
 LONGEST_NAME = 1 << 10  # of a model, a part
 MAX_COUNT = 1 << 53  # what JavaScript counts exactly
-SMALLEST, LARGEST = 1e-12, 1e30  # of costs that are not 0, so that quotients stay numbers
+SMALLEST, LARGEST = 1e-60, 1e30  # of costs that are not 0, so that quotients stay numbers
 MAX_LOGPROB = 1e9
 
 Check = Callable[[object, str], Any]
@@ -162,6 +162,7 @@ def _record(entries: dict[str, Check], *needed: str) -> Check:
 
 _COUNT = _whole(0, MAX_COUNT)
 _COST = _number(0, LARGEST, SMALLEST)
+_TIME = _number(-1e-6, LARGEST, SMALLEST)  # a clock's rounding may leave less than nothing
 _LAYER = _optional(_whole(0, MAX_LAYERS - 1))
 _LOGPROB = _optional(_number(-MAX_LOGPROB, MAX_LOGPROB))
 _SCORES = _table(_number(-MAX_LOGPROB, MAX_LOGPROB), MAX_SCORES, LONGEST_ANSWER, controls=True)
@@ -180,9 +181,9 @@ _COSTS = _record(  # ``costs.Costs``; older versions wrote fewer entries
         "paper_flops": _COST,
         "real_flops": _table(_COST, MAX_PARTS, LONGEST_NAME),
         "kv_bytes": _COUNT,
-        "seconds": _table(_COST, MAX_PARTS, LONGEST_NAME),
-        "seconds_per_token": _many(_COST, MAX_TIMES),
-        "time_to_first_token": _optional(_COST),
+        "seconds": _table(_TIME, MAX_PARTS, LONGEST_NAME),
+        "seconds_per_token": _many(_TIME, MAX_TOKENS_SAID),
+        "time_to_first_token": _optional(_TIME),
         "peak_memory_bytes": _optional(_COUNT),
     }
 )

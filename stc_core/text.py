@@ -13,7 +13,7 @@ from .errors import InputError
 
 __all__ = ["LONGEST_QUESTION", "checked_text", "readable"]
 
-LONGEST_QUESTION = 1 << 15  # characters; a context of 32 K tokens holds about four times as many
+LONGEST_QUESTION = 1 << 17  # characters: what a context of 32,768 tokens holds, about
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # tab and line ends are text

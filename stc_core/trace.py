@@ -152,7 +152,7 @@ class Trace:
         The same of other answers that were asked about.
     words : tuple of Word
         Of a recorded trace: the tokens of the question (the end of one that is very long), then
-        those of the answer.
+        those of the answer (the beginning of one that is very long).
     attention : (W, n) float16 or None
         What each of these words pays at ``attention_layer`` to the n video tokens that entered the
         LLM, in ascending order; mean over heads. For a word of the answer, it is the attention of
@@ -418,7 +418,7 @@ class Trace:
             - a plain zip file of at most ``MAX_UNPACKED`` (640 MiB) in all and 32 members, each of
               them known, stored or deflated;
             - a header of ``header.MAX_HEADER`` (4 MiB) of JSON, 16 deep, of 2^18 values: 4096 words
-              of each run, 64 notes, a question of 2^15 characters, an answer of 2^18, 1024 scores,
+              of each run, 64 notes, a question of 2^17 characters, an answer of 2^18, 1024 scores,
               ``header`` lists the rest;
             - ``MAX_TOKENS`` (2^18) tokens in ``MAX_FRAMES`` (2048) frames of at most ``MAX_CELLS``
               (512) rows and columns, at rising times within ``MAX_SECONDS`` (1e7) of 0;

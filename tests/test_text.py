@@ -20,7 +20,7 @@ BAD = [
     ("\x1b[2J", r"control character U\+001B at character 1"),
     ("a\x7f", r"U\+007F"),
     ("é\x85", r"U\+0085"),
-    ("x" * (LONGEST_QUESTION + 1), "has 32769 characters where 32768 are the most"),
+    ("x" * (LONGEST_QUESTION + 1), "has 131073 characters where 131072 are the most"),
 ]
 
 
