@@ -19,7 +19,7 @@ from .canvas import SCALE
 
 GAP = 6  # pixels between tiles, at least
 LABEL = 18  # pixels under a tile for its time
-TALLEST = 4  # of a strip, in widths: tiles of a clip as narrow as a thread are cut short
+TALLEST = 4  # of a strip, in widths; tiles of clips as narrow as a thread are cut short for it
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class Strip:
     def fit(cls, grid: TokenGrid, x: float, y: float, width: float) -> Strip:
         """The mosaic of all frames, ``width`` pixels wide, about half as tall as it is wide."""
         aspect = grid.width / grid.height
-        columns = range(1, max(1, min(grid.frames, int(width // 24))) + 1)  # tiles of 18 pixels
+        most = max(1, min(grid.frames, int(width // 24)))  # tiles of 18 pixels
+        least = math.ceil(grid.frames * (LABEL + GAP + 1) / (TALLEST * width))
+        columns = range(min(least, most), most + 1)
         best = min(columns, key=lambda n: (_misfit(grid, n, width), n))
         tile = (width - (best - 1) * GAP) / best
         wide = _whole_cells(min(tile, 300 * max(1.0, aspect)), grid.cols)
