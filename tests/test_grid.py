@@ -1,5 +1,6 @@
 """Token grid: indices, cells, pixels; crop and letterbox."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
