@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,17 +20,19 @@ from .costs import Costs, kv_cache_bytes, layers_after, paper_flops
 from .errors import InputError
 from .families import vision_shape
 from .flops import LLMShape, inside_flops, outside_flops, real_flops
+from .header import LONGEST_ANSWER, MAX_SCORES, MAX_TOKENS_SAID, MAX_WORDS
 from .kv_cache import cache_of
 from .loading import VLM, load
 from .memory import frames_that_fit
 from .methods import STC, Method
 from .methods.stc import paper_layer
-from .prompt import Prompt, build_prompt, encode_text
+from .prompt import Prompt, build_prompt, checked_question, encode_text
 from .recording import QUESTION_WORDS, pieces
 from .seams import first_position, listening, log_probability, rewind, timed
 from .stopwatch import Stopwatch
 from .teaching import outside_its_world
-from .trace import Fate, Trace, Word
+from .text import checked_text, readable
+from .trace import MAX_ATTENTION, Fate, Trace, Word
 from .video import MAX_SIDE, Video, read_video, thumbnails
 from .vision import VisionCache, fingerprint, vision
 
@@ -109,7 +112,7 @@ def answer(
         Answers whose probability is wanted, in this run and in the uncompressed one: how likely the
         model was to say just that.
     max_new_tokens
-        Longest answer.
+        Longest answer, 1 to 16,384.
     cache
         Where the frames of a file, the vision tower's features and the uncompressed run are kept
         from call to call, so that another method, setting or question runs again only what depends
@@ -125,6 +128,8 @@ def answer(
         A video, question, setting or answer to score that cannot be used, or too little GPU memory;
         one sentence.
     """
+    checked_question(question)
+    max_new_tokens = _limit(max_new_tokens)
     method = STC() if method is None else method
     report = progress or (lambda stage, share: None)
     depth = len(vlm.model.get_decoder().layers)
@@ -172,7 +177,7 @@ def answer(
     notes = [note for note in (video.warning, foreign, *prompt.notes) if note]
     trace = replace(
         live.freeze(),
-        model=vlm.name,
+        model=readable(vlm.name),
         answer=said.text,
         costs=costs.to_json(),
         baseline=reference,
@@ -356,7 +361,7 @@ def _generate(
     cache = cache_of(output)
     rewind(cache, count - 1)  # the last token was never fed
     return _Said(
-        vlm.processor.decode(new, skip_special_tokens=True).strip(),
+        readable(vlm.processor.decode(new, skip_special_tokens=True).strip())[:LONGEST_ANSWER],
         new.tolist(),
         sure.tolist(),
         output.logits[0][0],
@@ -370,10 +375,13 @@ def _endings(vlm: VLM, score: Sequence[str]) -> dict[str, list[int]]:
     """The tokens of each answer to score, with the end. ``InputError`` for what cannot be said."""
     if isinstance(score, str):
         raise InputError("score takes several answers; write score=[answer] for one")
+    if len(score) > MAX_SCORES:
+        raise InputError(f"at most {MAX_SCORES} answers can be scored, not {len(score)}")
     tokenizer, endings = vlm.processor.tokenizer, {}
     for text in score:
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"an answer to score must be a text, not {text!r}")
+        checked_text(text, "an answer to score", LONGEST_ANSWER, controls=True)
         ids = encode_text(tokenizer, text.strip())
         if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
             raise InputError(
@@ -382,6 +390,19 @@ def _endings(vlm: VLM, score: Sequence[str]) -> dict[str, list[int]]:
             )
         endings[text] = [*ids, *_ends(vlm)[:1]]
     return endings
+
+
+def _limit(tokens: object) -> int:
+    """``max_new_tokens`` as a number; ``InputError`` where it is none."""
+    try:
+        number = operator.index(tokens)
+    except TypeError:
+        number = 0
+    if isinstance(tokens, bool) or not 1 <= number <= MAX_TOKENS_SAID:
+        raise InputError(
+            f"max_new_tokens must be a whole number from 1 to {MAX_TOKENS_SAID}, not {tokens!r}"
+        )
+    return number
 
 
 def _ends(vlm: VLM) -> list[int]:
@@ -416,9 +437,9 @@ def _words(
     asked = ids[list(_asked(prompt))].tolist()
     answered = said.ids[:-1] if said.ids[-1] in _ends(vlm) else said.ids
     words = (
-        *(Word(text, "question") for text in pieces(tokenizer, asked)),
+        *(Word(readable(text), "question") for text in pieces(tokenizer, asked)),
         *(
-            Word(text, "answer", logprob)
+            Word(readable(text), "answer", logprob)
             for text, logprob in zip(pieces(tokenizer, answered), said.logprobs, strict=False)
         ),
     )
@@ -430,6 +451,7 @@ def _words(
     read, *fed = said.heard
     # a word of the answer was predicted where the token before it stood
     rows = [*read[: len(asked)], read[-1], *(row[0] for row in fed)]
+    words = words[: min(MAX_WORDS, MAX_ATTENTION // len(prompt.layout.tokens))]
     paid = torch.stack([row[places] for row in rows[: len(words)]])
     return words, paid.half().numpy()
 

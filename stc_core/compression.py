@@ -37,6 +37,7 @@ from .seams import (
     tower_calls,
 )
 from .stopwatch import Stopwatch
+from .text import checked_text, readable
 from .trace import Stage, Trace
 
 _BUSY: WeakKeyDictionary[nn.Module, object] = WeakKeyDictionary()  # model -> its ``with compress``
@@ -122,6 +123,7 @@ def compress(
     if not isinstance(method, Method):
         raise InputError(f"a compression method is needed, such as STC(), not {method!r}")
     model = unwrapped(model)
+    checked_text(question, "the question")
     family = family_of(model.config)
     run = _Run(model, family, method, watch or Stopwatch())
     run.about = {"seconds": seconds, "frames": frames, "question": question}
@@ -389,4 +391,4 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 def _name(model: nn.Module) -> str:
     """Hub id of the model, or the folder's name: never a path of this machine."""
     name = getattr(model, "name_or_path", "") or type(model).__name__
-    return Path(name).name if Path(name).is_dir() else name
+    return readable(Path(name).name if Path(name).is_dir() else name)

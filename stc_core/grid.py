@@ -6,6 +6,7 @@ made is recorded here once, so that a picture drawn from a trace cannot be off b
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -43,7 +44,7 @@ class TokenGrid:
         if min(height, width) < 1:
             raise ValueError(f"a frame of {height} x {width} pixels holds no token")
         top, left, bottom, right = self.seen or (0.0, 0.0, float(height), float(width))
-        if not (top < bottom and left < right):
+        if not (-math.inf < top < bottom < math.inf and -math.inf < left < right < math.inf):
             raise ValueError(f"the region {self.seen} that the encoder saw is empty")
         for name, value in (
             ("height", height),

@@ -15,6 +15,7 @@ from .errors import InputError
 from .families import layout_of, patch_grid
 from .grid import TokenGrid
 from .layout import Layout
+from .text import checked_text
 from .versions import TESTED
 
 if TYPE_CHECKING:
@@ -71,12 +72,11 @@ def build_prompt(
     template wants it, the question in between without special tokens. So "<video>" or "<|im_end|>"
     in a question are characters, whatever the tokenizer holds.
 
-    Raises ``InputError`` for an empty question, one of which the tokenizer knows no word (with
-    ``strict``), and a prompt longer than the model's context.
+    Raises ``InputError`` as ``checked_question`` does, for a question of which the tokenizer knows
+    no word (with ``strict``), and for a prompt longer than the model's context.
     """
     tokenizer, config = vlm.processor.tokenizer, vlm.model.config
-    if not isinstance(question, str) or not question.strip():
-        raise InputError("the question is empty; ask something about the video")
+    checked_question(question)
     marker = f"question{token_hex(8)}"
     metadata = _metadata(frames, seconds, duration)
     told = ""
@@ -131,6 +131,13 @@ def build_prompt(
         asked=range(ids.shape[1] - tail.shape[1], ids.shape[1] - tail.shape[1] + len(asked)),
         notes=notes,
     )
+
+
+def checked_question(question: object) -> str:
+    """Return a question unchanged; ``InputError`` for an empty one and as ``checked_text``."""
+    if not isinstance(question, str) or not question.strip():
+        raise InputError("the question is empty; ask something about the video")
+    return checked_text(question, "the question")
 
 
 def grid_of(vlm: VLM, frames: np.ndarray, size: tuple[int, int] | None = None) -> TokenGrid:

@@ -14,6 +14,13 @@ from tiny.weights import sharpened
 from stc_core.shapes.model import build
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fuzz", type=int, default=0, metavar="N",
+        help="damaged trace files to try, at random and each drawn in full; default: a fixed few",
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _two_threads():
     torch.set_num_threads(2)

@@ -10,7 +10,8 @@ import torch
 from inputs import clip_frames, prompt
 from test_seams import masked_logits, snapshot
 
-from stc_core import METHODS, STC, InputError, Trace, answer, load
+from stc_core import METHODS, STC, InputError, Trace, answer, answering, compress, load
+from stc_core.conversation import Conversation
 from stc_core.loading import VLM
 from stc_core.memory import frames_that_fit, working_bytes
 from stc_core.prompt import build_prompt, encode_text
@@ -408,3 +409,48 @@ def test_the_embedded_model_records_and_scores_within_a_megabyte(tmp_path):
     assert trace.features.shape == (trace.grid.size, 16)
     bare = dataclasses.replace(trace, frames=None).save(tmp_path / "a.npz")
     assert bare.stat().st_size < 250_000
+
+
+# --- text that cannot be text --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("question", ["what\ud800?", "\udcff is it", "what\0", "\x1b[2J what"])
+def test_a_question_that_is_no_text_is_refused_before_the_video_is_read(vlm, question):
+    for ask in (
+        lambda: answer(vlm, "missing.mp4", question),
+        lambda: Conversation(vlm, "missing.mp4").ask(question),
+        lambda: build_prompt(vlm, clip_frames(), question, 8),
+        lambda: compress(vlm.model, STC(), question=question).__enter__(),
+        lambda: answer(vlm, clip(), "is there a star?", score=[question.replace("\x1b", "\0")]),
+    ):
+        with pytest.raises(InputError, match="^(the question|an answer to score) (is|has)") as e:
+            ask()
+        str(e.value).encode()
+
+
+@pytest.mark.parametrize("tokens", [0, -1, 1 << 15, 1.5, "8", None, True])
+def test_an_impossible_length_of_the_answer_is_refused_in_a_sentence(vlm, tokens):
+    with pytest.raises(InputError, match="max_new_tokens must be a whole number from 1 to 16384"):
+        answer(vlm, "missing.mp4", "is there a star?", max_new_tokens=tokens)
+
+
+def test_what_a_model_writes_can_be_saved_whatever_it_is(vlm, monkeypatch, tmp_path):
+    tokenizer = vlm.processor.tokenizer
+    plain, odd = tokenizer.decode, "\0\x1b \ud800"
+    monkeypatch.setattr(
+        type(tokenizer), "decode", lambda self, ids, **options: odd + plain(ids, **options)
+    )
+    named = dataclasses.replace(vlm, name="folder \udcff")
+    trace = answer(
+        named, clip(), "is there a star?", baseline=True, record=True, max_new_tokens=2
+    ).trace
+    again = Trace.load(trace.save(tmp_path / "a.npz"))
+    assert again.model == "folder \ufffd" and again.answer.startswith("\ufffd\ufffd \ufffd")
+    assert again.words == trace.words and again.words[0].text.startswith("\ufffd\ufffd \ufffd")
+
+
+def test_of_very_many_words_the_first_are_recorded(vlm, monkeypatch):
+    monkeypatch.setattr(answering, "MAX_WORDS", 8)
+    trace = answer(vlm, clip(), QUESTION, record=True, baseline=True, max_new_tokens=6).trace
+    assert len(trace.words) == len(trace.full_words) == len(trace.attention) == 8
+    assert words_of(trace, "question") == ["what", "color", "is", "the", "star", "?"]

@@ -1,5 +1,6 @@
 """Token grid: indices, cells, pixels; crop and letterbox."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,8 +56,12 @@ def test_a_letterbox_has_cells_that_show_nothing_of_the_frame():
 
 @pytest.mark.parametrize(
     "arguments",
-    [(0, 1, 1), (1, -1, 1), (1, 1, 0), (1, 1, 1, -5, 1), (1, 1, 1, 10, 10, (5, 0, 5, 10))],
-)
+    [
+        (0, 1, 1), (1, -1, 1), (1, 1, 0), (1, 1, 1, -5, 1), (1, 1, 1, 10, 10, (5, 0, 5, 10)),
+        (1, 1, 1, 10, 10, (-np.inf, 0, 5, 10)), (1, 1, 1, 10, 10, (0, 0, 5, np.inf)),
+        (1, 1, 1, 10, 10, (0, np.nan, 5, 10)),
+    ],
+)  # fmt: skip
 def test_impossible_grids_are_refused(arguments):
     with pytest.raises(ValueError):
         TokenGrid(*arguments)

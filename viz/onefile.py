@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from stc_core.errors import InputError
+from stc_core.text import readable
 from stc_core.trace import Trace
 
 from .cards import escape
@@ -69,7 +70,8 @@ def write(trace: Trace, path: str | os.PathLike, about: Known | None = None) -> 
         finally:
             Path(partial).unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        shown = readable(str(path))
+        raise InputError(f"cannot write {shown}: {error.strerror or error}") from error
     return path
 
 
@@ -130,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("output", metavar="OUT.html", type=Path)
     args = parser.parse_args(argv)
     try:
-        print(write(Trace.load(args.trace), args.output))
+        print(readable(str(write(Trace.load(args.trace), args.output))))
     except InputError as error:
         print(f"error: {sentence(error)}", file=sys.stderr)
         return 2

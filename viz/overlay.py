@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from stc_core.errors import InputError
+from stc_core.text import readable
 from stc_core.trace import Fate, Trace
 
 from . import caption, fates, marks, palette
@@ -93,11 +94,13 @@ def _times(trace: Trace) -> np.ndarray:
 
 def _check(trace: Trace, path: Path, stage: str, seconds: float) -> None:
     if path.suffix != ".webm":
-        raise InputError(f"the video is WebM; name it {path.stem}.webm, not {path.name}")
+        stem, name = readable(path.stem), readable(path.name)
+        raise InputError(f"the video is WebM; name it {stem}.webm, not {name}")
     if stage not in STAGES:
         raise InputError(f"the stage must be one of {', '.join(STAGES)}, not {stage!r}")
     if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} for the video does not exist; create it")
+        folder = readable(str(path.parent))
+        raise InputError(f"the folder {folder} for the video does not exist; create it")
     if (np.diff(trace.seconds) <= 0).any() or seconds > LONGEST:
         raise InputError(
             f"a video needs frames at rising times within {LONGEST // 3600} hours; this clip "

@@ -19,6 +19,7 @@ from .canvas import SCALE
 
 GAP = 6  # pixels between tiles, at least
 LABEL = 18  # pixels under a tile for its time
+TALLEST = 4  # of a strip, in widths; tiles of clips as narrow as a thread are cut short for it
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,15 @@ class Strip:
     def fit(cls, grid: TokenGrid, x: float, y: float, width: float) -> Strip:
         """The mosaic of all frames, ``width`` pixels wide, about half as tall as it is wide."""
         aspect = grid.width / grid.height
-        columns = range(1, max(1, min(grid.frames, int(width // 24))) + 1)  # tiles of 18 pixels
+        most = max(1, min(grid.frames, int(width // 24)))  # tiles of 18 pixels
+        least = math.ceil(grid.frames * (LABEL + GAP + 1) / (TALLEST * width))
+        columns = range(min(least, most), most + 1)
         best = min(columns, key=lambda n: (_misfit(grid, n, width), n))
-        room = (width - (best - 1) * GAP) / best
-        wide = _whole_cells(min(room, 300 * max(1.0, aspect)), grid.cols)
-        tall = max(1, round(wide / aspect))
-        gap = (width - best * wide) / (best - 1) if best > 1 and wide > room - 20 else GAP
+        tile = (width - (best - 1) * GAP) / best
+        wide = _whole_cells(min(tile, 300 * max(1.0, aspect)), grid.cols)
+        room = TALLEST * width / math.ceil(grid.frames / best) - LABEL - GAP
+        tall = max(1, round(min(wide / aspect, max(room, 4 * wide))))
+        gap = (width - best * wide) / (best - 1) if best > 1 and wide > tile - 20 else GAP
         return cls(grid, x, y, best, wide, tall, gap)
 
     @property

@@ -14,6 +14,7 @@ from .fates import received
 from .strip import pictures, raster_size
 
 AXIS = 56  # pixels left of the charts
+MOST_WIDE = 600  # pixels of a thumbnail
 MAIN, ALL, SPACE = 170, 70, 46  # heights of the two charts and the space under each
 
 IN_LLM = (*SURVIVORS, Fate.MERGED_INSIDE, Fate.DROPPED_INSIDE)
@@ -74,10 +75,10 @@ def _thumbnails(
     canvas: Canvas, trace: Trace, middle: np.ndarray, room: float, y: float, tall: float
 ) -> None:
     aspect = trace.grid.width / trace.grid.height
-    wide = tall * aspect
+    wide = min(tall * aspect, MOST_WIDE)
     if room < wide <= 1.15 * room:  # a little smaller, and every frame has its picture
         wide = room
-    height = wide / aspect
+    height = min(tall, max(1.0, wide / aspect))
     frames = pictures(trace.frames, trace.grid.frames, raster_size(wide, height))
     free = -np.inf
     for number in np.argsort(middle, kind="stable"):

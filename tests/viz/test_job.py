@@ -32,6 +32,8 @@ BAD = [
     ({"question": " \n"}, "question is empty"),
     ({"question": None}, "question is empty"),
     ({"question": "word " * 10_000}, f"{LONGEST} is the most"),
+    ({"question": "what\ud800?"}, "the question is not valid Unicode"),
+    ({"question": "what\0?"}, "the question has the control character"),
     *(({"retention": x}, "retention ratio must be above 0 to 1") for x in
       (0, -0.1, 1.5, float("nan"), float("inf"), None)),
     *(({"tau": x}, "tau must be a number from -1 to 1") for x in (-1.1, 1.1, None)),

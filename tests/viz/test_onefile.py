@@ -94,3 +94,11 @@ def test_bad_input_ends_with_2_and_a_sentence(bad, tmp_path, capsys, monkeypatch
 def test_a_folder_that_is_not_there(six_fates, tmp_path):
     with pytest.raises(InputError, match="cannot write"):
         onefile.write(six_fates, tmp_path / "none" / "out.html")
+
+
+def test_a_name_that_is_no_text_is_printed_all_the_same(tmp_path, capsys):
+    saved = decided().save(tmp_path / "a.npz")
+    assert onefile.main([str(saved), str(tmp_path / "b\udcff.html")]) == 0
+    assert capsys.readouterr().out.endswith("b\ufffd.html\n")
+    assert onefile.main([str(saved), str(tmp_path / "none\udcff" / "b.html")]) == 2
+    assert "none\ufffd" in capsys.readouterr().err

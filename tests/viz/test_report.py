@@ -169,3 +169,10 @@ def test_threads_do_not_meet(six_fates):
         jobs = [(name, pool.submit(lambda n: viz.render(six_fates, n).svg, name))
                 for name in [*viz.PICTURES] * 2]  # fmt: skip
         assert all(job.result() == alone[name] for name, job in jobs)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1)])
+def test_a_clip_as_narrow_as_a_thread_is_drawn_small(size):
+    trace = build(TokenGrid(8, 2, 2, *size), kept=(0, 5), frames=None)
+    for name in viz.PICTURES:
+        assert pixels(viz.render(trace, name, 600).png).shape[0] < 6000

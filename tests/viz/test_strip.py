@@ -67,3 +67,13 @@ def test_what_lies_in_the_letterbox_is_known():
 def test_frames_without_pictures_are_grey():
     assert pictures(None, 3, (4, 5)).shape == (3, 4, 5, 3)
     assert len(np.unique(pictures(None, 3, (4, 5)))) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 400, 1), (2, 2048, 60_000, 1), (1, 1024, 1, 60_000)])
+def test_a_clip_as_narrow_as_a_thread_still_fits_on_a_sheet(shape):
+    side, frames, height, width = shape
+    strip = Strip.fit(TokenGrid(frames, side, side, height, width), 0, 0, 1000)
+    assert strip.height < 6000 and min(strip.wide, strip.tall) >= 1
+    phone = TokenGrid(1024, side, side, 1920, 1080)
+    tall = Strip.fit(phone, 0, 0, 1000)
+    assert tall.tall == pytest.approx(tall.wide * 1920 / 1080, abs=1)
