@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from stc_core import InputError
 from viz.runs import LOADING, Failure, Runner, Step, Stopped, sentence
 
 
@@ -161,7 +162,7 @@ def test_one_run_at_a_time_even_after_a_stop():
 @pytest.mark.parametrize("where", ["load", "answer"])
 def test_known_errors_are_their_own_sentence(where):
     def fail(*args, **kwargs):
-        raise ValueError("the file x.mp4 is not a video; choose another")
+        raise InputError("the file x.mp4 is not a video; choose another")
 
     runner = Runner(fail, None) if where == "load" else Runner(lambda: None, fail)
     with pytest.raises(Failure, match=r"^The file x.mp4 is not a video; choose another\.$"):
