@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stc_core.errors import InputError
+from stc_core.text import checked_text
 
 from .rerun import Origin, method_spec
 
@@ -37,6 +38,7 @@ def job_of(
         raise InputError(
             f"the question has {len(text)} characters; {LONGEST} is the most this page takes"
         )
+    checked_text(text, "the question", LONGEST)
     frames = _whole(frames, "the number of frames")
     if frames is not None and not 1 <= frames <= MOST_FRAMES:
         given = str(frames)[:20]

@@ -21,6 +21,7 @@ import gradio as gr
 import numpy as np
 
 from stc_core.errors import InputError
+from stc_core.text import readable
 from stc_core.trace import Trace
 
 from .embedding import DISTANCE, METRIC, MOST_FITTED, NEIGHBOURS, check_size, to_scale, umap
@@ -135,7 +136,7 @@ def wire(workspace: gr.HTML, news: gr.HTML, shelf: Shelf, fits: Fits | None = No
 
     def answer(event: gr.EventData) -> Iterator[dict[str, Any]]:
         sent = event._data if isinstance(event._data, dict) else {}
-        mine = {"key": str(sent.get("key"))[:20]}
+        mine = {"key": readable(str(sent.get("key"))[:20])}  # it goes back to the browser
         try:
             for word in follow(shelf, fits, sent.get("key")):
                 yield mine | word

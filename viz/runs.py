@@ -229,7 +229,9 @@ def failure(error: BaseException) -> Failure:
 
 def disk_is_full(error: BaseException | None) -> bool:
     """Whether an error, or one that led to it, says so: where the file lay is nobody's business."""
-    while error is not None:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
         error = error.__cause__ or error.__context__

@@ -10,6 +10,9 @@ from stc_core.errors import InputError
 
 PLACES = 4  # of one visitor, the run that is under way included
 PLACES_IN_ALL = 24  # each of them takes a thread of the server's forty
+# Of every event that runs the model: who waits does so here, in turn, not in Gradio's queue, which
+# serves whoever came first.
+MODEL = {"concurrency_id": "model", "concurrency_limit": PLACES_IN_ALL}
 
 Job = Callable[[], None]
 
