@@ -23,6 +23,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from .errors import InputError
+from .files import write_whole
 from .text import checked_text
 
 cli = typer.Typer(
@@ -343,7 +344,7 @@ def speed(
             report = instrument.measure(device, quick=quick, frames=frames, progress=progress)
         print(report.as_json() if as_json else report)
         if profile is not None:
-            profile.write_text(instrument.profile(device))
+            write_whole(profile, instrument.profile(device))
 
 
 @cli.command()

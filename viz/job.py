@@ -70,7 +70,7 @@ def recorded(checkpoint: Path) -> dict[str, float]:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
         settings = config.get("stc", {}).get("settings", {})
         return {name: float(settings[name]) for name in NUMBERS if name in settings}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}  # whoever opens the model says what is wrong with it
 
 

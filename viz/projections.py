@@ -134,7 +134,7 @@ def wire(workspace: gr.HTML, news: gr.HTML, shelf: Shelf, fits: Fits | None = No
     """
     fits = fits or Fits(shelf.folder)
 
-    def answer(event: gr.EventData) -> Iterator[dict[str, Any]]:
+    def tell(event: gr.EventData) -> Iterator[dict[str, Any]]:
         sent = event._data if isinstance(event._data, dict) else {}
         mine = {"key": readable(str(sent.get("key"))[:20])}  # it goes back to the browser
         try:
@@ -144,7 +144,7 @@ def wire(workspace: gr.HTML, news: gr.HTML, shelf: Shelf, fits: Fits | None = No
             yield mine | {"error": str(failure(error))}
 
     workspace.embedding(
-        answer, None, news, concurrency_id="embedding", concurrency_limit=2 * MOST_WAITING,
+        tell, None, news, concurrency_id="embedding", concurrency_limit=2 * MOST_WAITING,
         trigger_mode="multiple",  # another trace may be opened while one is fitted
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip

@@ -73,7 +73,9 @@ def spec_of(method: str) -> dict:
         return method_spec(name, options.pop("retention"), **options)
     except InputError:
         raise
-    except (SyntaxError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (
+        SyntaxError, ValueError, KeyError, AttributeError, TypeError, RecursionError, MemoryError,
+    ) as error:  # fmt: skip
         raise InputError(
             f"the table names no method that is known here: {method[:60]!r}"
         ) from error
