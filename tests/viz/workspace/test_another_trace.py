@@ -30,11 +30,12 @@ def show(opened, urls) -> None:
 
 
 @pytest.mark.parametrize("panel", PANELS)
-def test_nothing_of_the_trace_before_stays(both, panel):
+@pytest.mark.parametrize("overlay", ["attention", "fate"])
+def test_nothing_of_the_trace_before_stays(both, panel, overlay):
     opened, large, urls = both
     page = opened.page
     page.evaluate("panel => workspace.choose(panel)", panel)
-    opened.set(**LAST)
+    opened.set(**LAST | {"overlay": overlay})
     show(opened, urls)
     n = large.grid.size
     opened.wait(f"v.n === {n} && v.drawn.frames === 32")
