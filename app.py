@@ -12,6 +12,10 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 HERE = Path(__file__).resolve().parent
 AUTH = "STC_APP_AUTH"  # user:password, in the environment
@@ -80,12 +84,8 @@ def private_folder() -> Path:
     return folder
 
 
-def main(argv: list[str] | None = None) -> None:
-    args = arguments(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    warn(args)
-    served = private_folder()
-
+def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
+    """The page of these arguments; ``served`` is Gradio's temporary directory."""
     place = {"device": args.device, "dtype": args.dtype, "quantization": args.quantization}
 
     def named(name):
@@ -126,17 +126,10 @@ def main(argv: list[str] | None = None) -> None:
         options |= {"progress": progress, "cache": kept()}
         return answer(vlm, video, question, make_method(method), **options)
 
-    from starlette.middleware import Middleware
-
-    from viz.gate import Gate, waiting_in
-    from viz.hosts import Hosts
-    from viz.job import BIGGEST
-    from viz.look import stylesheet, theme
     from viz.models import ANY, HUB, Library, Models
     from viz.page import build
     from viz.runs import Runner
     from viz.shelf import Shelf
-    from viz.uploads import Uploads
 
     others = [None, *(name for name in args.allow if name != ANY)] if args.allow else []
     known = ()
@@ -150,15 +143,37 @@ def main(argv: list[str] | None = None) -> None:
     runner, shelf, assets = Runner(models.start, answer), Shelf(served / "shelf"), HERE / "assets"
     demo = build(runner, shelf, assets, Path(args.model) if args.model else None, models)
     demo.queue(max_size=256)
+    return demo
+
+
+def settings(args: argparse.Namespace, served: Path, demo: gr.Blocks) -> dict[str, Any]:
+    """How the page is launched."""
+    from starlette.middleware import Middleware
+
+    from viz.gate import Gate, waiting_in
+    from viz.hosts import Hosts
+    from viz.job import BIGGEST
+    from viz.look import stylesheet, theme
+    from viz.uploads import Uploads
+
     hosts = Hosts(args.host, args.allow_host, lambda: demo.share_url)
     gate = Middleware(Gate, hosts=hosts, uploads=Uploads(served), waiting=waiting_in(demo))
+    return {
+        "server_name": args.host, "server_port": args.port, "share": args.share,
+        "auth": args.auth, "theme": theme(), "css": stylesheet(), "max_file_size": BIGGEST,
+        "run_history": False, "ssr_mode": False, "pwa": False, "footer_links": ["settings"],
+        "show_error": False, "mcp_server": False, "app_kwargs": {"middleware": [gate]},
+    }  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = arguments(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    warn(args)
+    served = private_folder()
+    demo = page(args, served)
     try:
-        demo.launch(
-            server_name=args.host, server_port=args.port, share=args.share, theme=theme(),
-            css=stylesheet(), max_file_size=BIGGEST, run_history=False, ssr_mode=False, pwa=False,
-            footer_links=["settings"], show_error=False, mcp_server=False, auth=args.auth,
-            app_kwargs={"middleware": [gate]},
-        )  # fmt: skip
+        demo.launch(**settings(args, served, demo))
     except OSError as error:  # the port is taken, the host is not ours
         sys.exit(f"app.py: cannot serve on {args.host}: {str(error).splitlines()[0]}")
 

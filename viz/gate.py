@@ -100,17 +100,23 @@ class Gate:
             status = 507 if isinstance(error, NoRoom) else 413
             await PlainTextResponse(sentence(error), status)(scope, receive, send)
             return
-        answer = _Answer(send)
+        answer: list[dict] = []  # held back until it is counted
         paths: list[str] = []
+
+        async def hold(message: dict) -> None:
+            answer.append(message)
+
         try:
-            await self.app(scope, receive, answer.hear)
-            paths = paths_in(bytes(answer.body)) if answer.status == 200 else []
+            await self.app(scope, receive, hold)
+            if answer and answer[0]["status"] == 200:
+                paths = paths_in(b"".join(part.get("body", b"") for part in answer[1:]))
         except Exception as error:
-            if answer.status is not None:
-                raise
-            await _broken(error)(scope, receive, send)
+            answer = []
+            await _broken(error)(scope, receive, hold)
         finally:
             self._uploads.end(visitor, size, paths)
+        for message in answer:
+            await send(message)
 
 
 def waiting_in(demo: gr.Blocks) -> Callable[[str], int]:
@@ -121,22 +127,6 @@ def waiting_in(demo: gr.Blocks) -> Callable[[str], int]:
         return sum(event.session_hash == session for one in queues for event in one.queue)
 
     return waiting
-
-
-class _Answer:
-    """Passes an answer on and keeps what it says."""
-
-    def __init__(self, send: Callable) -> None:
-        self._send = send
-        self.status: int | None = None
-        self.body = bytearray()
-
-    async def hear(self, message: dict) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        elif message["type"] == "http.response.body":
-            self.body += message.get("body", b"")
-        await self._send(message)
 
 
 def _broken(error: Exception) -> Response:

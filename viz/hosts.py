@@ -87,14 +87,12 @@ class Hosts:
 
 
 def _split(host: str) -> tuple[str, int | None]:
-    """(name, port) of "name:port"; ("", None) for what is neither."""
-    try:
-        parts = urlsplit(f"//{host}")
-        if parts.username is not None or parts.path or parts.query or parts.fragment:
-            return "", None
-        return (parts.hostname or "").rstrip("."), parts.port
-    except ValueError:
+    """(name, port) of "name:port" or "[::1]:port"; ("", None) for what is neither."""
+    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?", host.lower(), re.ASCII)
+    if found is None:
         return "", None
+    name, port = found.groups()
+    return _bare(name), None if port is None else int(port)
 
 
 def _bare(host: str) -> str:

@@ -29,7 +29,9 @@ class Turns:
     def __init__(self, own: int = PLACES, in_all: int = PLACES_IN_ALL) -> None:
         self._own, self._in_all = own, in_all
         self._taken: Counter[str] = Counter()
-        self._lanes: dict[str, deque[Job]] = {}  # in the order of their turns; never an empty one
+        self._lanes: dict[str, deque[Job]] = {}  # by the order in which they began; none is empty
+        self._served: dict[str, int] = {}  # of visitors with a place: the number of the last turn
+        self._turn = 0
         self._change = threading.Condition()
 
     def enter(self, visitor: str) -> None:
@@ -52,6 +54,7 @@ class Turns:
             self._taken[visitor] -= 1
             if self._taken[visitor] <= 0:
                 del self._taken[visitor]
+                self._served.pop(visitor, None)
 
     def put(self, visitor: str, job: Job) -> None:
         """Append a job to the visitor's lane."""
@@ -73,11 +76,12 @@ class Turns:
         with self._change:
             while not self._lanes:
                 self._change.wait()
-            visitor, lane = next(iter(self._lanes.items()))
-            job = lane.popleft()
-            del self._lanes[visitor]
-            if lane:
-                self._lanes[visitor] = lane  # behind all others
+            visitor = min(self._lanes, key=lambda one: self._served.get(one, 0))
+            self._turn += 1
+            self._served[visitor] = self._turn
+            job = self._lanes[visitor].popleft()
+            if not self._lanes[visitor]:
+                del self._lanes[visitor]
             return job
 
 
