@@ -44,6 +44,24 @@ def guarded(function: Callable) -> Callable:
     return call
 
 
+def closed(choice: gr.Dropdown) -> gr.Dropdown:
+    """The same menu, which does not repeat what it refuses.
+
+    Gradio's own sentence does, and with half a character in it the visitor's stream would break.
+    """
+    stock = choice.preprocess
+
+    def preprocess(payload):
+        try:
+            return stock(payload)
+        except gr.Error:
+            words = "There is no such choice on this page; take one of the menu."
+            raise gr.Error(words, print_exception=False) from None
+
+    choice.preprocess = preprocess
+    return choice
+
+
 def told(error: Exception) -> gr.Error:
     """An error as Gradio shows it."""
     return gr.Error(str(failure(error)), print_exception=False)

@@ -21,8 +21,8 @@ from .quota import Ledger, Limits
 from .runs import FULL
 
 LIMITS = Limits(own_things=16, own_bytes=1 << 30, things=256, bytes=16 << 30)
-AT_ONCE = 4  # uploads of one visitor that are under way
-AT_ONCE_IN_ALL = 16
+AT_ONCE = 16  # uploads of one visitor that are under way; scripts send several
+AT_ONCE_IN_ALL = 64
 LARGEST = BIGGEST + (1 << 20)  # of a request: the file and what is around it
 RESERVE = 1 << 30  # bytes of the disk that no upload may take
 STALLED = 600  # seconds after which what is half uploaded is given up
