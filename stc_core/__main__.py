@@ -82,7 +82,7 @@ def answer(
 ) -> None:
     """Ask one question about one video."""
     with _sentences():
-        checked_text(question, "the question")
+        checked_text(question, "the question", sys.maxsize)  # the model says how long it may be
         from .answering import answer as ask
         from .loading import load
 
