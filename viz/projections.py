@@ -26,7 +26,7 @@ from stc_core.trace import Trace
 
 from .embedding import DISTANCE, METRIC, MOST_FITTED, NEIGHBOURS, check_size, to_scale, umap
 from .runs import Failure, failure
-from .shelf import Shelf, served
+from .shelf import UMAP, Shelf, served
 
 TICK = 1.0  # seconds between two words to the visitor
 PATIENCE = 600.0  # seconds that one fit may take
@@ -63,7 +63,7 @@ class Fits:
         """
         check_size(len(features))
         key = hashlib.sha256(repr(features.shape).encode() + features.tobytes()).hexdigest()[:20]
-        path = self.folder / key / "umap.bin"
+        path = self.folder / key / UMAP
         with self._asking:
             fit = self._fits.get(key)
             if fit is not None:

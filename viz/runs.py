@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import queue
+import re
 import threading
 import time
 import uuid
@@ -27,6 +28,9 @@ LOADING = "loading the model"
 WAITING = "waiting for another run to end"
 TICK = 0.25  # seconds between two looks at the clock
 MOST_EARLY = 1000  # stops that are remembered for runs that have not begun
+FOLDERS = re.compile(  # of an absolute path, which may hold spaces where it is quoted
+    r"(?<=['\"])/(?:[^/'\"]+/)+(?=[^/'\"])|(?<![\w.:/])/(?:[^/\s'\"]+/)+(?=[^/\s'\"])"
+)
 FULL = "The disk of the machine that runs this page is full; try again later, or tell who runs it."
 
 
@@ -216,7 +220,7 @@ def failure(error: BaseException) -> Failure:
         log.error("the disk is full: %s", error)
         return Failure(FULL)
     if isinstance(error, InputError):
-        return Failure(sentence(error))
+        return Failure(without_folders(sentence(error)))
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return Failure("There is not enough memory for this run; try fewer frames.")
     run = uuid.uuid4().hex[:8]
@@ -236,6 +240,11 @@ def disk_is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def without_folders(text: str) -> str:
+    """The text with the names of files alone: a visitor need not know this machine's folders."""
+    return FOLDERS.sub("", text)
 
 
 def sentence(error: BaseException) -> str:

@@ -30,6 +30,7 @@ from .workspace.bundle import pack, sprite
 
 PAGE_WIDTH = 900  # pixels of a picture on the page
 KEEP = 24 * 3600  # seconds a trace's files stay after they were last shown
+UMAP = "umap.bin"  # positions that ``projections`` puts into a folder here
 LIMITS = Limits(  # folders: of traces with all that was made of them, and of clips' pictures
     own_things=40, own_bytes=512 << 20, things=300, bytes=4 << 30
 )
@@ -167,8 +168,8 @@ class Shelf:
                     self._ledger.remove(place.name)
                 elif place.name in self._ledger:
                     self._ledger.resize(place.name, _size(place))  # pictures and exports came
-                else:
-                    self._ledger.add(place.name, PAGE, _size(place))  # that of a UMAP
+                elif (place / UMAP).exists():  # shared by all traces of a clip
+                    self._ledger.add(place.name, PAGE, _size(place))
             self._ledger.add(home.name, visitor, _size(home))
             for key in self._ledger.excess(visitor):
                 shutil.rmtree(self.folder / key, ignore_errors=True)
