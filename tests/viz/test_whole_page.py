@@ -16,6 +16,8 @@ from gradio_client import Client, handle_file
 
 import app
 from stc_core import answering
+from viz import uploads
+from viz.job import BIGGEST
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "assets" / "clips" / "two-on-waves.mp4"
@@ -184,6 +186,37 @@ def test_a_fault_on_the_page_has_a_number_that_is_in_the_log(chromium, whole, mo
         assert words.rstrip(".").split()[-1] in log.text and "zip() argument" in log.text
         page.click("#run")  # and it goes on
         page.locator("#status .done").wait_for()
+    finally:
+        page.close()
+
+
+# --- uploads that are refused ---------------------------------------------------------------------
+
+
+def test_the_page_says_why_an_upload_came_to_nothing(chromium, whole, monkeypatch, tmp_path):  # noqa: F811
+    page = chromium.new_page()
+    page.set_default_timeout(PATIENCE)
+    clip, said = page.locator("#ask > input[type=file]"), page.get_by_test_id("toast-text")
+    huge = tmp_path / "huge.mp4"
+    with huge.open("wb") as file:
+        file.truncate(BIGGEST + 1)  # takes no room
+    try:
+        page.goto(whole[0])
+        page.wait_for_function("window.__tokenview?.ready")
+        clip.set_input_files(huge)
+        said.first.wait_for()
+        assert "size" in said.first.inner_text()  # Gradio's own words
+        with monkeypatch.context() as patch:
+            patch.setattr(uploads, "LARGEST", 1000)
+            clip.set_input_files(CLIP)
+            said.filter(has_text="500 MiB; send a smaller one.").first.wait_for()
+        page.locator("#examples .gallery-item").first.click()
+        other = tmp_path / "other.mp4"  # and then one that is not refused
+        other.write_bytes(CLIP.read_bytes())
+        clip.set_input_files(other)
+        page.wait_for_function(
+            "name => document.querySelector('#clip video')?.src.endsWith(name)", arg=other.name
+        )
     finally:
         page.close()
 
