@@ -6,17 +6,19 @@ It opens on a saved trace; the model is loaded in the background, once the page 
 from __future__ import annotations
 
 import argparse
-import atexit
 import functools
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 HERE = Path(__file__).resolve().parent
+AUTH = "STC_APP_AUTH"  # user:password, in the environment
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -32,24 +34,58 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
     parser.add_argument("--share", action="store_true", help="a public link through Gradio's relay")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="a name under which visitors reach this page, as that of a proxy; again for more",
+    )  # fmt: skip
+    parser.add_argument(
+        "--auth", metavar="USER:PASSWORD", default=os.environ.pop(AUTH, None) or None,
+        help=f"ask visitors for it; better in the environment variable {AUTH}, since other users "
+        "of this machine can read the command line",
+    )  # fmt: skip
+    args = parser.parse_args(argv)
+    if args.auth is not None:
+        user, colon, password = args.auth.partition(":")
+        if not (user and colon and password):
+            parser.error(f"--auth and {AUTH} are written as user:password, neither of them empty")
+        args.auth = (user, password)
+    return args
+
+
+def warn(args: argparse.Namespace) -> None:
+    """Say who can reach the page, where that is not its operator alone."""
+    from viz.hosts import is_loopback
+
+    if is_loopback(args.host) and not args.share:
+        return
+    where = "through a public link" if args.share else f"through the host {args.host}"
+    if args.auth is None:
+        print(
+            f"warning: anybody who reaches this page {where} can upload files to this machine and "
+            f"use its model; ask for a password with --auth or {AUTH}, and see docs/hosting.md",
+            file=sys.stderr,
+        )
+    elif not args.share:
+        print(
+            f"warning: this page is served {where} without TLS, so that passwords and videos can "
+            "be read on the way; put a proxy with TLS before it, see docs/hosting.md",
+            file=sys.stderr,
+        )
 
 
 def private_folder() -> Path:
     """Gradio's own temporary directory, this process's alone: whatever lies there is served."""
-    folder = Path(tempfile.mkdtemp(prefix="video-tokens-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    from viz.folder import own_folder
+
+    folder = own_folder()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # or nothing would be tidied up
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else it calls out at every start
     return folder
 
 
-def main(argv: list[str] | None = None) -> None:
-    args = arguments(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    folder = private_folder() / "shelf"
-
+def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
+    """The page of these arguments; ``served`` is Gradio's temporary directory."""
     place = {"device": args.device, "dtype": args.dtype, "quantization": args.quantization}
 
     def named(name):
@@ -90,8 +126,6 @@ def main(argv: list[str] | None = None) -> None:
         options |= {"progress": progress, "cache": kept()}
         return answer(vlm, video, question, make_method(method), **options)
 
-    from viz.job import BIGGEST
-    from viz.look import stylesheet, theme
     from viz.models import ANY, HUB, Library, Models
     from viz.page import build
     from viz.runs import Runner
@@ -106,15 +140,40 @@ def main(argv: list[str] | None = None) -> None:
         known = [name for family in stock for name in family.hub]
     library = Library(open_model, look, close)
     models = Models([args.model, *others], library, ANY in args.allow, known)
-    runner, shelf, assets = Runner(models.start, answer), Shelf(folder), HERE / "assets"
+    runner, shelf, assets = Runner(models.start, answer), Shelf(served / "shelf"), HERE / "assets"
     demo = build(runner, shelf, assets, Path(args.model) if args.model else None, models)
-    demo.queue(max_size=32)
+    demo.queue(max_size=256)
+    return demo
+
+
+def settings(args: argparse.Namespace, served: Path, demo: gr.Blocks) -> dict[str, Any]:
+    """How the page is launched."""
+    from starlette.middleware import Middleware
+
+    from viz.gate import Gate, waiting_in
+    from viz.hosts import Hosts
+    from viz.job import BIGGEST
+    from viz.look import stylesheet, theme
+    from viz.uploads import Uploads
+
+    hosts = Hosts(args.host, args.allow_host, lambda: demo.share_url)
+    gate = Middleware(Gate, hosts=hosts, uploads=Uploads(served), waiting=waiting_in(demo))
+    return {
+        "server_name": args.host, "server_port": args.port, "share": args.share,
+        "auth": args.auth, "theme": theme(), "css": stylesheet(), "max_file_size": BIGGEST,
+        "run_history": False, "ssr_mode": False, "pwa": False, "footer_links": ["settings"],
+        "show_error": False, "mcp_server": False, "app_kwargs": {"middleware": [gate]},
+    }  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = arguments(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    warn(args)
+    served = private_folder()
+    demo = page(args, served)
     try:
-        demo.launch(
-            server_name=args.host, server_port=args.port, share=args.share, theme=theme(),
-            css=stylesheet(), max_file_size=BIGGEST, run_history=False, ssr_mode=False, pwa=False,
-            footer_links=["settings"], show_error=True, mcp_server=False,
-        )  # fmt: skip
+        demo.launch(**settings(args, served, demo))
     except OSError as error:  # the port is taken, the host is not ours
         sys.exit(f"app.py: cannot serve on {args.host}: {str(error).splitlines()[0]}")
 

@@ -2,23 +2,29 @@
 
 ``python -m stc_core answer | benchmark | speed | evaluate | train | clips | convert | models``.
 
-Exit code 0: done; 1: done, but some videos could not be read; 2: the input cannot be used, with one
-sentence on stderr that says why; 130: interrupted. Results go to stdout, progress to stderr.
+Exit code 0: done; 1: done, but some videos could not be read, or a fault of this program, which
+leaves a traceback; 2: the input cannot be used or the output cannot be written, with one sentence
+on stderr that says why; 130: interrupted; 141: whoever read the output has closed it. Results go to
+stdout, progress to stderr.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TextIO
 
 import typer
 
 from .errors import InputError
+from .text import checked_text
+from .writing import write_whole
 
 cli = typer.Typer(
     add_completion=False,
@@ -76,6 +82,7 @@ def answer(
 ) -> None:
     """Ask one question about one video."""
     with _sentences():
+        checked_text(question, "the question", sys.maxsize)  # the model says how long it may be
         from .answering import answer as ask
         from .loading import load
 
@@ -337,7 +344,7 @@ def speed(
             report = instrument.measure(device, quick=quick, frames=frames, progress=progress)
         print(report.as_json() if as_json else report)
         if profile is not None:
-            profile.write_text(instrument.profile(device))
+            write_whole(profile, instrument.profile(device))
 
 
 @cli.command()
@@ -473,10 +480,10 @@ def _method(name: str, **settings):
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """Turn what a person can mend into one sentence and exit code 2."""
+    """Turn what a person can mend into one sentence and exit code 2; a fault stays a traceback."""
     try:
         yield
-    except ValueError as error:  # InputError is one
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
@@ -513,5 +520,59 @@ def _counter():
         yield lambda sentence: bar.write(sentence, file=sys.stderr), on_answer
 
 
+class _Unwritten(Exception):
+    """Stdout took no more; the cause is the ``OSError``."""
+
+
+class _Output:
+    """Stdout, whose errors can be told from those of any other file."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._checked():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._checked():
+            self._stream.flush()
+
+    def give_up(self) -> None:
+        """Let what is left in the buffer go nowhere, so that nobody complains at the exit."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    @staticmethod
+    @contextmanager
+    def _checked() -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _Unwritten from error
+
+
+def main() -> None:
+    """Run the command line in this process, to its exit."""
+    if sys.stdout is None:  # closed by the caller: then nothing is printed
+        cli()
+    sys.stdout.reconfigure(errors="backslashreplace")  # an answer may not fit into its encoding
+    output = sys.stdout = _Output(sys.stdout)
+    try:
+        try:
+            cli()
+        finally:
+            output.flush()
+    except _Unwritten as unwritten:
+        error = unwritten.__cause__
+        output.give_up()
+        if error.errno == errno.EPIPE:
+            sys.exit(141)  # as a shell reports whoever writes into a closed pipe
+        print(f"error: cannot write the output: {error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
+
+
 if __name__ == "__main__":
-    cli()
+    main()

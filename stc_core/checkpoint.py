@@ -24,7 +24,7 @@ def config_in(folder: Path, shown: str) -> dict:
             f"the folder {shown!r} holds no model: config.json is missing; "
             f"choose a Hugging Face checkpoint folder"
         ) from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise InputError(
             f"the config.json of {shown!r} is damaged; download the model again"
         ) from None
@@ -104,7 +104,7 @@ def _weight_files(folder: Path, shown: str, cure: str) -> list[str]:
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         return sorted(set(index["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"the file {INDEX} of {shown!r} is damaged; {cure}") from None
 
 

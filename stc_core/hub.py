@@ -80,7 +80,7 @@ class Checkpoint:
     def config(self) -> dict:
         """The checkpoint's config.json, fetched alone: a few kB that tell what it is."""
         if self.cached is not None:
-            return json.loads((self.cached / "config.json").read_text(encoding="utf-8"))
+            return self._read(self.cached / "config.json")
         with _sentences(self.name):
             path = _within(
                 PATIENCE,
@@ -88,7 +88,15 @@ class Checkpoint:
                     self.name, "config.json", etag_timeout=constants.HF_HUB_ETAG_TIMEOUT
                 ),
             )
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return self._read(Path(path))
+
+    def _read(self, config: Path) -> dict:
+        try:
+            return json.loads(config.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            raise InputError(
+                f"the config.json of {self.name!r} is damaged; remove {str(config)!r} and try again"
+            ) from None
 
     def missing(self) -> dict[str, int]:
         """Bytes of every file that is not in the cache."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .errors import InputError
+from .writing import write_whole
 
 
 def check_section(readme: Path, name: str) -> None:
@@ -15,12 +16,7 @@ def check_section(readme: Path, name: str) -> None:
 def write_section(readme: Path, name: str, content: str) -> None:
     """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->``, whole or not at all."""
     before, after = _around(readme, name)
-    try:
-        partial = readme.with_name(f".{readme.name}.part")
-        partial.write_text(f"{before}\n\n{content}\n\n{after}", encoding="utf-8")
-        partial.replace(readme)
-    except OSError as error:
-        raise InputError(f"cannot write {str(readme)!r}: {error.strerror or error}") from error
+    write_whole(readme, f"{before}\n\n{content}\n\n{after}")
 
 
 def _around(readme: Path, name: str) -> tuple[str, str]:

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .errors import InputError
 from .families import contribution_module, family_of, pooling_head
 from .flops import VisionShape
 from .methods import Method
@@ -153,7 +154,7 @@ def vision(
         it raises ends the run.
     """
     if batch is not None and batch < 1:
-        raise ValueError(f"a batch of the vision tower has 1 frame or more, not {batch}")
+        raise InputError(f"a batch of the vision tower has 1 frame or more, not {batch}")
     family = family_of(model.config)
     tower = family.tower(model)
     stock = tower.forward

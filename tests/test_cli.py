@@ -137,6 +137,73 @@ def test_bad_input_is_one_sentence_and_exit_code_2(case, clip, tmp_path, monkeyp
     assert "Traceback" not in done.stderr
 
 
+# Whose error it is --------------------------------------------------------------------------------
+
+
+FAULT = """
+from stc_core import answering
+answering.build_prompt = lambda *given, **named: list(zip([1, 2], [1], strict=True))
+from stc_core.__main__ import main
+main()
+"""
+
+
+def test_a_fault_of_the_program_is_a_traceback_and_never_the_users_error(clip):
+    """A ``ValueError`` from deep inside a real run, as ``zip(strict=True)`` raises it."""
+    done = subprocess.run(
+        [sys.executable, "-c", FAULT, "answer", str(clip), QUESTION, "--frames", "2"],
+        capture_output=True, text=True, cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stdout == ""
+    assert "Traceback (most recent call last)" in done.stderr
+    assert done.stderr.rstrip().splitlines()[-1].startswith("ValueError: zip()")
+    assert "error: " not in done.stderr
+
+
+def test_bytes_that_are_no_text_are_one_sentence(clip):
+    command = [sys.executable, "-m", "stc_core", "answer", str(clip), b"what \xff color?"]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT)
+    assert done.returncode == 2 and done.stdout == b""
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("error: the question is not valid Unicode at character 6")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize(
+    "arguments", [["models"], ["--help"], ["answer", "CLIP", QUESTION, "--frames", "2", "--json"]]
+)
+def test_a_full_device_is_one_sentence(arguments, clip):
+    given = [str(clip) if part == "CLIP" else part for part in arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "stc_core", *given],
+            stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert done.stderr.splitlines()[-1].endswith("cannot write the output: No space left on device")
+
+
+def test_a_closed_pipe_is_quiet():
+    command = [sys.executable, "-m", "stc_core", "models"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 141
+
+
+def test_an_answer_that_the_terminal_cannot_show_is_printed_all_the_same(clip):
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "HF_HUB_OFFLINE": "1"}
+    odd = clip.with_name("cl\u00edp.mp4")
+    odd.write_bytes(clip.read_bytes())
+    command = [sys.executable, "-m", "stc_core", "answer", str(odd), QUESTION, "--json",
+               "--frames", "2"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "cl\\xedp.mp4" in done.stdout
+
+
 def test_a_file_without_pictures_ends_a_real_process_without_a_traceback(tmp_path):
     done = run("answer", write_sound(tmp_path / "a.mp4"), QUESTION)
     assert done.returncode == 2

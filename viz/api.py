@@ -16,11 +16,14 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from stc_core.errors import InputError
+from stc_core.text import checked_text
 
+from .guard import name_of
 from .job import BIGGEST, LONGEST, MOST_FRAMES
 from .rerun import Origin, from_text, remember, rerun
 from .runs import Runner, Step, Stopped, failure
 from .shelf import Shelf
+from .turns import MODEL
 
 MOST_METHODS = 6  # in one comparison
 
@@ -29,9 +32,7 @@ def wire(runner: Runner, shelf: Shelf) -> None:
     """Add the endpoints, inside the ``with gr.Blocks`` of the caller."""
     api = Api(runner, shelf)
     for name in ("answer", "compare"):
-        gr.api(
-            getattr(api, f"api_{name}"), api_name=name, concurrency_id="model", concurrency_limit=1
-        )
+        gr.api(getattr(api, f"api_{name}"), api_name=name, **MODEL)
     gr.api(api.api_trace, api_name="trace", concurrency_id="pictures")
 
 
@@ -43,7 +44,7 @@ class Api:
 
     def api_answer(
         self, video: dict, question: str, method: str = "stc@0.02", frames: int = 0,
-        baseline: bool = False,
+        baseline: bool = False, request: gr.Request = None,
     ) -> dict:  # fmt: skip
         """Ask one question about one video.
 
@@ -67,12 +68,13 @@ class Api:
             (answer, logprob and costs of that run, else None) and "key" of the trace.
         """
         try:
-            return self._ask(_origin(video, question, frames), method, baseline)
+            return self._ask(_origin(video, question, frames), method, baseline, request)
         except Exception as error:
             raise _error(error) from error
 
     def api_compare(
-        self, video: dict, question: str, methods: list[str], frames: int = 0
+        self, video: dict, question: str, methods: list[str], frames: int = 0,
+        request: gr.Request = None,
     ) -> list[dict]:  # fmt: skip
         """Ask the same with several methods, the first beside the uncompressed run.
 
@@ -84,7 +86,9 @@ class Api:
             for method in methods:
                 from_text(method)  # before the first of them runs
             origin = _origin(video, question, frames)
-            return [self._ask(origin, text, place == 0) for place, text in enumerate(methods)]
+            return [
+                self._ask(origin, text, place == 0, request) for place, text in enumerate(methods)
+            ]
         except Exception as error:
             raise _error(error) from error
 
@@ -95,14 +99,15 @@ class Api:
             raise gr.Error("There is no trace of that key here; ask the question again.")
         return gr.FileData(path=str(path), orig_name=f"{key}.npz").model_dump()
 
-    def _ask(self, origin: Origin, method: str, baseline: bool) -> dict:
-        spec = from_text(method)
-        run = rerun(self._runner, f"api {uuid.uuid4()}", origin, spec, baseline=bool(baseline))
+    def _ask(self, origin: Origin, method: str, baseline: bool, request: gr.Request | None) -> dict:
+        spec, visitor = from_text(method), name_of(request)
+        owner = f"{visitor} api {uuid.uuid4()}"
+        run = rerun(self._runner, owner, origin, spec, baseline=bool(baseline))
         for news in run:
             if not isinstance(news, Step):
                 break
         trace = news.trace
-        home = self._shelf.put(trace)
+        home = self._shelf.put(trace, visitor=visitor)
         remember(home, Origin(origin.video, origin.question, origin.frames, spec))
         tokens = dict(zip(("full", "llm", "end"), trace.alive(), strict=False))
         return {
@@ -119,6 +124,7 @@ def _origin(video: object, question: object, frames: object) -> Origin:
     text = question.strip() if isinstance(question, str) else ""
     if not text or len(text) > LONGEST:
         raise InputError(f"the question must be a text of 1 to {LONGEST} characters")
+    checked_text(text, "the question", LONGEST)
     if isinstance(frames, bool) or not isinstance(frames, int) or not 0 <= frames <= MOST_FRAMES:
         raise InputError(f"frames must be a whole number from 0, the model's own, to {MOST_FRAMES}")
     return Origin(str(_uploaded(video)), text, frames or None)

@@ -20,6 +20,7 @@ from .examples import Known
 from .rerun import Origin, from_text, recall, rerun, shelve
 from .runs import Runner, Step
 from .shelf import Shelf
+from .turns import visitor_of
 
 MOST = 2  # runs beside the one that is shown
 
@@ -120,4 +121,5 @@ def _run(
             same = trace.attention_layer == shown.attention_layer
             attention = shown.full_attention if same else None
             trace = replace(trace, baseline=shown.baseline, full_attention=attention)
-        yield shelve(shelf, trace, replace(origin, spec=spec), known)[1]
+        changed = replace(origin, spec=spec)
+        yield shelve(shelf, trace, changed, known, visitor=visitor_of(owner))[1]

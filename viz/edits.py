@@ -20,6 +20,7 @@ from .examples import Known
 from .rerun import Origin, recall, rerun, shelve
 from .runs import Runner, Step
 from .shelf import Shelf
+from .turns import visitor_of
 
 LISTS = {"remove": "remove", "add": "swap in", "only": "keep"}  # of an edit, and their verbs
 
@@ -88,7 +89,7 @@ def ask_again(
         if isinstance(step, Step):
             yield step
         else:
-            yield _outcome(shelf, known, changed, before, step)
+            yield _outcome(shelf, known, changed, before, step, visitor_of(owner))
 
 
 def read_edit(sent: Mapping[str, Any], size: int) -> dict[str, Any]:
@@ -136,8 +137,9 @@ def joined(
 
 
 def _outcome(
-    shelf: Shelf, known: Mapping[tuple[str, str], Known], origin: Origin, before: Trace, said
-) -> dict[str, Any]:
+    shelf: Shelf, known: Mapping[tuple[str, str], Known], origin: Origin, before: Trace, said,
+    visitor: str,
+) -> dict[str, Any]:  # fmt: skip
     """Put the new trace on the shelf and say what changed; ``said`` is an ``Answer``."""
     trace = said.trace
     if trace.model != before.model or trace.grid != before.grid:
@@ -148,7 +150,7 @@ def _outcome(
     # the uncompressed run is the same one: an edit changes nothing about it
     trace = replace(trace, baseline=before.baseline, full_attention=before.full_attention)
     return {
-        "urls": shelve(shelf, trace, origin, known)[1],
+        "urls": shelve(shelf, trace, origin, known, visitor=visitor)[1],
         "answer": said.text,
         "logprob": said.logprob,
         "score": said.scores.get(before.answer),

@@ -18,12 +18,15 @@ from stc_core import InputError, Trace
 
 from . import cards, live
 from .examples import Example, Known
+from .guard import guarded, name_of
 from .job import job_of, origin_of
 from .parts import ORDER, WORKSPACE, Controls, Views
+from .quota import PAGE
 from .rerun import Origin, about, recall, shelve
 from .runs import Runner, Step, Stopped, failure, sentence
 from .share import wanted
 from .shelf import Shelf
+from .turns import MODEL
 
 # Gradio's tiles are pictures without a name for those who do not see them.
 NAME_TILES = """() => %s.forEach((name, place) => {
@@ -50,14 +53,14 @@ def wire(
 
     def show(
         trace: Trace, origin: Origin | None = None, source: Path | None = None, *,
-        ran: bool = False, follows: bool = False,
+        ran: bool = False, follows: bool = False, visitor: str = PAGE,
     ) -> list:  # fmt: skip
         """Values of ``views.all``; the figures fold up, since they show another trace.
 
         ``ran``: a run on this page made it; ``follows``: it follows settings, so that the
-        workspace stays where it is, and the trace's file comes later.
+        workspace stays where it is, and the trace's file comes later; ``visitor``: whose it is.
         """
-        home, urls = shelve(shelf, trace, origin, known, source, later=follows)
+        home, urls = shelve(shelf, trace, origin, known, source, later=follows, visitor=visitor)
         return [
             cards.answers(trace, about(origin, known) if origin else None),
             urls | {"ran": ran, "live": follows},
@@ -82,7 +85,7 @@ def wire(
             *(gr.update(value=path, interactive=True) for path in files),
         ]
 
-    def load(path: Path) -> list:
+    def load(path: Path, visitor: str = PAGE) -> list:
         """Values of ``views.all`` for a trace file: a saved one, one of the shelf, an upload."""
         trace = Trace.load(path)
         clip, spec = origins.get(path.name, (None, None)) if path in saved else (None, None)
@@ -90,18 +93,18 @@ def wire(
             origin = Origin(str(clip), trace.question, trace.grid.frames, spec)
         else:
             origin = recall(shelf.folder, path.parent.name)
-        return show(trace, origin, path)
+        return show(trace, origin, path, visitor=visitor)
 
-    def follow(event: gr.EventData) -> list:
+    def follow(request: gr.Request, event: gr.EventData) -> list:
         """The workspace went to another trace of the shelf by itself: the cards go with it."""
         home = shelf.find(getattr(event, "key", None))
-        values = [*keep] if home is None else load(home)
+        values = [*keep] if home is None else load(home, name_of(request))
         values[WORKSPACE] = gr.skip()
         return values
 
-    def opened(path: Path) -> list:
+    def opened(path: Path, visitor: str = PAGE) -> list:
         try:
-            return [cards.status(f"Shows the trace {path.name}.", "done"), *load(path)]
+            return [cards.status(f"Shows the trace {path.name}.", "done"), *load(path, visitor)]
         except Exception as error:
             return [cards.status(str(failure(error)), "error"), *keep]
 
@@ -112,21 +115,21 @@ def wire(
 
     def open_upload(request: gr.Request, path: str | None) -> list:
         live.stop(runner, request)
-        return opened(Path(path)) if path else [gr.skip(), *keep]
+        return opened(Path(path), name_of(request)) if path else [gr.skip(), *keep]
 
     def start(request: gr.Request) -> list:
         asked_for = wanted(request.query_params, shelf, saved)
         if asked_for.path is None:
             return [gr.skip(), *keep]
         note = cards.status(asked_for.note, "error") if asked_for.note else gr.skip()
-        first = load(asked_for.path)
+        first = load(asked_for.path, PAGE if asked_for.path in saved else name_of(request))
         if not asked_for.asked:
             first[WORKSPACE]["other"] = True
         return [note, *first]
 
     def owner(request: gr.Request, ticket: str) -> str:
         """One run of one visitor: a Cancel must leave the one after it alone."""
-        return f"{request.session_hash or ''} {ticket}"
+        return f"{name_of(request)} {ticket}"
 
     def press() -> list:
         return [cards.status("Waiting for the model …", "busy", 0.0), *busy, uuid.uuid4().hex]
@@ -134,6 +137,8 @@ def wire(
     def run(request: gr.Request, ticket: str, video, question, *numbers) -> Iterator[list]:
         try:
             job = job_of(video, question, *numbers)
+            if not Path(job["video"]).is_file():
+                raise InputError("the clip is no longer here; choose or upload it again")
         except InputError as error:
             yield [cards.status(sentence(error), "error"), *idle, *keep]
             return
@@ -149,7 +154,7 @@ def wire(
                 yield [cards.progress("drawing", 1.0, elapsed), *late, *keep]
                 words = cards.status(f"Answered in {elapsed:.1f} s.", "done")
                 origin = origin_of(job)
-                yield [words, *idle, *show(news.trace, origin, ran=True)]
+                yield [words, *idle, *show(news.trace, origin, ran=True, visitor=name_of(request))]
         except Stopped:
             return  # ``cancelled`` has the word, and another run may have begun
         except Exception as error:
@@ -171,7 +176,7 @@ def wire(
 
     live.wire(controls, views, runner, shelf, partial(show, ran=True, follows=True))
     shown = [controls.status, *views.all]
-    opening = demo.load(start, None, shown, queue=False, **quiet)  # the queue costs 0.3 s
+    opening = demo.load(guarded(start), None, shown, queue=False, **quiet)  # the queue costs 0.3 s
     opening.then(runner.start, None, None, **quiet)  # importing torch would hold up the opening
     buttons = [controls.run, controls.cancel]
     pressed = controls.run.click(
@@ -180,7 +185,7 @@ def wire(
     pressed.then(
         run, [controls.ticket, controls.video, controls.question, *controls.settings.values()],
         [controls.status, *buttons, *views.all],
-        concurrency_id="model", concurrency_limit=1, **quiet,
+        **MODEL, **quiet,
     )  # fmt: skip
     # Not with ``cancels``, which ends whatever the session has of an event. The words come in a
     # second step, behind whatever the run still had on its way to the browser.
@@ -190,17 +195,19 @@ def wire(
         controls.saved.input(open_saved, controls.saved, shown, concurrency_id="pictures", **quiet)
     controls.upload.upload(open_upload, controls.upload, shown, concurrency_id="pictures", **quiet)
     views.figures.fold.expand(
-        draw, views.workspace, views.figures.all, concurrency_id="pictures", **quiet
+        guarded(draw), views.workspace, views.figures.all, concurrency_id="pictures", **quiet
     )
     views.workspace.shown(
-        follow, None, views.all, trigger_mode="always_last", concurrency_id="pictures", **quiet
-    )
+        guarded(follow), None, views.all, trigger_mode="always_last", concurrency_id="pictures",
+        **quiet,
+    )  # fmt: skip
     if controls.clips is not None:
         controls.clips.select(
-            choose, None, [controls.video, controls.question, controls.suggestions], **quiet
-        )
+            guarded(choose), None, [controls.video, controls.question, controls.suggestions],
+            **quiet,
+        )  # fmt: skip
         names = json.dumps([f"Example clip {example.clip.stem}" for example in examples])
-        demo.load(None, None, None, js=NAME_TILES % names)
+        demo.load(None, None, None, js=NAME_TILES % names, **quiet)
     if own:
         controls.own.click(
             lambda: [*own.values(), gr.update(open=True)], None,
@@ -210,7 +217,9 @@ def wire(
         lambda chosen: chosen[0], controls.suggestions, controls.question, **quiet
     )
     # In the browser alone: as the value that a function returns, Gradio would convert the file.
-    controls.video_file.upload(None, controls.video_file, controls.video, js="(file) => file")
+    controls.video_file.upload(
+        None, controls.video_file, controls.video, js="(file) => file", **quiet
+    )
     controls.video_file.upload(
         lambda: gr.Dataset(visible=False), None, controls.suggestions, **quiet
     )

@@ -38,7 +38,7 @@ def job_of(
         raise InputError(
             f"the question has {len(text)} characters; {LONGEST} is the most this page takes"
         )
-    checked_text(text, "the question")
+    checked_text(text, "the question", LONGEST)
     frames = _whole(frames, "the number of frames")
     if frames is not None and not 1 <= frames <= MOST_FRAMES:
         given = str(frames)[:20]
@@ -70,7 +70,7 @@ def recorded(checkpoint: Path) -> dict[str, float]:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
         settings = config.get("stc", {}).get("settings", {})
         return {name: float(settings[name]) for name in NUMBERS if name in settings}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}  # whoever opens the model says what is wrong with it
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from stc_core.trace import Fate, Trace
 
 from .examples import Known
+from .guard import guarded
 from .runs import failure
 from .shelf import Shelf
 from .words import percent, printable
@@ -112,7 +113,7 @@ def lesson_tab(
         return {"steps": [asdict(step) for step in steps(cases)], "traces": traces}
 
     page.appear(
-        open_lesson, None, page, api_visibility="private", show_progress="hidden",
+        guarded(open_lesson), None, page, api_visibility="private", show_progress="hidden",
         concurrency_id="pictures",
     )  # fmt: skip
     return page

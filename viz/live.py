@@ -13,23 +13,25 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from stc_core import InputError, Trace
+from stc_core import InputError
 
 from . import cards
 from .examples import asked
+from .guard import guarded, name_of
 from .job import job_of, origin_of
 from .parts import Controls, Views
 from .rerun import Origin, recall
 from .runs import Runner, Step, Stopped, failure, sentence
 from .shelf import Shelf
 
-Show = Callable[[Trace, Origin], list]
+Show = Callable[..., list]
 
 
 def wire(controls: Controls, views: Views, runner: Runner, shelf: Shelf, show: Show) -> None:
     """Let the views follow the settings while the switch is on.
 
-    ``show`` puts a trace on the shelf and gives the values of ``views.all``.
+    ``show(trace, origin, visitor=...)`` puts a trace on the shelf and gives the values of
+    ``views.all``.
     """
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     keep = [gr.skip() for _ in views.all]
@@ -38,7 +40,7 @@ def wire(controls: Controls, views: Views, runner: Runner, shelf: Shelf, show: S
         request: gr.Request, on: bool, shown: dict | None, video, question, *numbers
     ) -> list:
         origin = of_run(shown) if on else None
-        if origin is None or runner.busy(mine := request.session_hash or ""):
+        if origin is None or runner.busy(f"{(mine := name_of(request))} "):
             return [gr.skip(), *keep]
         try:
             job = job_of(video, question, *numbers)
@@ -54,7 +56,7 @@ def wire(controls: Controls, views: Views, runner: Runner, shelf: Shelf, show: S
         try:
             for news in runner.run(f"{mine} live {uuid.uuid4().hex}", **job):
                 if not isinstance(news, Step):
-                    values = show(news.trace, origin_of(job))
+                    values = show(news.trace, origin_of(job), visitor=mine)
                     return [note(f"Followed in {time.perf_counter() - began:.2f} s."), *values]
         except Stopped:
             pass
@@ -71,7 +73,7 @@ def wire(controls: Controls, views: Views, runner: Runner, shelf: Shelf, show: S
     others = ("baseline", "model")
     followed = [part for name, part in controls.settings.items() if name not in others]
     gr.on(
-        [part.change for part in (controls.live, *followed)], follow,
+        [part.change for part in (controls.live, *followed)], guarded(follow),
         [controls.live, views.workspace, controls.video, controls.question,
          *controls.settings.values()],
         [controls.live_note, *views.all],
@@ -81,7 +83,7 @@ def wire(controls: Controls, views: Views, runner: Runner, shelf: Shelf, show: S
 
 def stop(runner: Runner, request: gr.Request) -> None:
     """End what this visitor's settings have started: something else is about to be shown."""
-    runner.stop_all(f"{request.session_hash or ''} live ")
+    runner.stop_all(f"{name_of(request)} live ")
 
 
 def note(words: str) -> str:

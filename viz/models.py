@@ -21,6 +21,7 @@ import gradio as gr
 from stc_core.errors import InputError
 
 from . import cards
+from .guard import closed
 from .runs import LOADING, failure, sentence
 
 log = logging.getLogger(__name__)
@@ -154,9 +155,11 @@ def menu(models: Models) -> Menu:
     info = "Loaded at the next Run; runs that are under way end first."
     if models.hub:
         info += " Or type a name of the model hub: organisation/model."
-    model = gr.Dropdown(
-        models.labels, value=models.first, label="Model", info=info, elem_id="model",
-        allow_custom_value=models.hub, visible=models.choice, filterable=models.hub,
+    model = closed(
+        gr.Dropdown(
+            models.labels, value=models.first, label="Model", info=info, elem_id="model",
+            allow_custom_value=models.hub, visible=models.choice, filterable=models.hub,
+        )
     )  # fmt: skip
     return Menu(model, gr.HTML("", elem_id="model-note", visible=models.choice,
                                apply_default_css=False))  # fmt: skip

@@ -11,8 +11,12 @@ from typing import Any
 
 import gradio as gr
 
+from stc_core.text import readable
+
 from .cards import STAGES
+from .guard import name_of
 from .runs import Runner, Step, Stopped, failure
+from .turns import MODEL
 
 FULL = "uncompressed: "  # before the stages of that run
 # Several workspaces may stand on one page: each knows its own runs by the ``id`` it gave them.
@@ -44,7 +48,7 @@ def wire(
 
     def owner(request: gr.Request, event: gr.EventData) -> str:
         """One request of one visitor: a Cancel must leave the runs before and after it alone."""
-        return f"{request.session_hash or ''} {name} {_id(event)}"
+        return f"{name_of(request)} {name} {_id(event)}"
 
     def run(request: gr.Request, event: gr.EventData) -> Iterator[dict[str, Any]]:
         sent = {field: getattr(event, field, None) for field in fields}
@@ -64,8 +68,7 @@ def wire(
     # Not with ``cancels``: it ends whatever the session has of this event, the run after this one
     # too.
     getattr(workspace, name)(
-        run, None, news, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple",
-        **quiet,
+        run, None, news, trigger_mode="multiple", **MODEL, **quiet,
     )  # fmt: skip
     getattr(workspace, f"stop_{name}")(
         stop, None, None, trigger_mode="multiple", queue=False, **quiet
@@ -84,4 +87,4 @@ def progress(step: Step, before: float = 0.0) -> dict[str, Any]:
 
 
 def _id(event: gr.EventData) -> str:
-    return str(getattr(event, "id", None))[:40]
+    return readable(str(getattr(event, "id", None))[:40])  # it goes back to the browser

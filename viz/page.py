@@ -65,6 +65,7 @@ def build(
 
     gr.set_static_paths([str(clips)])
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 24 * 3600)) as demo:
+        api.wire(runner, shelf)  # first: an event whose function is called "answer" takes the name
         html(_header(teaching=checkpoint is None))
         with gr.Tabs(elem_id="tabs") as tabs:  # each tab is a function in a file of its own
             with gr.Tab("Inspect", id="inspect"):
@@ -94,7 +95,6 @@ def build(
         demo.load(
             _tab_of, None, tabs, api_visibility="private", show_progress="hidden", queue=False
         )
-        api.wire(runner, shelf)
     return demo
 
 

@@ -11,6 +11,7 @@ import gradio as gr
 
 from . import cards
 from .examples import Example, opening
+from .guard import closed
 from .job import BIGGEST, MOST_FRAMES
 from .words import TEXTS
 from .workspace.component import workspace
@@ -120,9 +121,11 @@ def ask_side(
     settings, own_settings, more = _settings(own, whose)
     with gr.Accordion("Open a saved trace", open=False, elem_id="open-trace"):
         names = [(path.stem, path.name) for path in saved]
-        dropdown = gr.Dropdown(
-            names, value=names[0][1] if names else None, label="Saved with the project",
-            visible=bool(names), elem_id="saved",
+        dropdown = closed(
+            gr.Dropdown(
+                names, value=names[0][1] if names else None, label="Saved with the project",
+                visible=bool(names), elem_id="saved",
+            )
         )  # fmt: skip
         upload = gr.File(
             label="A trace file (.npz)", file_types=[".npz"], elem_id="trace-upload", height=120

@@ -21,11 +21,12 @@ import gradio as gr
 import numpy as np
 
 from stc_core.errors import InputError
+from stc_core.text import readable
 from stc_core.trace import Trace
 
 from .embedding import DISTANCE, METRIC, MOST_FITTED, NEIGHBOURS, check_size, to_scale, umap
 from .runs import Failure, failure
-from .shelf import Shelf, served
+from .shelf import UMAP, Shelf, served
 
 TICK = 1.0  # seconds between two words to the visitor
 PATIENCE = 600.0  # seconds that one fit may take
@@ -62,7 +63,7 @@ class Fits:
         """
         check_size(len(features))
         key = hashlib.sha256(repr(features.shape).encode() + features.tobytes()).hexdigest()[:20]
-        path = self.folder / key / "umap.bin"
+        path = self.folder / key / UMAP
         with self._asking:
             fit = self._fits.get(key)
             if fit is not None:
@@ -133,9 +134,9 @@ def wire(workspace: gr.HTML, news: gr.HTML, shelf: Shelf, fits: Fits | None = No
     """
     fits = fits or Fits(shelf.folder)
 
-    def answer(event: gr.EventData) -> Iterator[dict[str, Any]]:
+    def tell(event: gr.EventData) -> Iterator[dict[str, Any]]:
         sent = event._data if isinstance(event._data, dict) else {}
-        mine = {"key": str(sent.get("key"))[:20]}
+        mine = {"key": readable(str(sent.get("key"))[:20])}  # it goes back to the browser
         try:
             for word in follow(shelf, fits, sent.get("key")):
                 yield mine | word
@@ -143,7 +144,7 @@ def wire(workspace: gr.HTML, news: gr.HTML, shelf: Shelf, fits: Fits | None = No
             yield mine | {"error": str(failure(error))}
 
     workspace.embedding(
-        answer, None, news, concurrency_id="embedding", concurrency_limit=2 * MOST_WAITING,
+        tell, None, news, concurrency_id="embedding", concurrency_limit=2 * MOST_WAITING,
         trigger_mode="multiple",  # another trace may be opened while one is fitted
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip

@@ -21,6 +21,7 @@ from stc_core.errors import InputError
 
 from . import world
 from .examples import Known, asked
+from .quota import PAGE
 
 if TYPE_CHECKING:
     from stc_core import Answer, Method, Trace
@@ -71,6 +72,7 @@ class Origin:
 def shelve(
     shelf: Shelf, trace: Trace, origin: Origin | None,
     known: Mapping[tuple[str, str], Known], source: Path | None = None, *, later: bool = False,
+    visitor: str = PAGE,
 ) -> tuple[Path, dict[str, Any]]:  # fmt: skip
     """Put a trace on the shelf together with its origin.
 
@@ -82,6 +84,8 @@ def shelve(
         The file that the trace was read from.
     later : bool
         Whether the trace's file may come after the call.
+    visitor : str
+        For whom it counts; default: for the page itself.
 
     Returns
     -------
@@ -89,7 +93,7 @@ def shelve(
         The trace's file, and what the workspace is given: the addresses of the shelf, and "again",
         whether its question can be asked again.
     """
-    home = shelf.put(trace, source, later=later)
+    home = shelf.put(trace, source, later=later, visitor=visitor)
     if origin is None:
         return home, shelf.addresses(trace, home)
     remember(home, origin)

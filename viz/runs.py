@@ -5,8 +5,10 @@ No gradio here, and no torch before the model is wanted: the page is up before t
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
+import re
 import threading
 import time
 import uuid
@@ -16,12 +18,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from stc_core.errors import InputError
+
+from .turns import Turns, visitor_of
+
 log = logging.getLogger(__name__)
 
 LOADING = "loading the model"
 WAITING = "waiting for another run to end"
 TICK = 0.25  # seconds between two looks at the clock
 MOST_EARLY = 1000  # stops that are remembered for runs that have not begun
+FOLDERS = re.compile(  # of an absolute path, which may hold spaces where it is quoted
+    r"(?<=['\"])/(?:[^/'\"]+/)+(?=[^/'\"])|(?<![\w.:/])/(?:[^/\s'\"]+/)+(?=[^/\s'\"])"
+)
+FULL = "The disk of the machine that runs this page is full; try again later, or tell who runs it."
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ class Failure(Exception):
 
 
 class Runner:
-    """Holds the loaded model and lets one run at a time use it.
+    """Holds the loaded model and lets one run at a time use it, visitors in turn.
 
     All of it on one thread: in a new one for each run torch's own threads and memory start cold,
     which a short run feels.
@@ -62,16 +72,20 @@ class Runner:
         () -> model; called once, on the model's thread.
     answer : callable
         (model, progress=..., **job) -> Answer.
+    turns : Turns, optional
+        Who is next, and how many may wait.
     """
 
-    def __init__(self, load: Callable[[], Any], answer: Callable[..., Any]) -> None:
+    def __init__(
+        self, load: Callable[[], Any], answer: Callable[..., Any], turns: Turns | None = None
+    ) -> None:
         self._load, self._answer = load, answer
         self._model: Any = None
         self._error: BaseException | None = None
         self._loaded = threading.Event()
         self._starting = threading.Lock()
         self._started = False
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._turns = turns or Turns()
         self._stops: dict[str, threading.Event] = {}
         self._early: deque[str] = deque(maxlen=MOST_EARLY)
         self._stopping = threading.Lock()
@@ -121,18 +135,27 @@ class Runner:
     def run(self, owner: str, **job: Any) -> Iterator[Step | Any]:
         """Yield a ``Step`` every moment and, last, what ``answer`` returned.
 
-        Raises ``Failure`` with a sentence, or ``Stopped``. Closing the iterator stops the run.
+        Raises ``Failure`` with a sentence, ``InputError`` where too many runs wait already, or
+        ``Stopped``. Closing the iterator stops the run.
+
+        Parameters
+        ----------
+        owner : str
+            Who may stop it. What is before its first space names the visitor, of whom no more than
+            ``turns`` allows may run or wait.
         """
         self.start()
-        began, stop = time.perf_counter(), threading.Event()
-        with self._stopping:
-            if owner in self._early:
-                raise Stopped
-            self._stops[owner] = stop
+        began, stop, visitor = time.perf_counter(), threading.Event(), visitor_of(owner)
+        self._turns.enter(visitor)
         news: queue.Queue[tuple[str, Any]] = queue.Queue()
-        self._jobs.put(partial(self._work, job, stop, news))
+        work = partial(self._work, job, stop, news)
         stage, fraction = None, 0.0
         try:
+            with self._stopping:
+                if owner in self._early:
+                    raise Stopped
+                self._stops[owner] = stop
+            self._turns.put(visitor, work)
             while True:
                 try:
                     kind, value = news.get(timeout=TICK)
@@ -152,6 +175,8 @@ class Runner:
                 yield Step(stage or waits_for, fraction, time.perf_counter() - began)
         finally:
             stop.set()
+            self._turns.drop(visitor, work)
+            self._turns.leave(visitor)
             if self._stops.get(owner) is stop:
                 del self._stops[owner]
 
@@ -163,7 +188,7 @@ class Runner:
             log.warning("the model could not be loaded: %s", sentence(error))
         self._loaded.set()
         while True:
-            self._jobs.get()()
+            self._turns.take()()
 
     def _work(self, job: dict, stop: threading.Event, news: queue.Queue) -> None:
         def report(stage: str, fraction: float) -> None:
@@ -184,16 +209,42 @@ class Runner:
 
 
 def failure(error: BaseException) -> Failure:
-    """One sentence for the person; the traceback of what nobody expected goes to the log."""
+    """One sentence for the person; the traceback of what nobody expected goes to the log.
+
+    An ``InputError`` is the person's to mend and its message is meant for people; any other
+    ``ValueError`` is a fault of the program. A full disk is neither.
+    """
     if isinstance(error, Failure):
         return error
-    if isinstance(error, ValueError):  # InputError among them: the message is meant for people
-        return Failure(sentence(error))
+    if disk_is_full(error):
+        log.error("the disk is full: %s", error)
+        return Failure(FULL)
+    if isinstance(error, InputError):
+        return Failure(without_folders(sentence(error)))
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return Failure("There is not enough memory for this run; try fewer frames.")
     run = uuid.uuid4().hex[:8]
     log.error("run %s failed", run, exc_info=error)
-    return Failure(f"Something went wrong that should not; the log says more under run {run}.")
+    return Failure(
+        f"Something broke here, and what you gave is not to blame; tell who runs this page that "
+        f"its log says more under number {run}."
+    )
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, says so: where the file lay is nobody's business."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def without_folders(text: str) -> str:
+    """The text with the names of files alone: a visitor need not know this machine's folders."""
+    return FOLDERS.sub("", text)
 
 
 def sentence(error: BaseException) -> str:

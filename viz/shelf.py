@@ -5,6 +5,7 @@ The folder is public to whoever knows a name: a name holds 20 hexadecimal digits
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -23,12 +24,16 @@ import numpy as np
 from stc_core.trace import Trace
 
 from .examples import Known
+from .quota import PAGE, Ledger, Limits
 from .words import alt
 from .workspace.bundle import pack, sprite
 
 PAGE_WIDTH = 900  # pixels of a picture on the page
 KEEP = 24 * 3600  # seconds a trace's files stay after they were last shown
-MOST = 300  # traces on the shelf, and pictures of clips
+UMAP = "umap.bin"  # positions that ``projections`` puts into a folder here
+LIMITS = Limits(  # folders: of traces with all that was made of them, and of clips' pictures
+    own_things=40, own_bytes=512 << 20, things=300, bytes=4 << 30
+)
 
 
 class Shelf:
@@ -38,23 +43,31 @@ class Shelf:
     ----------
     folder : Path
         Made if it is not there.
+    limits : Limits
+        How much visitors may keep here, each and all together.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._ledger = Ledger(limits)
+        self._sweeping = threading.Lock()
         self._making = threading.Lock()  # two cores: two sets at once would both come later
         self._writer = ThreadPoolExecutor(1, "shelf")
         self._late: dict[str, Future] = {}  # by key: what is not written yet
 
-    def put(self, trace: Trace, source: Path | None = None, *, later: bool = False) -> Path:
+    def put(
+        self, trace: Trace, source: Path | None = None, *, later: bool = False,
+        visitor: str = PAGE,
+    ) -> Path:  # fmt: skip
         """The trace's file, in the folder that its other files will share.
 
+        It counts for ``visitor``, by default for the page itself.
         ``source`` is the file that it was read from, where there is one: copied, not written anew.
         With ``later`` the file comes a moment after the call, which ``find`` waits for.
         """
         if later:
-            return self._put_later(trace)
+            return self._put_later(trace, visitor)
         handle, name = tempfile.mkstemp(suffix=".npz", dir=self.folder)
         os.close(handle)
         try:
@@ -68,7 +81,7 @@ class Shelf:
         finally:
             Path(name).unlink(missing_ok=True)
         os.utime(path.parent)
-        self._sweep()
+        self._keep(path.parent, visitor)
         return path
 
     def find(self, key: object) -> Path | None:
@@ -95,6 +108,8 @@ class Shelf:
             place = self.folder / _key(np.ascontiguousarray(trace.frames))
             pictures = self._once(place / "frames.jpg", lambda: sprite(trace))
             os.utime(place)  # as long as any trace of the clip is shown
+            for visitor in self._ledger.owners(home.parent.name):
+                self._ledger.add(place.name, visitor, _size(place))
         return {
             "key": home.parent.name, "bundle": served(bundle), "sprite": served(pictures),
             "clip": served(clip), "trace": served(home),
@@ -117,15 +132,16 @@ class Shelf:
             self._once(svg, lambda: picture.svg)
         return str(png), str(svg)
 
-    def _put_later(self, trace: Trace) -> Path:
+    def _put_later(self, trace: Trace, visitor: str) -> Path:
         """Compressing the frames takes longer than everything else that a new trace needs."""
         key = uuid.uuid4().hex[:20]
         path = self.folder / key / "trace.npz"
         path.parent.mkdir()
+        self._ledger.add(key, visitor, 0)
 
         def write() -> None:
             trace.save(path)
-            self._sweep()
+            self._keep(path.parent, visitor)
 
         self._late[key] = self._writer.submit(write)
         self._late[key].add_done_callback(lambda _: self._late.pop(key))
@@ -136,16 +152,27 @@ class Shelf:
             if not path.exists():
                 path.parent.mkdir(exist_ok=True)
                 partial = path.with_suffix(".part")
-                partial.write_bytes(make())
-                os.replace(partial, path)
+                try:
+                    partial.write_bytes(make())
+                    os.replace(partial, path)
+                finally:
+                    partial.unlink(missing_ok=True)
         return path
 
-    def _sweep(self) -> None:
-        """Forget traces that nobody has opened for long, and the oldest of too many."""
-        homes = sorted((p for p in self.folder.iterdir() if p.is_dir()), key=_age)
-        for place, home in enumerate(homes):
-            if place >= MOST or _age(home) > KEEP:
-                shutil.rmtree(home, ignore_errors=True)
+    def _keep(self, home: Path, visitor: str) -> None:
+        """Count a folder for a visitor; forget what nobody has opened for long or is too much."""
+        with self._sweeping:
+            for place in [place for place in self.folder.iterdir() if place.is_dir()]:
+                if _age(place) > KEEP:
+                    shutil.rmtree(place, ignore_errors=True)
+                    self._ledger.remove(place.name)
+                elif place.name in self._ledger:
+                    self._ledger.resize(place.name, _size(place))  # pictures and exports came
+                elif (place / UMAP).exists():  # shared by all traces of a clip
+                    self._ledger.add(place.name, PAGE, _size(place))
+            self._ledger.add(home.name, visitor, _size(home))
+            for key in self._ledger.excess(visitor):
+                shutil.rmtree(self.folder / key, ignore_errors=True)
 
 
 def _key(data: bytes | np.ndarray) -> str:
@@ -161,6 +188,16 @@ def _render(*what, **how):
     from .report import render  # matplotlib: not before something has to be drawn
 
     return render(*what, **how)
+
+
+def _size(place: Path) -> int:
+    """Bytes of the files in a folder; a file that has just gone has none."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for file in place.iterdir():
+            with contextlib.suppress(OSError):
+                total += file.stat().st_size
+    return total
 
 
 def _age(path: Path) -> float:

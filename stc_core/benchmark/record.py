@@ -111,7 +111,7 @@ def _read(path: Path, file: BinaryIO, configuration: dict) -> dict:
         lines = [json.loads(line) for line in whole.splitlines()]
         known = {key_of(answer): answer for answer in lines[1:]}
         former = lines[0] if lines else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         former, known = {}, {}
     begun = former is not None or content[:1] not in (b"", b"{")
     if begun and not (isinstance(former, dict) and "checkpoint" in former):

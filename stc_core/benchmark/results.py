@@ -6,22 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..writing import write_whole
 from .plots import draw
 from .table import tables
 
 
 def write(summary: dict[str, Any], folder: Path) -> None:
-    """``summary.json``, ``table.md`` and the plots as .svg and .png, over what is there."""
+    """``summary.json``, ``table.md`` and the plots as .svg and .png, over what is there.
+
+    The texts are written whole or not at all.
+    """
     for name, text in (
         ("summary.json", json.dumps(_short(summary), indent=1, allow_nan=False) + "\n"),
         ("table.md", tables(summary)),
     ):
-        path = folder / name
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+        write_whole(folder / name, text)
     draw(summary, folder)
 
 

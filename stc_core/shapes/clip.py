@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stc_core.errors import InputError
 from stc_core.shapes.draw import coverage, render
 from stc_core.shapes.questions import Question, ask
 from stc_core.shapes.world import WORLD, Scene, World, frame_times, make_scene
@@ -51,17 +52,17 @@ def make_clip(
             the frame comes out squashed, as a processor squashes a wide video into a square.
 
     Raises:
-        ValueError: one of the numbers is out of range, or the world does not fit into the clip.
+        InputError: one of the numbers is out of range, or the world does not fit into the clip.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if not 1 <= frames <= FRAMES_MOST:
-        raise ValueError(f"a clip has 1 to {FRAMES_MOST} frames, not {frames}")
+        raise InputError(f"a clip has 1 to {FRAMES_MOST} frames, not {frames}")
     if min(height, width) < 16:
-        raise ValueError(f"frames of {height}x{width} pixels are too small, 16 is the least")
+        raise InputError(f"frames of {height}x{width} pixels are too small, 16 is the least")
     if min(grid) < 1:
-        raise ValueError(f"the grid needs at least one row and one column, not {grid}")
+        raise InputError(f"the grid needs at least one row and one column, not {grid}")
     if world.objects[1] > (cells := frames * grid[0] * grid[1]):
-        raise ValueError(f"{world.objects[1]} objects cannot be told apart in {cells} cells")
+        raise InputError(f"{world.objects[1]} objects cannot be told apart in {cells} cells")
     scene = make_scene(seed, world, width / height if aspect is None else aspect)
     times = frame_times(frames)
     share = coverage([scene], times, *grid)[0].numpy()

@@ -557,7 +557,7 @@ class _Record:
             text = path.read_text(encoding="utf-8") if path.exists() else ""
             whole = text[: text.rfind("\n") + 1]  # a kill may have torn the last line
             lines = [json.loads(line) for line in whole.splitlines()]
-        except (OSError, ValueError):  # not text, not JSON, a folder
+        except (OSError, ValueError, RecursionError):  # not text, not JSON, a folder
             raise InputError(f"{str(path)!r} is not a file of answers; choose another") from None
         self.known = deque(lines[1:])
         if not lines:

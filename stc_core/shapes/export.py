@@ -143,8 +143,8 @@ def export(
     share done) before every clip.
 
     Raises:
-        InputError: sides that are odd, PyAV is not there, or the model does not open.
-        ValueError: a number of frames or a size that cannot be drawn.
+        InputError: sides that are odd, a number of frames or a size that cannot be drawn, PyAV is
+            not there, or the model does not open.
     """
     examples = list(examples)
     vlm = open_model(source)

@@ -15,6 +15,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from stc_core.errors import InputError
+
 T = TypeVar("T")
 
 # Seeds of the three splits. Training, choosing options, and reporting never share a clip.
@@ -80,7 +82,7 @@ class World:
     def __post_init__(self) -> None:
         low, high = self.objects
         if not 1 <= low <= high:
-            raise ValueError(f"a clip holds at least one object, not {low} to {high}")
+            raise InputError(f"a clip holds at least one object, not {low} to {high}")
         for name, known in (
             ("shapes", SHAPES),
             ("colors", tuple(COLORS)),
@@ -90,7 +92,7 @@ class World:
         ):
             values = getattr(self, name)
             if not values or not set(values) <= set(known):
-                raise ValueError(f"{name} must be some of {', '.join(known)}, not {values}")
+                raise InputError(f"{name} must be some of {', '.join(known)}, not {values}")
 
     def at_pace(self, frames: int) -> World:
         """The same world with flashes and blinking slow enough for clips of fewer than 32 frames.
@@ -234,10 +236,10 @@ def make_scene(seed: int, world: World = WORLD, aspect: float = 1.0) -> Scene:
     """The scene of one seed. No two things share shape, color, fill and size.
 
     Raises:
-        ValueError: the seed is negative, or so many things of this size do not fit into the frame.
+        InputError: the seed is negative, or so many things of this size do not fit into the frame.
     """
     if seed < 0:
-        raise ValueError(f"the seed must be 0 or more, not {seed}")
+        raise InputError(f"the seed must be 0 or more, not {seed}")
     dice = Dice(seed, 1)
     count = dice.integer(*world.objects)
     background = dice.pick(world.backgrounds)
@@ -254,7 +256,7 @@ def make_scene(seed: int, world: World = WORLD, aspect: float = 1.0) -> Scene:
         if things.fill(count, flash=flashes and count >= 2):
             order = sorted(things.made, key=lambda thing: thing.depth)
             return Scene(seed, background, tuple(order), aspect, camera, brightness)
-    raise ValueError(
+    raise InputError(
         f"{count} things of radius {world.small[0]} to {world.large[1]} do not fit into one clip; "
         "ask for fewer or smaller ones"
     )

@@ -11,6 +11,7 @@ from clips import write_clip
 from small import vlm_of
 
 from stc_core import InputError
+from stc_core.benchmark import folder
 from stc_core.benchmark.cases import Shapes, Skipped
 from stc_core.benchmark.folder import Folder, cells_of
 from stc_core.grid import TokenGrid
@@ -175,6 +176,23 @@ BAD = {
     "text in a box": (line("b.mp4", evidence=[[0, 1, 0, 0, 1, "1"]]), "is not [start_s"),
     "box turned": (line("b.mp4", evidence=[[0, 1, 0.5, 0, 0.2, 1]]), "sides from 0 to 1"),
     "box in pixels": (line("b.mp4", evidence=[[0, 1, 0, 0, 100, 80]]), "sides from 0 to 1"),
+    "nested": ('{"a":' * 60_000 + "1" + "}" * 60_000, "nested too deeply"),
+    "half a character": (line(question="what \ud800 is it?"), "question is not valid Unicode"),
+    "half an answer": (line(answer="\udfff"), "answer is not valid Unicode"),
+    "half a kind": (line("b.mp4", kind="\ud800"), "kind is not valid Unicode"),
+    "half an id": (line("b.mp4", id="\ud800"), "id is not valid Unicode"),
+    "half an option": (line(options=["red", "\ud800"]), "an option is not valid Unicode"),
+    "half a video": (line("\ud800.mp4"), "video is not valid Unicode"),
+    "half an unknown key": (line(**{"\ud800": 1}), "\ufffd not known"),
+    "NUL in a name": (line("a\0.mp4"), "control character"),
+    "long id": (line(id="x" * 201), "id has 201 characters"),
+    "a long name": (line("x" * 5000), "there is no video"),
+    "a long line": (line(kind="x" * (1 << 20)), "longer than"),
+    "outside": (line("../b.mp4"), "not within the folder"),
+    "outside in the end": (line("x/../../b.mp4"), "not within the folder"),
+    "outside, as Windows writes it": (line("..\\b.mp4"), "not within the folder"),
+    "absolute": (line("/etc/passwd"), "not within the folder"),
+    "endless box": (line("b.mp4", evidence=[[0, 10**400, 0, 0, 1, 1]]), "is not [start_s"),
     "box ends early": (line("b.mp4", evidence=[[2, 1, 0, 0, 1, 1]]), "end after it starts"),
 }
 
@@ -186,6 +204,33 @@ def test_a_bad_line_is_named_by_its_number(case, tiny, videos, tmp_path):
         folder_of(tiny, videos, tmp_path, line(id="one"), "", bad, line("b.mp4", id="last"))
     assert str(raised.value).startswith("line 3 of questions.jsonl: ")
     assert message in str(raised.value)
+
+
+def test_a_line_says_no_half_characters_back(tiny, videos, tmp_path):
+    for name in ("half a character", "half an answer", "half an option", "half an unknown key"):
+        with pytest.raises(InputError) as raised:
+            folder_of(tiny, videos, tmp_path, BAD[name][0])
+        str(raised.value).encode()  # can be printed anywhere
+
+
+def test_a_link_in_the_folder_may_lead_out_of_it_a_name_may_not(tiny, videos, tmp_path):
+    """Whoever keeps the folder put the link there; the questions can be anybody's."""
+    inside, outside = tmp_path / "videos", tmp_path / "elsewhere.mp4"
+    (inside / "sub").mkdir(parents=True)
+    outside.write_bytes((videos / "a.mp4").read_bytes())
+    (inside / "linked.mp4").symlink_to(outside)
+    (inside / "sub" / "b.mp4").symlink_to(outside)
+    source = folder_of(tiny, inside, tmp_path, line("linked.mp4"), line("sub/b.mp4"))
+    assert [case.clip for case in source.cases(9, 2)] == ["linked.mp4", "sub/b.mp4"]
+    with pytest.raises(InputError, match="not within the folder"):
+        folder_of(tiny, inside, tmp_path, line("../elsewhere.mp4"))
+
+
+def test_a_questions_file_has_a_largest_size(tiny, videos, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "MOST_BYTES", 1 << 20)
+    many = [line(id=f"id {n}", question=f"what is {n}?") for n in range(20_000)]
+    with pytest.raises(InputError, match="more than 1 MiB; split it"):
+        folder_of(tiny, videos, tmp_path, *many)
 
 
 def test_no_folder_no_file_no_text_and_no_question_are_refused(tiny, videos, tmp_path):

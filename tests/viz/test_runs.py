@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 
 import pytest
 
-from viz.runs import LOADING, Failure, Runner, Step, Stopped, sentence
+from stc_core import InputError
+from viz.runs import (
+    FULL,
+    LOADING,
+    Failure,
+    Runner,
+    Step,
+    Stopped,
+    sentence,
+    without_folders,
+)
 
 
 def finish(steps) -> tuple[list[Step], object]:
@@ -161,7 +172,7 @@ def test_one_run_at_a_time_even_after_a_stop():
 @pytest.mark.parametrize("where", ["load", "answer"])
 def test_known_errors_are_their_own_sentence(where):
     def fail(*args, **kwargs):
-        raise ValueError("the file x.mp4 is not a video; choose another")
+        raise InputError("the file x.mp4 is not a video; choose another")
 
     runner = Runner(fail, None) if where == "load" else Runner(lambda: None, fail)
     with pytest.raises(Failure, match=r"^The file x.mp4 is not a video; choose another\.$"):
@@ -177,6 +188,44 @@ def test_unknown_errors_name_the_run_and_hide_the_rest(caplog):
     assert "secret" not in str(caught.value)
     run = str(caught.value).rstrip(".").split()[-1]
     assert run in caplog.text and "KeyError" in caplog.text
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_full_disk_is_a_sentence_of_its_own_without_a_path(wrapped, caplog):
+    def fail(model, progress):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "/srv/secret/a.npz")
+        except OSError as error:
+            if wrapped:
+                raise InputError("cannot write '/srv/secret/a.npz': No space left") from error
+            raise
+
+    with pytest.raises(Failure) as caught:
+        list(Runner(lambda: None, fail).run("me"))
+    assert str(caught.value) == FULL and "/srv/secret" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cannot write '/srv/a b/x.npz': why", "cannot write 'x.npz': why"),
+        ("/srv/a/letter.mp4 is no video", "letter.mp4 is no video"),
+        ("see https://example.org/a/b, at 18/28 or and/or", None),
+        ("the folder '/srv/models/one' holds no model", "the folder 'one' holds no model"),
+        ("a / b, /x, 'it's'", None),
+    ],
+)
+def test_a_visitor_is_not_told_of_folders(text, shown):
+    assert without_folders(text) == (shown or text)
+
+
+def test_a_zip_that_does_not_fit_is_no_error_of_the_users(caplog):
+    def fail(model, progress):
+        return list(zip([1], [1, 2], strict=True))
+
+    with pytest.raises(Failure, match="Something broke here"):
+        list(Runner(lambda: None, fail).run("me"))
+    assert "zip() argument" in caplog.text
 
 
 def test_out_of_memory_says_what_to_do():

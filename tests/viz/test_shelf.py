@@ -14,7 +14,8 @@ import pytest
 from stc_core import Trace
 from viz import shelf as shelf_module
 from viz.examples import Known
-from viz.shelf import KEEP, Shelf
+from viz.quota import Limits
+from viz.shelf import KEEP, LIMITS, Shelf
 from viz.words import alt
 from viz.workspace.bundle import unpack
 
@@ -116,8 +117,45 @@ def test_old_traces_go(shelf, six_fates):
     assert new.exists() and not old.exists()
 
 
-def test_the_shelf_is_not_endless(shelf, six_fates, monkeypatch):
-    monkeypatch.setattr(shelf_module, "MOST", 2)
+def test_many_traces_of_one_visitor_push_out_nobody_elses(tmp_path, six_fates):
+    """More than there is room for: the visitor's own go, the fresh one of another stays."""
+    shelf = Shelf(tmp_path / "shelf")
+    mine = shelf.put(six_fates, visitor="me")
+    given = shelf.addresses(six_fates, mine)
+    for number in range(LIMITS.own_things + 10):
+        last = shelf.put(replace(six_fates, answer=f"{number}", frames=None), visitor="flood")
+        last.with_name("picture.png").write_bytes(bytes(10))
+    assert shelf.find(given["key"]) == mine and last.is_file()
+    assert shelf._ledger.used("flood")[0] == LIMITS.own_things
+    folders = [path for path in shelf.folder.iterdir() if path.is_dir()]
+    assert len(folders) == LIMITS.own_things + 2  # my trace and its pictures
+    assert len(shelf._ledger.owners(Path(unquote(given["sprite"])).parent.name)) == 1
+
+
+def test_a_visitor_has_so_many_bytes(tmp_path, six_fates):
+    shelf = Shelf(tmp_path / "shelf", Limits(100, 40_000, 100, 1 << 30))
+    homes = []
+    for number in range(6):
+        homes.append(shelf.put(replace(six_fates, answer=f"{number}"), visitor="me"))
+        homes[-1].with_name("overlay.webm").write_bytes(bytes(15_000))
+    there = [home.is_file() for home in homes]
+    assert there == sorted(there) and 1 < sum(there) < 5  # the oldest went
+
+
+def test_a_full_disk_leaves_no_half_of_a_trace(shelf, six_fates, monkeypatch):
+    def full(trace, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trace, "save", full)
+        with pytest.raises(OSError):
+            shelf.put(six_fates)
+    assert list(shelf.folder.iterdir()) == []
+
+
+def test_the_shelf_is_not_endless(tmp_path, six_fates):
+    shelf = Shelf(tmp_path / "small", Limits(2, 1 << 20, 2, 1 << 20))
     for number in range(4):
         shelf.put(replace(six_fates, answer=str(number)))
-    assert len(list(shelf.folder.iterdir())) <= 3
+    assert len(list(shelf.folder.iterdir())) <= 2

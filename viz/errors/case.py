@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import gradio as gr
 
-from stc_core import Trace
 from stc_core.errors import InputError
 
 from .. import cards
@@ -20,13 +19,13 @@ from .store import ErrorCase
 from .tab import OpenCase
 
 
-def opener(runner: Runner, show: Callable[[Trace, Origin], list]) -> OpenCase:
+def opener(runner: Runner, show: Callable[..., list]) -> OpenCase:
     """What ``errors_tab`` calls: it yields the status line, what ``show`` gives, and the tab.
 
-    ``show`` gives the values of ``Views.all`` for a trace and its origin.
+    ``show(trace, origin, visitor=...)`` gives the values of ``Views.all``.
     """
 
-    def open_case(case: ErrorCase, methods: tuple[str, ...]) -> Iterator[list]:
+    def open_case(case: ErrorCase, methods: tuple[str, ...], visitor: str) -> Iterator[list]:
         specs = [spec_of(method) for method in methods if method != "none"]
         if not specs:
             raise InputError("only the uncompressed model was asked here; choose a method as well")
@@ -35,12 +34,13 @@ def opener(runner: Runner, show: Callable[[Trace, Origin], list]) -> OpenCase:
         found = []
         for number, spec in enumerate(specs):
             origin = replace(origin_of_case(case), spec=spec)
-            for news in rerun(runner, uuid.uuid4().hex, origin, spec, baseline=not number):
+            owner = f"{visitor} case {uuid.uuid4().hex}"
+            for news in rerun(runner, owner, origin, spec, baseline=not number):
                 if isinstance(news, Step):
                     share = (number + news.fraction) / len(specs)
                     yield [cards.progress(news.stage, share, news.elapsed), *stay]
                 else:
-                    found.append(show(news.trace, origin))
+                    found.append(show(news.trace, origin, visitor=visitor))
         values, *others = found
         values[WORKSPACE]["others"] = [
             other[WORKSPACE] | {"spec": to_text(spec)}
@@ -73,7 +73,9 @@ def spec_of(method: str) -> dict:
         return method_spec(name, options.pop("retention"), **options)
     except InputError:
         raise
-    except (SyntaxError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (
+        SyntaxError, ValueError, KeyError, AttributeError, TypeError, RecursionError, MemoryError,
+    ) as error:  # fmt: skip
         raise InputError(
             f"the table names no method that is known here: {method[:60]!r}"
         ) from error

@@ -102,7 +102,7 @@ class Results:
     def told(self, name: str) -> str:
         """A text of the configuration; "" where it says nothing."""
         value = self.configuration.get(name)
-        return value if isinstance(value, str) else ""
+        return _whole(value) if isinstance(value, str) else ""
 
 
 def read_results(path: Path) -> Results:
@@ -275,7 +275,12 @@ def _text(record: dict[str, Any], key: str, default: str | None = None) -> str:
     if not isinstance(value, str):
         said = "is missing" if key not in record else f"must be text, not {reprlib.repr(value)}"
         raise InputError(f'"{key}" {said}')
-    return value.encode("utf-8", "replace").decode()  # JSON may hold half a character
+    return _whole(value)
+
+
+def _whole(text: str) -> str:
+    """The text as UTF-8 can hold it: JSON may give half a character."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _count(value: Any, name: str) -> int:

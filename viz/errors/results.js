@@ -243,10 +243,14 @@ function less(a, b) {
   return (a > b) - (a < b);
 }
 
+// What spreadsheets begin a formula with, the full-width signs of Japanese input among them, behind
+// whatever they skip: spaces, controls, marks without a width. A leading tab or line end is enough.
+const FORMULA = /^[\s\p{Cc}\p{Cf}\p{Z}]*[=+\-@＝＋－＠]|^[\p{Cc}]/u;
+
 /** One cell of a CSV file. A text that a spreadsheet would take for a formula gets a quote. */
 function cell(value) {
   if (typeof value === 'number') return String(value);
-  const guarded = /^\s*[=+\-@]|^[\t\r\n]/.test(value) ? `'${value}` : value;
+  const guarded = FORMULA.test(value) ? `'${value}` : value;
   return `"${guarded.replaceAll('"', '""')}"`;
 }
 

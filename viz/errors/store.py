@@ -20,9 +20,10 @@ from stc_core.errors import InputError
 from stc_core.trace import Fate
 
 from .. import palette
+from ..quota import PAGE, Ledger, Limits
 from .reading import UNCOMPRESSED, Question, Results, read_results
 
-MOST_TABLES = 20  # that are kept; the least recently used go first
+LIMITS = Limits(own_things=4, own_bytes=128 << 20, things=20, bytes=512 << 20)  # of tables
 
 # What became of the evidence, in the order of results.js: words, short words for the table, looks.
 # Colours and glyphs are those of the fates that a token meets there.
@@ -67,25 +68,28 @@ class ErrorCase:
 class Tables:
     """The tables of one folder, which must lie in Gradio's temporary directory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._ledger = Ledger(limits)
         self._known: dict[tuple, str] = {}  # file, time and size -> table
         self._reading = threading.Lock()  # the same file is read once, not once a visitor
 
-    def add(self, path: Path) -> str:
-        """Read a result file; the name of its table. ``InputError`` where it cannot be used."""
+    def add(self, path: Path, visitor: str = PAGE) -> str:
+        """Read a result file; the name of its table, which counts for ``visitor``.
+
+        ``InputError`` where it cannot be used.
+        """
         with self._reading:
             try:
                 found = path.stat()
             except OSError as error:
                 raise InputError(f"{path.name} cannot be read: {error.strerror}") from None
             key = str(path), found.st_mtime_ns, found.st_size
-            self._sweep()
             name = self._known.get(key)
-            if name is None:
+            if name is None or not self.path(name).is_file():
                 name = self._known[key] = self._write(read_results(path), path.name)
-            os.utime(self.path(name))
+            self._keep(name, visitor)
         return name
 
     def path(self, name: str) -> Path:
@@ -130,15 +134,18 @@ class Tables:
         content = json.dumps(payload(results, name), separators=(",", ":")).encode()
         digest = hashlib.sha256(content).hexdigest()[:20]
         handle, partial = tempfile.mkstemp(dir=self.folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(partial, self.path(digest))
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.replace(partial, self.path(digest))
+        finally:
+            Path(partial).unlink(missing_ok=True)
         return digest
 
-    def _sweep(self) -> None:
-        tables = sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
-        for old in tables[:-MOST_TABLES]:
-            old.unlink(missing_ok=True)
+    def _keep(self, name: str, visitor: str) -> None:
+        self._ledger.add(name, visitor, self.path(name).stat().st_size)
+        for old in self._ledger.excess(visitor):
+            self.path(old).unlink(missing_ok=True)
         self._known = {key: name for key, name in self._known.items() if self.path(name).is_file()}
 
 

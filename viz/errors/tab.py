@@ -8,15 +8,18 @@ from pathlib import Path
 import gradio as gr
 
 from .. import cards
+from ..guard import guarded, name_of
+from ..quota import PAGE
 from ..runs import failure
 from ..shelf import served
+from ..turns import MODEL
 from .component import table_html
 from .reading import LIMITS
 from .store import ErrorCase, Tables
 
 NAMES = ("results.jsonl", "results.jsonl.gz")  # as a benchmark leaves them
 
-OpenCase = Callable[[ErrorCase, tuple[str, ...]], Iterator]
+OpenCase = Callable[[ErrorCase, tuple[str, ...], str], Iterator]
 
 
 def errors_tab(
@@ -34,10 +37,10 @@ def errors_tab(
     folder : Path
         For the tables; must lie in Gradio's temporary directory.
     open_case : callable, optional
-        Called with the case that was chosen and the ``repr`` of the methods that are compared, the
-        reference first, "none" for the uncompressed model. It yields what the line above the table
-        shows: HTML of ``cards.status``; where there are ``outputs``, a list of that and a value for
-        each of them. A ``ValueError`` of it becomes the line.
+        Called with the case that was chosen, the ``repr`` of the methods that are compared, the
+        reference first, "none" for the uncompressed model, and the visitor. It yields what the line
+        above the table shows: HTML of ``cards.status``; where there are ``outputs``, a list of that
+        and a value for each of them. An exception of it becomes the line.
     outputs : sequence of components, optional
         What ``open_case`` changes beside the line: workspace, chosen tab.
     """
@@ -56,9 +59,9 @@ def errors_tab(
         )  # fmt: skip
     table = table_html()
 
-    def show(path: Path) -> list:
+    def show(path: Path, visitor: str = PAGE) -> list:
         try:
-            name = tables.add(path)
+            name = tables.add(path, visitor)
         except Exception as error:  # a traceback helps nobody here; failure() logs the unexpected
             return [cards.status(str(failure(error)), "error"), gr.skip()]
         value = {
@@ -70,22 +73,21 @@ def errors_tab(
         found = next(filter(Path.is_file, (results / name for name in NAMES)), None)
         return [gr.skip(), gr.skip()] if found is None else show(found)
 
-    def read(path: str | None) -> list:
-        return show(Path(path)) if path else [gr.skip(), gr.skip()]
+    def read(request: gr.Request, path: str | None) -> list:
+        return show(Path(path), name_of(request)) if path else [gr.skip(), gr.skip()]
 
-    def choose(chosen: gr.EventData) -> Iterator[list]:
+    def choose(request: gr.Request, chosen: gr.EventData) -> Iterator[list]:
         asked = (getattr(chosen, name, None) for name in ("table", "question", "methods"))
         try:
-            for news in open_case(*tables.case(*asked)):
+            for news in open_case(*tables.case(*asked), name_of(request)):
                 yield list(news) if outputs else [news]
         except Exception as error:
             yield [cards.status(str(failure(error)), "error"), *stay]
 
     shown = [status, table]
-    table.appear(first, None, shown, **quiet)
+    table.appear(guarded(first), None, shown, **quiet)
     upload.upload(read, upload, shown, **quiet)
     if open_case is not None:
         table.choose(
-            choose, None, [status, *outputs], concurrency_id="model", concurrency_limit=1,
-            trigger_mode="always_last", **quiet,
+            choose, None, [status, *outputs], trigger_mode="always_last", **MODEL, **quiet,
         )  # fmt: skip

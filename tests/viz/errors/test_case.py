@@ -68,13 +68,17 @@ def test_a_case_opens_with_both_methods_and_can_be_asked_again(tmp_path):
     def run(model, video, question, method, progress, **options):
         return answer(model, video, question, make_method(method), progress=progress, **options)
 
-    def show(trace, origin):
-        return ["answers", shelve(shelf, trace, origin, {})[1], *[None] * (VALUES - 2)]
+    def show(trace, origin, visitor):
+        return [
+            "answers",
+            shelve(shelf, trace, origin, {}, visitor=visitor)[1],
+            *[None] * (VALUES - 2),
+        ]
 
     runner, shelf = Runner(load, run), Shelf(tmp_path)
     open_case = opener(runner, show)
     methods = [STC(retention=0.1), METHODS["uniform"](retention=0.1)]
-    *before, (status, *values, tabs) = open_case(case_of(), ("none", *map(repr, methods)))
+    *before, (status, *values, tabs) = open_case(case_of(), ("none", *map(repr, methods)), "me")
     assert {len(news) for news in before} == {len(values) + 2} == {VALUES + 2}
     urls = values[WORKSPACE]
     assert "is open" in status and tabs["selected"] == "inspect" and urls["again"]
@@ -92,4 +96,4 @@ def test_a_case_opens_with_both_methods_and_can_be_asked_again(tmp_path):
     *_, edited = ask_again(runner, shelf, {}, "me", sent)
     assert first not in Trace.load(shelf.find(edited["urls"]["key"])).stage("outside").survivors
     with pytest.raises(InputError, match="choose a method"):
-        list(open_case(case_of(), ("none",)))
+        list(open_case(case_of(), ("none",), "me"))

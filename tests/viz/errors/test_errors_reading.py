@@ -12,7 +12,7 @@ from made_up import ABOUT, lines, write
 from stc_core import InputError
 from viz.errors import reading
 from viz.errors.reading import EVIDENCE, TOKENS, parse_method, read_results, settings_of
-from viz.errors.store import MOST_TABLES, Tables, payload
+from viz.errors.store import LIMITS, Tables, payload
 
 
 @pytest.fixture
@@ -237,9 +237,9 @@ def test_a_browser_that_asks_for_what_is_not_there_gets_a_sentence(
 
 def test_old_tables_go(tmp_path, some):
     tables = Tables(tmp_path / "tables")
-    for number in range(MOST_TABLES + 3):
+    for number in range(LIMITS.things + 3):
         tables.add(write(tmp_path / f"{number}.jsonl", some))
-    assert len(list(tables.folder.iterdir())) <= MOST_TABLES + 1
+    assert len(list(tables.folder.iterdir())) <= LIMITS.things + 1
     assert tables.path(tables.add(tmp_path / "0.jsonl")).is_file()
 
 

@@ -189,7 +189,12 @@ def test_csv_holds_what_is_shown_with_marks(node, made, table):
         assert change == pytest.approx(line["log_right"] - base["log_right"])
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", " =1", "\t=1", "\rx", "\n=1"])
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1", "-1", "@x", " =1", "\t=1", "\rx", "\n=1", "＝1+1", "＋1", "－1",
+     "＠SUM(A1)", "\u3000＝1", "\0=1", "\0x", "\x1b=1", "\u200b=1", "\ufeff＝1", "\u00a0+1",
+     "\u202e=1", "\x85=1"],
+)  # fmt: skip
 def test_no_cell_is_a_formula(node, text):
     (shown,) = next(csv.reader(io.StringIO(node("return cell(text);", text=text), newline="")))
     assert shown == "'" + text

@@ -42,7 +42,7 @@ class Served:
 
         self.opened: list = []
 
-        def open_case(case, methods):
+        def open_case(case, methods, visitor):
             self.opened.append((case, methods))
             yield cards.status(f"Opens {case.id} …", "busy"), ""
             if case.id == "101":

@@ -36,7 +36,7 @@ class Workspace {
   build() {
     const place = (name, ViewClass, options) => {
       const { section, host } = this.frame(name, options);
-      this.views[name] = new ViewClass(host, this);
+      this.views[name] = this.guard(new ViewClass(host, this), name);
       return section;
     };
     this.message = el('p', { class: 'ws-message', role: 'status' }, 'No trace is open yet.');
@@ -75,7 +75,8 @@ class Workspace {
       section.setAttribute('aria-labelledby', heading.id);
       section.append(heading);
     }
-    section.append(host);
+    const broken = el('p', { class: 'ws-broken', role: 'status', hidden: true }, 'This view could not be drawn.');
+    section.append(host, broken);
     const twin = el('details', { class: 'ws-twin' }, el('summary', {}, 'Read as table'));
     twin.addEventListener('toggle', () => this.tell(name));
     if (title) section.append(twin);
@@ -96,12 +97,46 @@ class Workspace {
     }, section);
     this.tabs.append(tab);
     this.panels.append(panel);
-    const view = new ViewClass(host, this);
+    const view = this.guard(new ViewClass(host, this), name);
     this.views[name] = view;
     if (first) this.choose(name);
     else this.choose(this.chosen);
     if (this.trace) this.give(view);
     return view;
+  }
+
+  /**
+   * Let a view that throws stop no other: it is cleared, says so, and is tried again with the next
+   * trace, or, where only drawing failed, as soon as all of it is to be drawn. Wraps the methods, as
+   * views also draw by themselves, when their size changes.
+   */
+  guard(view, name) {
+    const { load, draw } = view;
+    const attempt = (what, act) => {
+      try {
+        act();
+      } catch (error) {
+        console.error(`The view "${name}" could not be drawn.`, error);
+        this.mark(view, what);
+      }
+    };
+    view.load = (trace) => {
+      this.mark(view, '');
+      attempt('load', () => load.call(view, trace));
+    };
+    view.draw = (changed) => {
+      if (view.broken === 'load' || (view.broken && !changed.has('all'))) return;
+      if (view.broken) this.mark(view, '');
+      attempt('draw', () => draw.call(view, changed));
+    };
+    return view;
+  }
+
+  /** Hide a view and say so, after ``what`` failed; show it again where that is empty. */
+  mark(view, what) {
+    view.broken = what;
+    view.host.hidden = Boolean(what);
+    view.host.parentElement.querySelector(':scope > .ws-broken').hidden = !what;
   }
 
   choose(name) {
@@ -143,13 +178,14 @@ class Workspace {
       if (asked !== this.asked) return; // another one was asked for in the meantime
       Object.assign(this, { before: this.trace, trace: new TokenTrace(buffer), sprite, urls });
     } catch (error) {
-      if (asked === this.asked) this.say(`The trace could not be shown. ${error.message}`);
+      if (asked === this.asked) this.close(`The trace could not be shown. ${error.message}`);
       return;
     }
     this.message.hidden = true;
     this.body.hidden = false;
     if (urls.live && alike(this.before, this.trace)) this.stay();
     else this.open();
+    this.look = new Look(this.trace, this.state); // no view may meet that of the trace before
     for (const view of Object.values(this.views)) this.give(view);
     this.state.changed.add('all');
     this.state.flush();
@@ -180,9 +216,13 @@ class Workspace {
     view.draw(new Set(['all']));
   }
 
-  say(words) {
+  /** Show nothing but a sentence: the trace before has no place beside what the page says now. */
+  close(words) {
     this.message.textContent = words;
     this.message.hidden = false;
+    this.body.hidden = true;
+    this.urls = {};
+    this.root.dataset.key = '';
   }
 
   // --- drawing ----------------------------------------------------------------------------------
@@ -218,9 +258,20 @@ class Workspace {
     const twin = this.root.querySelector(`[data-view="${name}"] > details`);
     if (!twin) return;
     twin.querySelector('.ws-scroll')?.remove();
-    const told = this.trace && this.views[name].table();
+    const told = this.trace && this.tableOf(name);
     twin.hidden = !told;
     if (told && twin.open) twin.append(tableOf(told, twin.parentElement.querySelector('h3').textContent));
+  }
+
+  /** {head, rows} of a view; null where it has none or cannot give it. */
+  tableOf(name) {
+    if (this.views[name].broken) return null;
+    try {
+      return this.views[name].table();
+    } catch (error) {
+      console.error(`The view "${name}" has no table.`, error);
+      return null;
+    }
   }
 
   /** Tables follow what they describe, but not the pointer. */

@@ -16,7 +16,7 @@ class Share {
     this.says = el('span', { class: 'ws-quiet-text', role: 'status' });
     const button = (words, act) => el('button', { type: 'button', onclick: act }, words);
     this.bar = el('div', { class: 'ws-share-bar', role: 'group', 'aria-label': 'Share' },
-      served ? button('Copy link', () => this.copy(location.href, 'Link copied.')) : null,
+      served ? button('Copy link', () => this.copyLink()) : null,
       button('Copy as code', () => this.copyCode()),
       button('Figure as PNG', () => this.figure('png')),
       button('Figure as SVG', () => this.figure('svg')),
@@ -62,6 +62,12 @@ class Share {
   }
 
   // --- copies and files -------------------------------------------------------------------------
+
+  copyLink() {
+    clearTimeout(this.timer);
+    writeAddress(this.parts()); // the address may be a moment behind
+    this.copy(location.href, 'Link copied.');
+  }
 
   async copy(text, done) {
     writeAddress(this.served ? this.parts() : {});

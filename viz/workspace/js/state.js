@@ -58,7 +58,13 @@ class State {
     this.pending = 0;
     const changed = this.changed;
     this.changed = new Set();
-    for (const listener of this.listeners) listener(this, changed);
+    for (const listener of this.listeners) {
+      try {
+        listener(this, changed);
+      } catch (error) {
+        console.error(error); // the others must hear of it all the same
+      }
+    }
   }
 
   /** Call ``listener(state, Set of changed names)`` from now on; returns the way to stop it. */

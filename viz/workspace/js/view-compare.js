@@ -177,6 +177,7 @@ class CompareView extends View {
   }
 
   cancel() {
+    if (!this.asked) return; // it has just ended
     this.workspace.send('stop_compare', { id: this.asked.id });
     this.say('Cancelled; nothing was changed.');
     this.settle();

@@ -1,0 +1,90 @@
+"""Another trace in the same workspace: every view is of it, whatever was chosen before."""
+
+from __future__ import annotations
+
+import pytest
+from browser import chromium  # noqa: F401
+from recorded import recorded, walked
+
+from viz.workspace.bundle import pack, sprite
+
+LAST = {  # what a visitor may have chosen, all of it at the end of what there is
+    "frame": 3, "time": 1.5, "locked": [47], "hover": 47, "stage": "layer", "overlay": "attention",
+    "word": 4, "step": 5,
+}  # fmt: skip
+PANELS = ("sheet", "plane", "replay", "compare", "flow", "embedding", "edits", "evidence")
+
+
+@pytest.fixture
+def both(bench, tmp_path):
+    """A bench with a small trace, and beside it the addresses of a large one."""
+    opened, large = bench(recorded()), walked(32)
+    folder = tmp_path / "0"
+    (folder / "large.bin").write_bytes(pack(large))
+    (folder / "large.jpg").write_bytes(sprite(large))
+    return opened, large, {"bundle": "large.bin", "sprite": "large.jpg", "key": "large"}
+
+
+def show(opened, urls) -> None:
+    opened.page.evaluate("urls => workspace.show(urls)", urls)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+@pytest.mark.parametrize("overlay", ["attention", "fate"])
+def test_nothing_of_the_trace_before_stays(both, panel, overlay):
+    opened, large, urls = both
+    page = opened.page
+    page.evaluate("panel => workspace.choose(panel)", panel)
+    opened.set(**LAST | {"overlay": overlay})
+    show(opened, urls)
+    n = large.grid.size
+    opened.wait(f"v.n === {n} && v.drawn.frames === 32")
+    assert page.locator("[data-view=budget] b").first.inner_text().replace(" ", "") == str(n)
+    seen = page.evaluate(
+        "({ look: workspace.look.fate.length, key: workspace.root.dataset.key,"
+        " views: Object.values(workspace.views).every((v) => v.trace === workspace.trace) })"
+    )
+    assert seen == {"look": n, "key": "large", "views": True}
+    state = opened.state
+    assert state["locked"] == [] and state["word"] == state["step"] == -1
+    assert page.locator(".ws-broken:visible").count() == 0
+    assert large.question in page.locator(".ws-words-view").inner_text().replace("\n", " ")
+    show(opened, {"bundle": "bundle.bin", "sprite": "frames.jpg", "key": "test"})
+    opened.wait("v.n === 48 && v.drawn.frames === 4")
+
+
+def test_a_view_that_throws_stops_no_other_and_is_tried_again(both):
+    opened, large, urls = both
+    page = opened.page
+    page.evaluate(
+        "() => { workspace.views.bars.layers.clear = () => { throw new Error('planted') } }"
+    )
+    show(opened, urls)
+    opened.wait(f"v.n === {large.grid.size} && v.drawn.frames === 32")
+    bars = page.locator("[data-view=bars]")
+    assert "This view could not be drawn." in bars.inner_text()
+    assert bars.locator(".ws-host").is_hidden() and bars.locator("details").is_hidden()
+    assert page.locator(".ws-broken:visible").count() == 1
+    assert opened.state["drawn"]["sheet"] == len(large.stage("outside").survivors)
+    page.evaluate("workspace.goTo(31)")  # the others go on
+    opened.wait("v.frame === 31")
+    assert any("planted" in error and "bars" in error for error in opened.errors)
+    opened.errors.clear()
+    page.evaluate("delete workspace.views.bars.layers.clear")
+    show(opened, {"bundle": "bundle.bin", "sprite": "frames.jpg", "key": "test"})
+    opened.wait("v.n === 48")
+    assert page.locator(".ws-broken:visible").count() == 0
+    assert bars.locator(".ws-host").is_visible()
+
+
+def test_a_trace_that_cannot_be_fetched_leaves_nothing_of_the_one_before(both):
+    opened, _, urls = both
+    page = opened.page
+    show(opened, {"bundle": "gone.bin", "key": "gone"})
+    page.get_by_text("The trace could not be shown.").wait_for()
+    assert page.locator(".ws-body").is_hidden()
+    opened.errors.clear()  # the browser itself complains of the missing file
+    show(opened, urls)
+    opened.wait("v.drawn.frames === 32")
+    assert page.locator(".ws-body").is_visible()
+    assert page.get_by_text("The trace could not be shown.").is_hidden()
