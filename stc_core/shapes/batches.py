@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from stc_core.shapes.draw import coverage, render
 from stc_core.shapes.model import END, START, Size
+from stc_core.shapes.parts import draw_part, part_of, still_answerable
 from stc_core.shapes.questions import KINDS, Question, ask, seen
 from stc_core.shapes.world import (
     COLORS,
@@ -42,7 +43,10 @@ EASY_KINDS = ("color", "shape", "look", "exists", "unanswerable")  # one frame a
 IGNORED = -100  # a label no loss counts
 CLEAR = 0.12  # share of a cell from which on what covers it is to be named
 SEEDS_PER_STEP = 1_000  # room between the seeds of two steps
+VIEW_SEEDS = 1 << 40  # between the seeds by which the parts of one clip choose their questions
 STEPS_PER_STAGE = 50_000  # room between the seeds of two stages
+WHOLE_FRAMES = 32  # of a clip that is shown whole, to bound memory
+LONG_SHARE = 0.35  # of the tokens of a longer clip that are shown at most
 LOOKS = {"shape": SHAPES, "color": tuple(COLORS), "fill": FILLS, "size": SIZES}
 
 
@@ -60,6 +64,7 @@ class Stage:
     events: float = 0.0  # weight of the loss of `event_labels`, beside that of the answers
     hard_first: bool = False  # whether the kinds that one frame answers wait for the others
     squashed: float = 0.25  # share of clips that are wide or tall scenes squashed into a square
+    parts: bool = False  # whether most batches show random parts of the clips (`parts.py`)
 
     def __post_init__(self) -> None:
         if self.part not in ("vision", "language"):
@@ -132,9 +137,23 @@ class _Steps(Dataset):
         seeds = [scene.seed for scene in drawn.scenes]
         late = EASY_KINDS if self.stage.hard_first else ()
         most = self.stage.questions
-        chosen = [choose(q, most, s, late) for q, s in zip(asked, seeds, strict=True)]
-        if self.stage.events:
-            batch |= event_labels(drawn)
+        part = None
+        if self.stage.parts:
+            part = part_of(seeds[0], 1.0 if len(drawn.times) <= WHOLE_FRAMES else LONG_SHARE)
+        if part is None:
+            chosen = [choose(q, most, s, late) for q, s in zip(asked, seeds, strict=True)]
+            if self.stage.events:
+                batch |= event_labels(drawn)
+            return batch | turns(chosen, self.tokenizer)
+        kept, chosen = [], []
+        for seed, share, questions in zip(seeds, drawn.share, asked, strict=True):
+            for view in range(part.views):
+                kept.append(draw_part(part, seed, view, share))
+                there = np.zeros(share.shape[1:], dtype=bool)
+                there.flat[kept[-1]] = True
+                answerable = [q for q in questions if still_answerable(q, there, share)]
+                chosen.append(choose(answerable, most, seed + view * VIEW_SEEDS, late))
+        batch["kept"] = torch.from_numpy(np.stack(kept))
         return batch | turns(chosen, self.tokenizer)
 
 

@@ -627,13 +627,22 @@ def language_loss(
         chunks = frames.flatten(0, 1).split(CHUNK)
         seen = torch.cat([encode(model.model.vision_tower, chunk) for chunk in chunks])
     tokens = project(model, seen).unflatten(0, frames.shape[:2])  # (B, T, n, width)
-    newline = model.model.image_newline.expand(len(frames), 1, -1)
+    video, kept, places = tokens.flatten(1, 2), batch.get("kept"), None
+    rows, count = len(batch["ids"]), video.shape[1]
+    if kept is not None:  # parts of the clips, some of each: tokens keep their positions
+        clip = torch.arange(rows, device=frames.device) // (rows // len(frames))
+        video = video[clip[:, None], kept]
+    newline = model.model.image_newline.expand(rows, 1, -1)
     embed = model.get_input_embeddings()
     opening = torch.tensor(tokenizer(f"{START}user ").input_ids, device=frames.device)
-    before = embed(opening).expand(len(frames), -1, -1)
-    inputs = torch.cat([before, tokens.flatten(1, 2), newline, embed(batch["ids"])], dim=1)
+    before = embed(opening).expand(rows, -1, -1)
+    if kept is not None:
+        first = before.shape[1]
+        ends = [torch.arange(first, device=frames.device), kept.new_tensor([first + count])]
+        places = torch.cat([ends[0].expand(rows, -1), first + kept, ends[1].expand(rows, 1)], dim=1)
+    inputs = torch.cat([before, video, newline, embed(batch["ids"])], dim=1)
     prefix = inputs.shape[1] - batch["ids"].shape[1]
-    positions, sees = alone(batch["turn"], batch["place"], prefix)
+    positions, sees = alone(batch["turn"], batch["place"], prefix, places)
     mask = torch.zeros_like(sees, dtype=tokens.dtype).masked_fill_(~sees, -torch.inf)
     caught: list[Tensor] = []
     layer = model.model.language_model.layers[middle]
@@ -650,7 +659,7 @@ def language_loss(
         # The end token is too easy to count.
         wrong = (logits.argmax(-1) != labels) & (labels != tokenizer.eos_token_id)
         scores |= whole_answers(wrong, told, batch["turn"], batch["kind"])
-    if weight:
+    if weight and kept is None:
         video = caught[0][:, before.shape[1] : prefix - 1].unflatten(1, tokens.shape[1:3])
         happened, more = event_loss(events, video, batch)
         loss, scores = loss + weight * happened, scores | more
@@ -680,15 +689,19 @@ def whole_answers(wrong: Tensor, told: Tensor, turn: Tensor, kind: Tensor) -> Sc
     return scores
 
 
-def alone(turn: Tensor, place: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
+def alone(
+    turn: Tensor, place: Tensor, prefix: int, places: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Positions (B, L) and, for the turns, a mask (B, 1, P, L): True where a token sees another.
 
     L is `prefix` tokens that all turns share, then the P tokens of `turn` and `place` (B, P). A
-    turn sees the prefix and itself, as it would if it were the only one.
+    turn sees the prefix and itself, as it would if it were the only one. `places` (B, prefix) are
+    the positions of the shared tokens where these have gaps; by default 0, 1, 2, ...
     """
     b, p = turn.shape
-    shared = torch.arange(prefix, device=turn.device)
-    positions = torch.cat([shared.expand(b, -1), prefix + place], dim=1)
+    if places is None:
+        places = torch.arange(prefix, device=turn.device).expand(b, -1)
+    positions = torch.cat([places, places[:, -1:] + 1 + place], dim=1)
     causal = torch.ones(p, p, dtype=torch.bool, device=turn.device).tril()
     own = (turn[:, None, :] == turn[:, :, None]) & causal
     return positions, torch.cat([own.new_ones(b, p, prefix), own], dim=2)[:, None]
