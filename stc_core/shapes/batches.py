@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerBase
 
+from stc_core.errors import InputError
 from stc_core.shapes.draw import coverage, render
 from stc_core.shapes.model import END, START, Size
 from stc_core.shapes.parts import draw_part, part_of, still_answerable
@@ -167,7 +168,7 @@ def draw_step(
     """
     first = TRAIN_SEEDS.start + (number * STEPS_PER_STAGE + step) * SEEDS_PER_STEP
     if first + stage.clips > TRAIN_SEEDS.stop:
-        raise ValueError("the recipe is longer than the range of training seeds")
+        raise InputError("the recipe is longer than the range of training seeds")
     frames, scenes = stage.frames[step % len(stage.frames)], []
     world = stage.world.at_pace(frames)
     for seed in range(first, first + stage.clips):

@@ -33,6 +33,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from stc_core.errors import InputError
 from stc_core.loading import device_named, load
 from stc_core.shapes.batches import (
     FRAME_EVENTS,
@@ -82,7 +83,7 @@ class Recipe:
     def scaled(self, scale: float) -> Recipe:
         """The same recipe with `scale` times the steps of every stage."""
         if not 0 < scale < math.inf:
-            raise ValueError(f"the scale of the steps must be above 0, not {scale}")
+            raise InputError(f"the scale of the steps must be above 0, not {scale}")
         stages = (replace(s, steps=max(1, round(s.steps * scale))) for s in self.stages)
         return replace(self, stages=tuple(stages))
 
@@ -169,7 +170,7 @@ def train(
     start: Path | None = None,
     first_stage: int = 0,
     stop_after: float = math.inf,
-    half: bool = True,
+    half: bool | None = None,
     compiled: bool | None = None,
     save_every: float = 60.0,
     bar: bool = True,
@@ -194,8 +195,11 @@ def train(
         first_stage: number of the stage to begin with, counted from 0. A run that is resumed has
             begun already: `start` and `first_stage` change nothing there.
         stop_after: minutes after which to save the state and the checkpoint and return.
-        half: compute in bfloat16 where that is safe; weights and optimiser stay in float32.
-        compiled: compile the vision tower; by default on a CPU with a C++ compiler at hand.
+        half: compute in bfloat16 where that is safe; weights and optimiser stay in float32. By
+            default where the device computes in bfloat16 (`fast_bfloat16`); elsewhere it is
+            emulated, at a crawl.
+        compiled: compile the vision tower and, in bfloat16, the decoder's layers; by default on a
+            CPU with a C++ compiler at hand.
         save_every: seconds between two writes of the state file.
         bar: show a progress bar on standard error.
         on_step: called after every step.
@@ -204,18 +208,21 @@ def train(
         Where the run stands now.
 
     Raises:
-        ValueError: a state or a checkpoint that does not fit, a stage or device that is not there.
+        InputError: a state or a checkpoint that does not fit, a stage or device that is not there,
+            a full disk.
     """
     if not stop_after > 0:
-        raise ValueError(f"the run must last more than 0 minutes, not {stop_after}")
+        raise InputError(f"the run must last more than 0 minutes, not {stop_after}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(device_named(str(device)))
     recipe = recipe or recipe_for(device)
     recipe = recipe.scaled(scale) if scale != 1.0 else recipe
     if not 0 <= first_stage < len(recipe.stages):
-        raise ValueError(
+        raise InputError(
             f"there is no stage {first_stage}: the recipe's are 0 to {len(recipe.stages) - 1}"
         )
+    if half is None:
+        half = fast_bfloat16(device)
     if compiled is None:
         compiled = device.type == "cpu" and bool(shutil.which(os.environ.get("CXX", "g++")))
     if workers is None:
@@ -258,8 +265,10 @@ class _Run:
             # of attention is written into a checkpoint.
             self.model.model.vision_tower.set_attn_implementation("eager")
             self.encode = torch.compile(patch_features)
-            layers = list(self.model.model.language_model.layers)
-            del layers[recipe.middle]  # it is listened to, which does not go together
+            # In float32 the compiled backward pass fails on batches of changing length (torch
+            # 2.14.1 and 2.15.0: "expected size ... stride"), so there the layers run as they are.
+            layers = list(self.model.model.language_model.layers) if half else []
+            del layers[recipe.middle : recipe.middle + 1]  # it is listened to: not both together
             for layer in layers:
                 layer.compile(dynamic=True)  # every batch has a length of its own
         self.stage, self.step = 0, 0
@@ -293,7 +302,7 @@ class _Run:
     def take(self, start: Path) -> None:
         """The weights of the checkpoint directory `start`."""
         if not start.is_dir():
-            raise ValueError(f"there is no checkpoint folder {str(start)!r}; check the path")
+            raise InputError(f"there is no checkpoint folder {str(start)!r}; check the path")
         theirs = load(start, device="cpu", dtype=torch.float32)
         mine, weights = self.model.state_dict(), theirs.model.state_dict()
         for name in dict.fromkeys([*mine, *weights]):
@@ -301,12 +310,12 @@ class _Run:
                 tuple(side[name].shape) if name in side else "missing" for side in (mine, weights)
             )
             if here != there:
-                raise ValueError(
+                raise InputError(
                     f"the checkpoint {str(start)!r} is of another model: "
                     f"{name} is {there} there and {here} here"
                 )
         if theirs.processor.tokenizer.get_vocab() != self.processor.tokenizer.get_vocab():
-            raise ValueError(f"the checkpoint {str(start)!r} is of a world with other words")
+            raise InputError(f"the checkpoint {str(start)!r} is of a world with other words")
         self.model.load_state_dict(weights)
 
     def begin_part(self) -> None:
@@ -437,8 +446,16 @@ class _Run:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         fresh = self.path.with_suffix(".new")
-        torch.save(state, fresh)
-        os.replace(fresh, self.path)
+        try:
+            torch.save(state, fresh)
+            os.replace(fresh, self.path)
+        except (OSError, RuntimeError) as error:  # torch's writer has no type of its own
+            fresh.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise InputError(
+                f"the state of the training cannot be written to {str(self.path)!r} ({reason}); "
+                f"make room and resume: the former state is whole"
+            ) from error
 
     def write(self, output: Path) -> None:
         """The checkpoint as it stands, with the facts a loader needs about it, and the curve."""
@@ -457,25 +474,25 @@ class _Run:
         try:
             state = torch.load(self.path, map_location=self.device, weights_only=True)
         except Exception as error:
-            raise ValueError(
+            raise InputError(
                 f"{self.path} is not a training state; remove it to start afresh"
             ) from error
         if not isinstance(state, dict) or state.get("layout") != LAYOUT:
-            raise ValueError(
+            raise InputError(
                 f"{self.path} was written by an older version of the training; "
                 "remove it to start afresh, or choose another work directory"
             )
         mine, theirs = asdict(self.recipe), state["recipe"]
         for name, number in mine["size"].items():
             if theirs["size"].get(name) != number:
-                raise ValueError(
+                raise InputError(
                     f"{self.path} belongs to a model of another size: "
                     f"{name} is {theirs['size'].get(name)} there and {number} here"
                 )
         begun = state["stage"] + (state["step"] > 0)
         mine["stages"], theirs["stages"] = mine["stages"][:begun], theirs["stages"][:begun]
         if _plain(mine) != _plain(theirs):
-            raise ValueError(
+            raise InputError(
                 f"{self.path} belongs to another recipe; resume with the one it was started with, "
                 "or choose another work directory"
             )
@@ -490,6 +507,20 @@ class _Run:
                 for mine, theirs in zip(self.optimizers, state["optimizers"], strict=True):
                     mine.load_state_dict(theirs)
         return True
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device computes in bfloat16 itself.
+
+    GPUs do since Ampere, and x86 CPUs with AMX or AVX512-BF16. On any other CPU matrix products in
+    bfloat16 are emulated, several times slower than in float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return False
+    asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 def _plain(values: dict[str, object]) -> str:
