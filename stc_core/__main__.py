@@ -463,6 +463,22 @@ def models(
         print(models_table())
 
 
+@cli.command()
+def versions() -> None:
+    """Compare the installed packages with those this program was tested with.
+
+    Exit code 1 where one is missing or outside the tested releases.
+    """
+    with _sentences():
+        from .versions import installed
+
+        found = installed()
+        for one in found:
+            print(one)
+        if not all(one.tested for one in found):
+            raise typer.Exit(1)
+
+
 def _method(name: str, **settings):
     """The method of that name with those of these settings that are not None."""
     from .methods import METHODS

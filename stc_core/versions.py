@@ -11,13 +11,13 @@ __all__ = ["TESTED", "Installed", "installed", "warn_once"]
 # Package: oldest and newest release the suite has run on. requirements-oldest.txt pins the first
 # ones; the second ones bound requirements.txt where internals are relied on.
 TESTED = {
-    "transformers": ("5.10", "5.24"),
+    "transformers": ("5.10.1", "5.24"),
     "torch": ("2.9", "2.15"),
     "torchvision": ("0.24", "0.29"),
     "gradio": ("6.31", "6.31"),
     "numpy": ("2.0", "2.4"),
     "opencv-python-headless": ("4.10", "5.0"),
-    "av": ("14.0", "18.1"),
+    "av": ("17.0", "18.1"),
     "matplotlib": ("3.9", "3.11"),
     "umap-learn": ("0.5.12", "0.5.12"),
     "numba": ("0.61", "0.68"),
