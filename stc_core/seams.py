@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import inspect
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -266,7 +267,7 @@ class Seam:
     _prefill: bool = field(default=False, init=False)
     _pad: Tensor | None = field(default=None, init=False)
     _seen: tuple | None = field(default=None, init=False)
-    _cache: object = field(default=None, init=False)  # of the call under way
+    _cache: weakref.ref | None = field(default=None, init=False)  # of the call under way
     _uncached: Tensor | None = field(default=None, init=False)  # ids of the last call without one
     _lease: Lease = field(default_factory=Lease, init=False)
 
@@ -321,7 +322,8 @@ class Seam:
     def _enter_decoder(self, module: nn.Module, args: tuple, kwargs: dict):
         if args or kwargs.get("inputs_embeds") is None:
             raise moved("the decoder is no longer called with inputs_embeds= by keyword")
-        cache = self._cache = cache_given(kwargs, "the decoder")
+        cache = cache_given(kwargs, "the decoder")
+        self._cache = None if cache is None else weakref.ref(cache)  # nobody's memory is held here
         refuse_static_cache(cache, kwargs.get("attention_mask"))
         past = 0 if cache is None else cache.get_seq_length()
         self._prefill = past == 0
@@ -380,12 +382,12 @@ class Seam:
         if (_column(positions)[:, 0] >= _column(self._sequence.ends)[:, 0]).all():
             raise moved("tokens that follow a prompt come without the cache that it has filled")
 
-    def _check_first_step(self, cache, past: int) -> None:
+    def _check_first_step(self, past: int) -> None:
         """Compare the cache with what the prefill let through, once for each prompt."""
         sequence = self._sequence
         if sequence.continued:
             return
-        sequence.continued = True
+        sequence.continued, cache = True, self._cache()
         layers = len(self.model.get_decoder().layers)
         lengths = [cache.get_seq_length(layer) for layer in range(layers)]
         end = sequence.short if sequence.inner is None else len(sequence.inner)
@@ -423,7 +425,7 @@ class Seam:
             if new > 1:
                 self.later(self._ids)
             return
-        self._check_first_step(self._cache, past)
+        self._check_first_step(past)
         positions = kwargs.get("position_ids")
         start = sequence.ends + past - sequence.short
         if positions is None:
@@ -454,7 +456,7 @@ class Seam:
         if hidden is None or "position_embeddings" not in kwargs:
             raise moved("decoder layers are called with other arguments")
         cache = cache_given(kwargs, "a decoder layer")
-        if self._cache is not None and cache is not self._cache:
+        if self._cache is not None and cache is not self._cache():
             raise moved("a decoder layer gets another cache than its decoder")
         if self._prefill and (sequence.door is not None or self.layer is not None):
             mark(cache, self._lease)

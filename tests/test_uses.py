@@ -1,10 +1,12 @@
 """Uses of ``compress`` beyond a plain ``generate()``: each works, or is refused in one sentence."""
 
 import copy
+import gc
 import io
 import pickle
 import sys
 import threading
+import weakref
 from dataclasses import dataclass, field
 
 import pytest
@@ -225,6 +227,14 @@ def test_a_compressed_cache_cannot_be_continued_elsewhere(asked):
             following(model, output, one)
         with compress(model, BOTH), pytest.raises(InputError, match="only inside the `with"):
             following(model, output, one)
+
+
+def test_a_compressed_cache_is_not_held_back(asked):
+    model, inputs = asked
+    with compress(model, BOTH):
+        seen = weakref.ref(cache_of(generate(model, inputs)))
+        gc.collect()
+        assert seen() is None
 
 
 def test_a_cache_without_a_compressed_prompt_is_nobodys(asked, tiny):
