@@ -43,9 +43,9 @@ def paper_budget(retention: float, grid: TokenGrid) -> int:
     """B, the number of video tokens that enter the LLM, for a retention ratio.
 
     On grids as fine as the paper's, ``T * round(retention * tokens_per_frame)``: the only rounding
-    under which its FLOPs column comes out (section 1 "Budget" of the specification; 128 of
-    32 x 196 at 2 %). On coarse grids that rounding would distort the ratio (25 tokens per frame at
-    2 % would give none), so the whole video is rounded once. Never below one token.
+    under which its FLOPs column comes out (docs/method.md, section 2.1; 128 of 32 x 196 at 2 %).
+    On coarse grids that rounding would distort the ratio (25 tokens per frame at 2 % would give
+    none), so the whole video is rounded once. Never below one token.
     """
     if grid.per_frame >= FINE_GRID:
         budget = grid.frames * round_half_up(retention * grid.per_frame)

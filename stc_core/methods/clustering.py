@@ -40,7 +40,7 @@ def density_peaks(points: Points, clusters: int, k: int = 7) -> Tensor:
 
     ``rho_i = exp(-(1/k) sum_{j in kNN(i)} d_ij^2)``, ``delta_i = min_{j: rho_j > rho_i} d_ij`` (the
     largest distance in its row for the densest), centers = the highest ``gamma = rho * delta``
-    (section 1 of the specification, "Recycling", arXiv 2603.21957), d = Euclidean / sqrt(width).
+    (docs/method.md, section 2.4, arXiv 2603.21957), d = Euclidean / sqrt(width).
 
     The order is total and free of chance: among equal densities the earlier token is the denser,
     among equal gammas the earlier goes first. Densities are compared as logarithms, so that

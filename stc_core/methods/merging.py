@@ -23,7 +23,7 @@ def min_max(values: Tensor) -> Tensor:
 
 
 def text_relevance(visual: Tensor, text: Tensor, attention: Tensor, lam: float) -> Tensor:
-    """I = (1 - lam) * A_m + lam * S_m for each video token (section 2 of the specification).
+    """I = (1 - lam) * A_m + lam * S_m for each video token (docs/method.md, section 3).
 
     ``A_m`` is the highest attention that any text token pays to the video token, ``S_m`` the
     highest cosine of any text token's hidden state to its own, both min-max normalised.

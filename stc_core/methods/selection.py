@@ -46,8 +46,8 @@ def retention_pool(
 ) -> Walk:
     """Walk the tokens by falling contribution; take those unlike all taken before.
 
-    Token c enters iff ``max_{p in pool} cos(c, p) < tau``; the walk stops at capacity (section 1 of
-    the specification, "Selection", arXiv 2603.21957). Equal contributions: the earlier token first.
+    Token c enters iff ``max_{p in pool} cos(c, p) < tau``; the walk stops at capacity
+    (docs/method.md, section 2.3, arXiv 2603.21957). Equal contributions: the earlier token first.
 
     Parameters
     ----------
