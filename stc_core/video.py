@@ -28,6 +28,7 @@ from .decoding import (
 from .errors import InputError
 from .files import checked_file
 from .pictures import fitted, resized
+from .text import readable
 
 __all__ = ["MAX_FRAMES", "Video", "choose_frames", "read_video", "thumbnails"]
 
@@ -45,7 +46,7 @@ class Video:
     frames : (T, H, W, 3) uint8, RGB, upright (rotation and pixel shape of the file applied).
     seconds : (T,) float64, presentation time of each, in seconds from the first frame of the
         track; strictly increasing.
-    name : the file's name without its folder.
+    name : the file's name without its folder, with U+FFFD in place of what is no text.
     duration : the video's own, in seconds from its first frame to the end of its last as the
         container says; where it does not say how long that is shown, the mean spacing.
     frame_count : frames in the file.
@@ -211,8 +212,8 @@ def _read(source: Source, count: int, max_side: int | None, report: Progress) ->
         duration = float(times[-1]) + (1 / rate if rate else 0.0)
     notes = [sentence for sentence in (note, _reshaped(found)) if sentence]
     return Video(
-        found.frames, times[picked], source.file.name, duration, len(times), rate, found.source,
-        " ".join(notes) or None,
+        found.frames, times[picked], readable(source.file.name), duration, len(times), rate,
+        found.source, " ".join(notes) or None,
     )  # fmt: skip
 
 

@@ -82,7 +82,6 @@ def test_every_method_answers(method, clip):
 
 
 def test_clips_are_written_with_questions_answers_and_evidence(tmp_path):
-    pytest.importorskip("av", reason="only the maker of clips needs PyAV")
     arguments = ["clips", str(tmp_path), "--count", "1", "--frames", "2", "--side", "112"]
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 0, done.stderr
@@ -121,6 +120,14 @@ BAD = {
     "tiny clips": (["clips", "OUT", "--count", "1", "--side", "8"], "too small"),
     "long clips": (["clips", "OUT", "--count", "1", "--frames", "65"], "1 to 64 frames"),
     "no training": (["train", "--scale", "0"], "must be above 0"),
+    "clips below a file": (
+        ["clips", "README.md/x", "--count", "1", "--frames", "2", "--side", "112"],
+        "cannot write into the folder 'README.md/x'",
+    ),
+    "training below a file": (
+        ["train", "--output", "README.md/x"], "cannot write into the folder 'README.md/x-training'"
+    ),
+    "an address": (["answer", "https://a.b/c.mp4", QUESTION], "is an address"),
 }  # fmt: skip
 
 

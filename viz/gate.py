@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from stc_core.errors import InputError
@@ -88,11 +89,12 @@ class Gate:
     ) -> None:
         visitor = (scope.get("client") or ("",))[0]
         length = headers.get("content-length", "")
-        if not (length.isascii() and length.isdecimal()):
+        # some servers let a request that comes in chunks name another length, too
+        if "transfer-encoding" in headers or not (length.isascii() and length.isdecimal()):
             words = "An upload must say its length in advance."
             await PlainTextResponse(words, 411)(scope, receive, send)
             return
-        size = int(length[:20])
+        size = int(length.lstrip("0")[:20] or 0)
         try:
             self._uploads.begin(visitor, size)
         except (InputError, NoRoom) as error:
@@ -110,6 +112,8 @@ class Gate:
             await self.app(scope, receive, hold)
             if answer and answer[0]["status"] == 200:
                 paths = paths_in(b"".join(part.get("body", b"") for part in answer[1:]))
+        except ClientDisconnect:
+            answer = []
         except Exception as error:
             answer = []
             await _broken(error)(scope, receive, hold)
