@@ -30,7 +30,7 @@ from .files import checked_file
 from .pictures import fitted, resized
 from .text import readable
 
-__all__ = ["MAX_FRAMES", "Video", "choose_frames", "read_video", "thumbnails"]
+__all__ = ["MAX_FRAMES", "Video", "check_video", "choose_frames", "read_video", "thumbnails"]
 
 MAX_FRAMES = 1024  # no supported model reads more; at 1024 x 576 they take 1.8 GB
 MAX_SIDE = 1024  # pixels; the vision towers read 384 to about 1000
@@ -126,6 +126,18 @@ def read_video(
     video = _read(Source(file, head, track), count, max_side, report)
     report(1.0)
     return video
+
+
+def check_video(path: str | os.PathLike[str]) -> None:
+    """Open a video file and decode nothing: refuse at once what `read_video` cannot open.
+
+    Raises
+    ------
+    InputError
+        As `read_video`, but for what shows only when frames are decoded.
+    """
+    with Source(*checked_file(path)).opened():
+        pass
 
 
 def choose_frames(times: np.ndarray, count: int) -> np.ndarray:

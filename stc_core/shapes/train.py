@@ -229,11 +229,10 @@ def train(
     if workers is None:
         workers = 0 if device.type == "cuda" else 1
     work = work or output.with_name(output.name + "-training")
-    for folder in (work, output):
-        made_folder(folder)
     run = _Run(recipe, work, device, half, compiled)
     if not (resume and run.load()):
         run.begin(start, first_stage)
+    made_folder(output)  # before hours of training
     deadline = time.monotonic() + 60 * stop_after
     with tqdm(total=run.steps, initial=run.done, disable=not bar, unit="step") as meter:
         if run.done == run.steps:  # it was killed between its last step and its checkpoint
@@ -299,6 +298,7 @@ class _Run:
             self.take(start)
         self.stage = first_stage
         self.begin_part()
+        made_folder(self.log.parent)
         self.log.write_text("")
 
     def take(self, start: Path) -> None:
