@@ -1,6 +1,7 @@
 """The command line.
 
-``python -m stc_core answer | benchmark | speed | evaluate | train | clips | convert | models``.
+``python -m stc_core answer | benchmark | speed | evaluate | train | clips | convert | models |
+versions``.
 
 Exit code 0: done; 1: done, but some videos could not be read, or a fault of this program, which
 leaves a traceback; 2: the input cannot be used or the output cannot be written, with one sentence

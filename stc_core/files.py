@@ -1,4 +1,4 @@
-"""What can be said of a video file before a decoder opens it, and what is refused there."""
+"""Look at a video file before a decoder opens it, and refuse what would cost too much."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEADER = 64 << 20  # bytes; more in a compressed header is an attack
 
 
 def checked_file(path: str | os.PathLike[str]) -> tuple[Path, bytes]:
-    """The absolute path and the file's first 32 bytes, or the reason why it cannot be a video.
+    """Return the absolute path and the file's first 32 bytes, or raise why it is no video.
 
     An mp4 whose index holds more than 5,000,000 entries, or more than a quarter of the file's
     bytes, is refused here: FFmpeg would take about 40 bytes of memory for each. So is one with
@@ -73,7 +73,7 @@ def checked_file(path: str | os.PathLike[str]) -> tuple[Path, bytes]:
 
 
 def quoted(name: str) -> str:
-    """A name for a sentence: in quotes, on one line, not longer than a sentence bears."""
+    """Return a name as it may stand in a sentence: in quotes, on one line, shortened."""
     name = readable(name)
     return repr(name if len(name) <= 80 else f"{name[:38]}...{name[-38:]}")
 

@@ -1,4 +1,4 @@
-"""What every request passes before Gradio sees it: names, origins, sizes, uploads, queue places."""
+"""Check every request before Gradio sees it: names, origins, sizes, uploads, queue places."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVENTS = 16  # of one visitor that wait in Gradio's queue
 
 
 class Gate:
-    """An ASGI middleware.
+    """Refuse what must not reach the page; an ASGI middleware.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        method, headers = scope.get("method", "GET"), Headers(scope=scope)
+        method, headers = scope.get("method", "CONNECT")  # no read: a websocket says both ways, Headers(scope=scope)
         refusal = self._hosts.refusal(method, headers)
         if scope["type"] == "websocket":
             if refusal is None:
@@ -124,7 +124,7 @@ class Gate:
 
 
 def waiting_in(demo: gr.Blocks) -> Callable[[str], int]:
-    """(session hash) -> events of that visitor that wait in the queue of a page."""
+    """Return a function: session hash -> events of that visitor in the queue of a page."""
 
     def waiting(session: str) -> int:
         queues = demo._queue.event_queue_per_concurrency_id.values()
@@ -148,7 +148,7 @@ class _Gone(Exception):
 
 
 async def _read(receive: Callable, most: int) -> bytes | None:
-    """The whole body; None, and nothing kept, where it is longer."""
+    """Read the whole body; return None, and keep nothing, where it is longer."""
     body, whole = bytearray(), True
     while True:
         message = await receive()
@@ -170,7 +170,7 @@ async def _drain(receive: Callable) -> None:
 
 
 def _again(body: bytes, receive: Callable) -> Callable:
-    """A ``receive`` that gives a body that was read before, then goes on."""
+    """Return a ``receive`` that gives a body that was read before, then goes on."""
     given = False
 
     async def first() -> dict:
