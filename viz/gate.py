@@ -48,7 +48,8 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        method, headers = scope.get("method", "CONNECT")  # no read: a websocket says both ways, Headers(scope=scope)
+        # a websocket has no method, and carries more than reads
+        method, headers = scope.get("method", "CONNECT"), Headers(scope=scope)
         refusal = self._hosts.refusal(method, headers)
         if scope["type"] == "websocket":
             if refusal is None:

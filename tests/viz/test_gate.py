@@ -237,3 +237,22 @@ def test_who_goes_away_during_an_upload_is_no_fault_of_the_page(tmp_path, caplog
     }  # fmt: skip
     asyncio.run(Gate(app, Hosts("127.0.0.1"), uploads)(scope, None, None))
     assert not caplog.records and uploads._coming.total() == 0
+
+
+@pytest.mark.parametrize(
+    ("origin", "reached"), [(b"http://evil.com", 0), (b"http://127.0.0.1", 1), (None, 1)]
+)
+def test_a_websocket_of_another_website_is_closed(tmp_path, origin, reached):
+    calls, sent = [], []
+
+    async def app(scope, receive, send):
+        calls.append(scope)
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1")] + ([] if origin is None else [(b"origin", origin)])
+    gate = Gate(app, Hosts("127.0.0.1"), Uploads(tmp_path, SMALL, reserve=1))
+    asyncio.run(gate({"type": "websocket", "path": "/x", "headers": headers}, None, send))
+    assert len(calls) == reached
+    assert [message["type"] for message in sent] == ["websocket.close"] * (1 - reached)
