@@ -1,6 +1,7 @@
 """The command line.
 
-``python -m stc_core answer | benchmark | speed | evaluate | train | clips | convert | models``.
+``python -m stc_core answer | benchmark | speed | evaluate | train | clips | convert | models |
+versions``.
 
 Exit code 0: done; 1: done, but some videos could not be read, or a fault of this program, which
 leaves a traceback; 2: the input cannot be used or the output cannot be written, with one sentence
@@ -24,7 +25,7 @@ import typer
 
 from .errors import InputError
 from .text import checked_text
-from .writing import write_whole
+from .writing import made_folder, write_whole
 
 cli = typer.Typer(
     add_completion=False,
@@ -83,6 +84,9 @@ def answer(
     """Ask one question about one video."""
     with _sentences():
         checked_text(question, "the question", sys.maxsize)  # the model says how long it may be
+        from .video import check_video
+
+        check_video(video)  # before a model is loaded, and what loads models
         from .answering import answer as ask
         from .loading import load
 
@@ -98,9 +102,8 @@ def answer(
         )
         if trace is not None and not trace.parent.is_dir():
             raise InputError(f"the folder {trace.parent} for the trace does not exist; create it")
-        from .files import checked_file
-
-        checked_file(video)  # before a model is loaded
+        if trace is not None and trace.is_dir():
+            raise InputError(f"{trace} is a folder; name a file for the trace")
         vlm = load(model, device=device, dtype=dtype, attn=attn, quantization=quantization)
         with _bar() as progress:
             result = ask(
@@ -275,7 +278,7 @@ def benchmark(
         if (videos is None) != (questions_file is None):
             raise InputError("--videos and --questions-file belong together; give both")
         from .benchmark.cases import Shapes
-        from .benchmark.folder import Folder
+        from .benchmark.folder import Folder, checked_questions
         from .benchmark.grid import grid, settings
         from .benchmark.readme import check_readme
         from .benchmark.readme import write_readme as into
@@ -286,6 +289,8 @@ def benchmark(
         from .loading import load
 
         own = videos is not None
+        if own:
+            checked_questions(videos, questions_file)  # before a model is loaded
         chosen = settings(quick, own, questions, retention, part, frames)
         if write_readme is not None:
             check_readme(write_readme)  # before many minutes of answering
@@ -411,6 +416,8 @@ def clips(
         from .shapes.export import EXAMPLES, export, numbered, save_traces
 
         chosen = EXAMPLES if count is None else numbered(first, count, side)
+        if traces is not None:
+            made_folder(traces)  # before minutes of drawing
         with _bar() as progress:
             export(directory, chosen, model, frames=frames, on_progress=progress)
         if traces is not None:

@@ -1,4 +1,4 @@
-"""Reading ``.npz`` files from strangers: nothing a file says of itself is believed unchecked.
+"""Read ``.npz`` files from strangers: nothing a file says of itself is believed unchecked.
 
 ``numpy.load`` inflates whole members before it looks at them. Here the directory is bounded first,
 then the type and the shape of each array are read, and only what the caller has agreed to is
@@ -30,7 +30,7 @@ _PLAIN_FLAGS = 0b1000_0000_1110  # how well it was deflated, size behind the dat
 
 @dataclass(frozen=True)
 class Layout:
-    """What an array's own header says: element type, shape, and whether columns come first."""
+    """Hold what an array's header says: element type, shape, whether columns come first."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -38,7 +38,7 @@ class Layout:
 
 
 class Archive:
-    """The arrays of an ``.npz`` file, by name without ``.npy``; a context manager.
+    """Read the arrays of an ``.npz`` file, by name without ``.npy``; a context manager.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Archive:
         return set(self._items)
 
     def layout(self, name: str) -> Layout:
-        """Type and shape of an array; its numbers are not read."""
+        """Read type and shape of an array, not its numbers."""
         with self._open(name) as stream:
             return _layout(stream, self._items[name].file_size)
 
@@ -102,7 +102,7 @@ class Archive:
                     raise ValueError(f"{name} holds numbers out of range")
 
     def read(self, name: str) -> np.ndarray:
-        """The array, as ``layout`` announced it; the caller has checked that."""
+        """Read an array of the layout that ``layout`` announced and the caller has checked."""
         with self._open(name) as stream:
             layout = _layout(stream, self._items[name].file_size)
             array = np.empty(math.prod(layout.shape), layout.dtype)

@@ -179,6 +179,7 @@ class _Run:
         self.extras: list[int] = []  # placeholders on no cell, as the prompt gets shorter
         self.outside: Decision | None = None
         self.inside: Decision | None = None
+        self.tokens: Tensor | None = None  # of the last prompt's video, where no cache keeps it
         self.again = False  # whether the decisions on the last prompt hold for this one
         self.grid: TokenGrid | None = None
         self.contribution: Tensor | None = None
@@ -217,9 +218,10 @@ class _Run:
         layout = layout_of(self.model.config, door.ids, grid_thw)
         if layout is None:
             return None
-        self.again = door.again and self.outside is not None
         with self.watch("compression"):
             tokens = door.embeds[0, layout.tokens]
+            self.again = door.again and self._shows_the_same(tokens.detach())
+            self.tokens = None if door.cached else tokens.detach()
             if not self.again:
                 with torch.no_grad():
                     self.outside = self._decide(layout, door, grid_thw, tokens)
@@ -243,6 +245,11 @@ class _Run:
         if self.layer is None and not self.again:
             self._write(None)
         return Shortened(kept, embeds, deepstack)
+
+    def _shows_the_same(self, tokens: Tensor) -> bool:
+        """Whether these are the last prompt's video tokens; the same text may ask about others."""
+        before = self.tokens
+        return before is not None and before.shape == tokens.shape and not _differ(tokens, before)
 
     def _decide(
         self, layout: Layout, door: Door, grid_thw: Tensor | None, tokens: Tensor
@@ -297,8 +304,7 @@ class _Run:
     def _grid(self, layout: Layout, door: Door) -> TokenGrid:
         """The token grid of the one video in this prompt; refuses anything else."""
         first, others = door.embeds[:1], door.embeds[1:]
-        # what beams repeat may be computed anew, and then comes out a little different
-        if ((others - first).norm(dim=-1) > 0.1 * first.norm(dim=-1)).any():
+        if _differ(others, first):
             raise InputError(f"this call holds several prompts; {ONE_VIDEO}")
         if sum(map(len, self.scores)) not in (layout.frames, layout.frames * len(door.embeds)):
             raise InputError(
@@ -382,6 +388,11 @@ def _inside_stage(
         notes[name] = np.full(n, missing, _numpy(values).dtype)
         notes[name][alive] = _numpy(values)
     return Stage("inside", layer, target, fate), notes
+
+
+def _differ(tokens: Tensor, others: Tensor) -> bool:
+    """Whether any (..., d) differ by more than what computing the same anew may change."""
+    return bool(((tokens - others).norm(dim=-1) > 0.1 * others.norm(dim=-1)).any())
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

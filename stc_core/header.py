@@ -38,7 +38,7 @@ Check = Callable[[object, str], Any]
 
 
 def parsed(raw: bytes) -> dict[str, Any]:
-    """The header as a dict; what its entries hold is not looked at, but for their number."""
+    """Parse the header into a dict; its entries are counted here and checked by ``checked``."""
     if len(raw) > MAX_HEADER:
         raise InputError(f"its header has {len(raw)} bytes where {MAX_HEADER} are the most")
     outline = _outline(raw)

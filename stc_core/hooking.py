@@ -12,7 +12,7 @@ from .errors import InputError
 
 
 class Hook:
-    """A forward hook of this package.
+    """Call a function as a forward hook, and refuse to be copied.
 
     ``copy.deepcopy`` and ``pickle`` of a module take its hooks along, where nobody could remove
     them, so a module that carries one refuses to be copied or saved whole.

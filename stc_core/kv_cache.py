@@ -57,7 +57,7 @@ def cache_of(output: Any) -> Any:
 
 
 class Lease:
-    """Says whether the ``with compress(...)`` that shortened a cache is still open.
+    """Tell whether the ``with compress(...)`` that shortened a cache is still open.
 
     A copy of a cache shares it; a cache that is loaded from a file finds it closed.
     """

@@ -377,7 +377,7 @@ def _check_room(target: Path, size: int) -> None:
 def _read_json(folder: Path, name: str) -> dict:
     try:
         return dict(json.loads((folder / name).read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{folder} is no checkpoint folder: {name} is missing; download the model first"
         ) from None

@@ -1,4 +1,4 @@
-"""A decoded frame into an upright picture, and pictures into one size.
+"""Turn decoded frames into upright pictures, and pictures into one size.
 
 The conversion is a filter graph: where it cannot convert it raises, so that no picture is ever
 memory that nobody wrote. Its scaler is FFmpeg's with the flags that OpenCV's reader uses, and gives
@@ -38,7 +38,7 @@ class Converter:
         self._graph: Graph | None = None
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """(H, W, 3) uint8 BGR, turned as the file says, its pixels as they are stored.
+        """Return (H, W, 3) uint8 BGR, turned as the file says, its pixels as they are stored.
 
         Where the two fields of an interlaced frame show two moments, it is the upper one, the lines
         between interpolated.
@@ -57,13 +57,13 @@ class Converter:
         return picture if turn is None else cv2.rotate(picture, turn)
 
     def shown_size(self, frame: av.VideoFrame) -> tuple[int, int]:
-        """(height, width) upright and with square pixels."""
+        """Return (height, width) upright and with square pixels."""
         height, width = frame.height, max(1, round(frame.width * self._wide))
         return (width, height) if _quarters(frame) % 2 else (height, width)
 
 
 def combed(picture: np.ndarray) -> bool:
-    """Whether lines (H, W, 3) of two moments alternate somewhere, by the usual test of 16 x 16.
+    """Tell whether lines (H, W, 3) of two moments alternate somewhere in a square of 16 x 16.
 
     A film that is merely stored as interlaced is not: its fields show one moment.
     """
@@ -79,7 +79,7 @@ def combed(picture: np.ndarray) -> bool:
 
 
 def fitted(height: int, width: int, max_side: int | None) -> tuple[int, int]:
-    """(height, width) reduced so that the longer one is at most max_side; never enlarged."""
+    """Reduce (height, width) so that the longer is at most max_side; never enlarge it."""
     longer = max(height, width)
     if max_side is None or longer <= max_side:
         return height, width
@@ -87,7 +87,7 @@ def fitted(height: int, width: int, max_side: int | None) -> tuple[int, int]:
 
 
 def resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(H, W, 3) at another size: area average downwards, linear where a side grows."""
+    """Resize (H, W, 3): area average downwards, linear where a side grows."""
     if picture.shape[:2] == (height, width):
         return picture
     shrinks = height <= picture.shape[0] and width <= picture.shape[1]
@@ -96,7 +96,7 @@ def resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def letterboxed(picture: np.ndarray, shown: tuple[int, int], height: int, width: int) -> np.ndarray:
-    """(height, width, 3) with a picture of another shape in the middle, black around it.
+    """Fit a picture of another shape into (height, width, 3), black around it.
 
     `shown` is its (height, width) in square pixels.
     """

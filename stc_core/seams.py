@@ -216,14 +216,15 @@ class Door:
 
     embeds (rows, L, d) with the video scattered in; ids (L,) its tokens; pad (L,) bool or None;
     deepstack: one tensor (V, d) for each of the first layers, added after that layer at the V
-    visual places (Qwen3-VL), row after row; empty elsewhere. again: this is the last prompt and
-    one token more, since the generation uses no cache: what was decided holds.
+    visual places (Qwen3-VL), row after row; empty elsewhere. cached: a cache keeps the prompt.
+    again: without one, this text is the last prompt's and one token more.
     """
 
     embeds: Tensor
     ids: Tensor
     pad: Tensor | None
     deepstack: tuple[Tensor, ...] = ()
+    cached: bool = True
     again: bool = False
 
 
@@ -345,7 +346,8 @@ class Seam:
         pad = None if mask is None or bool(mask.all()) else mask[0] == 0
         deepstack = tuple(kwargs.get("deepstack_visual_embeds") or ())
         self._refuse_before(len(deepstack))
-        shortened = self.at_door(Door(embeds, self._ids[0], pad, deepstack, again))
+        cached = cache is not None
+        shortened = self.at_door(Door(embeds, self._ids[0], pad, deepstack, cached, again))
         if shortened is None:  # no video in this prompt: nothing of it is ours
             return args, kwargs
         positions = _positions(kwargs, embeds)

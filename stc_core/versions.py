@@ -27,7 +27,7 @@ _warned = False
 
 @dataclass(frozen=True)
 class Installed:
-    """One package as it is installed.
+    """Describe one package as it is installed.
 
     Attributes
     ----------

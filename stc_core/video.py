@@ -28,8 +28,9 @@ from .decoding import (
 from .errors import InputError
 from .files import checked_file
 from .pictures import fitted, resized
+from .text import readable
 
-__all__ = ["MAX_FRAMES", "Video", "choose_frames", "read_video", "thumbnails"]
+__all__ = ["MAX_FRAMES", "Video", "check_video", "choose_frames", "read_video", "thumbnails"]
 
 MAX_FRAMES = 1024  # no supported model reads more; at 1024 x 576 they take 1.8 GB
 MAX_SIDE = 1024  # pixels; the vision towers read 384 to about 1000
@@ -45,7 +46,7 @@ class Video:
     frames : (T, H, W, 3) uint8, RGB, upright (rotation and pixel shape of the file applied).
     seconds : (T,) float64, presentation time of each, in seconds from the first frame of the
         track; strictly increasing.
-    name : the file's name without its folder.
+    name : the file's name without its folder, with U+FFFD in place of what is no text.
     duration : the video's own, in seconds from its first frame to the end of its last as the
         container says; where it does not say how long that is shown, the mean spacing.
     frame_count : frames in the file.
@@ -125,6 +126,18 @@ def read_video(
     video = _read(Source(file, head, track), count, max_side, report)
     report(1.0)
     return video
+
+
+def check_video(path: str | os.PathLike[str]) -> None:
+    """Open a video file and decode nothing: refuse at once what `read_video` cannot open.
+
+    Raises
+    ------
+    InputError
+        As `read_video`, but for what shows only when frames are decoded.
+    """
+    with Source(*checked_file(path)).opened():
+        pass
 
 
 def choose_frames(times: np.ndarray, count: int) -> np.ndarray:
@@ -211,8 +224,8 @@ def _read(source: Source, count: int, max_side: int | None, report: Progress) ->
         duration = float(times[-1]) + (1 / rate if rate else 0.0)
     notes = [sentence for sentence in (note, _reshaped(found)) if sentence]
     return Video(
-        found.frames, times[picked], source.file.name, duration, len(times), rate, found.source,
-        " ".join(notes) or None,
+        found.frames, times[picked], readable(source.file.name), duration, len(times), rate,
+        found.source, " ".join(notes) or None,
     )  # fmt: skip
 
 

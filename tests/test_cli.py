@@ -10,7 +10,7 @@ import pytest
 from clips import write_clip, write_sound
 from typer.testing import CliRunner
 
-from stc_core import Trace
+from stc_core import Trace, loading
 from stc_core.__main__ import cli
 from stc_core.methods import METHODS
 from stc_core.teaching import TEACHING
@@ -82,7 +82,6 @@ def test_every_method_answers(method, clip):
 
 
 def test_clips_are_written_with_questions_answers_and_evidence(tmp_path):
-    pytest.importorskip("av", reason="only the maker of clips needs PyAV")
     arguments = ["clips", str(tmp_path), "--count", "1", "--frames", "2", "--side", "112"]
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 0, done.stderr
@@ -121,7 +120,38 @@ BAD = {
     "tiny clips": (["clips", "OUT", "--count", "1", "--side", "8"], "too small"),
     "long clips": (["clips", "OUT", "--count", "1", "--frames", "65"], "1 to 64 frames"),
     "no training": (["train", "--scale", "0"], "must be above 0"),
+    "clips below a file": (
+        ["clips", "README.md/x", "--count", "1", "--frames", "2", "--side", "112"],
+        "cannot write into the folder 'README.md/x'",
+    ),
+    "training below a file": (
+        ["train", "--output", "README.md/x"], "cannot write into the folder 'README.md/x-training'"
+    ),
+    "traces below a file": (
+        ["clips", "OUT", "--traces", "README.md/x"], "cannot write into the folder 'README.md/x'"
+    ),
+    "a folder for a trace": (["answer", "CLIP", QUESTION, "--trace", "tests"], "name a file"),
+    "a start that is not there": (["train", "--output", "OUT", "--start", "none"], "checkpoint"),
+    "a file to convert": (["convert", "README.md", "OUT"], "is no checkpoint folder"),
+    "an address": (["answer", "https://a.b/c.mp4", QUESTION], "is an address"),
 }  # fmt: skip
+
+
+WRITES = ("odd clips", "tiny clips", "long clips")  # the folder was made when this was found
+
+
+def test_wrong_files_are_refused_before_a_model_is_loaded(tmp_path, monkeypatch):
+    write_sound(tmp_path / "song.mp4")
+    (tmp_path / "q.jsonl").write_text("[1]")
+    arguments = ["benchmark", "--videos", str(tmp_path), "--questions-file"]
+    # the first thing that load() calls; load itself is imported by name in several modules
+    monkeypatch.setattr(loading, "warn_once", lambda *_: pytest.fail("a model was loaded"))
+    for given, message in (
+        (["answer", str(tmp_path / "song.mp4"), QUESTION], "sound only"),
+        ([*arguments, str(tmp_path / "q.jsonl")], "line 1 of q.jsonl"),
+    ):
+        done = CliRunner().invoke(cli, given)
+        assert done.exit_code == 2 and message in done.stderr
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -135,6 +165,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(case, clip, tmp_path, monkeyp
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and message in errors[0]
     assert "Traceback" not in done.stderr
+    assert case in WRITES or list(tmp_path.iterdir()) == []
 
 
 # Whose error it is --------------------------------------------------------------------------------

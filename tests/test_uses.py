@@ -79,6 +79,23 @@ def test_a_second_prompt_without_a_cache_is_decided_anew(asked, tiny):
     assert (second == trace.fate).all()
 
 
+@torch.no_grad()
+def test_the_same_text_and_a_token_about_another_video_is_decided_anew(asked, tiny):
+    model, inputs = asked
+    other = prompt(tiny[1], clip_frames(seed=5))
+    assert torch.equal(inputs["input_ids"], other["input_ids"])
+    for name in ("input_ids", "attention_mask"):
+        other[name] = torch.cat([other[name], other[name][:, -1:]], dim=1)
+    with compress(model, BOTH) as trace:
+        first = model(**inputs, use_cache=False)
+        model(**other, use_cache=False)
+        fates = trace.fate
+    with compress(model, BOTH) as trace:
+        model(**other, use_cache=False)
+    assert (fates == trace.fate).all()
+    assert first.logits.shape[1] < inputs["input_ids"].shape[1]
+
+
 # --- training ------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -385,10 +386,10 @@ def test_an_honest_index_is_counted_right(tmp_path: Path) -> None:
     film = ("libx264", (32, 64), STEADY, Disposition.default)
     path = write_tracks(tmp_path / "a.mov", [film], ("pcm_s16le", 0, 2))
     with path.open("rb") as stream:  # 96,000 samples of sound, read in chunks
-        assert 50 < files._entries(stream, 0, path.stat().st_size) < 1000
+        assert 50 < files._Index(stream).entries(0, path.stat().st_size) < 1000
     path = write_clip(tmp_path / "a.mp4", STEADY)
     with path.open("rb") as stream:
-        assert files._entries(stream, 0, path.stat().st_size) == 50
+        assert files._Index(stream).entries(0, path.stat().st_size) == 50
 
 
 def test_the_bound_holds_for_large_files_too(
@@ -396,3 +397,61 @@ def test_the_bound_holds_for_large_files_too(
 ) -> None:
     monkeypatch.setattr(files, "MAX_ENTRIES", 49)
     assert "50 frames, which is more than 49" in refusal(write_clip(tmp_path / "a.mp4", STEADY))
+
+
+def many_boxes(_: Path) -> bytes:
+    return box(b"ftyp", b"isom") + box(b"moov", box(b"skip", b"") * 2_000_000)
+
+
+def many_boxes_outside(_: Path) -> bytes:
+    return box(b"ftyp", b"isom") + box(b"skip", b"") * 2_000_000
+
+
+def long_spread(path: Path) -> bytes:
+    """A table of 2,000,000 rows about the chunks of plain sound."""
+    sound = box(b"hdlr", bytes(8) + b"soun" + bytes(13))
+    kind = box(b"stsd", bytes(8) + box(b"sowt", bytes(28)))
+    rows = box(b"stsc", bytes(8) + (b"\0\0\0\1" * 3) * 2_000_000)
+    table = box(b"stbl", kind, rows, box(b"stco", bytes(4) + b"\0\0\0\1" + bytes(4)))
+    track = box(b"trak", box(b"mdia", sound, box(b"minf", table)))
+    return box(b"ftyp", b"isom") + box(b"moov", track)
+
+
+def packed_often(path: Path) -> bytes:
+    """200 headers that unpack to 64 MB each."""
+    body = bytes(4) + zlib.compress(bytes((64 << 20) - 100), 9)
+    header = box(b"cmov", box(b"dcom", b"zlib"), box(b"cmvd", body))
+    return box(b"ftyp", b"isom") + box(b"moov", header * 200)
+
+
+@pytest.mark.parametrize("make", [many_boxes, many_boxes_outside, long_spread, packed_often])
+def test_walking_an_index_is_bounded(tmp_path: Path, make: Callable[[Path], bytes]) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(make(path))
+    began = time.process_time()
+    assert "longer than that of any recording" in refusal(path)
+    assert time.process_time() - began < 6  # 13 s to more than 100 s without the bounds
+
+
+def test_samples_of_plain_sound_are_counted_by_their_table(tmp_path: Path) -> None:
+    rows = [(1, 1000, 1), (3, 24, 1), (11, 0xFFFFFFFF, 1), (11, 512, 1)]
+    path = tmp_path / "table"
+    path.write_bytes(b"".join(n.to_bytes(4, "big") for row in rows for n in row))
+    with path.open("rb") as stream:
+        index = files._Index(stream)
+        assert index._samples(0, 48, 12) == 2 * 1000 + 8 * 24 + 2 * 512
+        assert index._samples(0, 0, 12) == 0
+
+
+def test_an_address_is_one_as_a_path_too() -> None:
+    for address in ("https://a.b/c.mp4", Path("https://a.b/c.mp4")):
+        assert "is an address" in refusal(address)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of files are text there")
+def test_the_name_of_a_file_is_text_whatever_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"od\xffd.mp4")
+    write_clip(path, STEADY)
+    assert read_video(path, 2).name == "od\ufffdd.mp4"
+    path.write_bytes(b"nothing")
+    assert "'od\ufffdd.mp4'" in refusal(path)

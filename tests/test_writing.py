@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stc_core import InputError
-from stc_core.writing import write_whole
+from stc_core.writing import made_folder, write_whole
 
 
 def test_it_replaces_what_is_there_and_leaves_nothing_else(tmp_path):
@@ -47,3 +47,12 @@ def test_what_was_there_stays_where_the_disk_is_full(tmp_path, monkeypatch):
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="cannot write .*No such file"):
         write_whole(tmp_path / "none" / "summary.json", "text")
+
+
+def test_a_folder_that_cannot_be_made_or_written_is_one_sentence(tmp_path):
+    assert made_folder(tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
+        with pytest.raises(InputError, match="cannot write into the folder .*; choose another"):
+            made_folder(path)
+    assert list((tmp_path / "a" / "b").iterdir()) == []

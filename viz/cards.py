@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import math
 
+from stc_core.text import readable
 from stc_core.trace import Trace
 
 from .examples import Known
@@ -28,8 +29,11 @@ STAGES = {
 
 
 def escape(text: object) -> str:
-    """Text as text: markup, quotes and template signs lose their meaning."""
-    escaped = html.escape(str(text), quote=True)
+    """Return text as text: markup, quotes and template signs lose their meaning.
+
+    What no browser can be sent, as in odd names of files, becomes U+FFFD.
+    """
+    escaped = html.escape(readable(str(text)), quote=True)
     return escaped.replace("{", "&#123;").replace("$", "&#36;").replace("`", "&#96;")
 
 

@@ -38,7 +38,7 @@ def own_folder(parent: Path | None = None) -> Path:
 
 
 def tidy(parent: Path) -> list[Path]:
-    """Remove the folders of dead processes of this user; returns them."""
+    """Remove the folders of dead processes of this user, and return them."""
     if fcntl is None:
         return []
     gone = []
@@ -65,7 +65,7 @@ def tidy(parent: Path) -> list[Path]:
 
 
 def _locked(parent: Path) -> tuple[Path, tuple[int, Path]]:
-    """(folder that is not there yet, (handle of its lock, the lock file))."""
+    """Return (folder that is not there yet, (handle of its lock, the lock file))."""
     while True:
         handle, name = tempfile.mkstemp(LOCK, PREFIX, parent)
         path = Path(name)
@@ -73,8 +73,10 @@ def _locked(parent: Path) -> tuple[Path, tuple[int, Path]]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 free = os.fstat(handle).st_nlink > 0
-            except OSError:
+            except BlockingIOError:
                 free = False
+            except OSError:  # a file system without locks: nobody tidies up there
+                free = True
             if not free:  # another server that tidies up was here between the two calls
                 path.unlink(missing_ok=True)
                 os.close(handle)

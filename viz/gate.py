@@ -1,4 +1,4 @@
-"""What every request passes before Gradio sees it: names, origins, sizes, uploads, queue places."""
+"""Check every request before Gradio sees it: names, origins, sizes, uploads, queue places."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from stc_core.errors import InputError
@@ -25,7 +26,7 @@ EVENTS = 16  # of one visitor that wait in Gradio's queue
 
 
 class Gate:
-    """An ASGI middleware.
+    """Refuse what must not reach the page; an ASGI middleware.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        method, headers = scope.get("method", "GET"), Headers(scope=scope)
+        # a websocket has no method, and carries more than reads
+        method, headers = scope.get("method", "CONNECT"), Headers(scope=scope)
         refusal = self._hosts.refusal(method, headers)
         if scope["type"] == "websocket":
             if refusal is None:
@@ -88,11 +90,12 @@ class Gate:
     ) -> None:
         visitor = (scope.get("client") or ("",))[0]
         length = headers.get("content-length", "")
-        if not (length.isascii() and length.isdecimal()):
+        # some servers let a request that comes in chunks name another length, too
+        if "transfer-encoding" in headers or not (length.isascii() and length.isdecimal()):
             words = "An upload must say its length in advance."
             await PlainTextResponse(words, 411)(scope, receive, send)
             return
-        size = int(length[:20])
+        size = int(length.lstrip("0")[:20] or 0)
         try:
             self._uploads.begin(visitor, size)
         except (InputError, NoRoom) as error:
@@ -110,6 +113,8 @@ class Gate:
             await self.app(scope, receive, hold)
             if answer and answer[0]["status"] == 200:
                 paths = paths_in(b"".join(part.get("body", b"") for part in answer[1:]))
+        except ClientDisconnect:
+            answer = []
         except Exception as error:
             answer = []
             await _broken(error)(scope, receive, hold)
@@ -120,7 +125,7 @@ class Gate:
 
 
 def waiting_in(demo: gr.Blocks) -> Callable[[str], int]:
-    """(session hash) -> events of that visitor that wait in the queue of a page."""
+    """Return a function: session hash -> events of that visitor in the queue of a page."""
 
     def waiting(session: str) -> int:
         queues = demo._queue.event_queue_per_concurrency_id.values()
@@ -144,7 +149,7 @@ class _Gone(Exception):
 
 
 async def _read(receive: Callable, most: int) -> bytes | None:
-    """The whole body; None, and nothing kept, where it is longer."""
+    """Read the whole body; return None, and keep nothing, where it is longer."""
     body, whole = bytearray(), True
     while True:
         message = await receive()
@@ -166,7 +171,7 @@ async def _drain(receive: Callable) -> None:
 
 
 def _again(body: bytes, receive: Callable) -> Callable:
-    """A ``receive`` that gives a body that was read before, then goes on."""
+    """Return a ``receive`` that gives a body that was read before, then goes on."""
     given = False
 
     async def first() -> dict:

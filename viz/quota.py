@@ -36,7 +36,7 @@ class _Thing:
 
 
 class Ledger:
-    """What lies in a place, its size and who has use of it.
+    """Keep account of what lies in a place, its size and who uses it.
 
     A thing that several visitors use counts for each of them and goes when the last one loses it.
     It knows nothing of files: whoever asks ``excess`` removes what it names.
@@ -66,7 +66,7 @@ class Ledger:
                 self._things[key].size = size
 
     def owners(self, key: str) -> list[str]:
-        """The visitors who use a thing."""
+        """Return the visitors who use a thing."""
         with self._lock:
             thing = self._things.get(key)
             return [] if thing is None else list(thing.owners)
@@ -77,7 +77,7 @@ class Ledger:
             self._things.pop(key, None)
 
     def used(self, visitor: str | None = None) -> tuple[int, int]:
-        """(things, bytes) of a visitor; None: of all, each thing once."""
+        """Count (things, bytes) of a visitor; None: of all, each thing once."""
         with self._lock:
             sizes = [
                 thing.size for thing in self._things.values()
@@ -116,7 +116,7 @@ class Ledger:
         return used[0] > things or used[1] > size
 
     def _take(self, visitor: str, gone: list[str]) -> bool:
-        """Take the oldest thing from a visitor; whether there was one."""
+        """Take the oldest thing from a visitor; return whether there was one."""
         mine = [
             (thing.owners[visitor], key) for key, thing in self._things.items()
             if visitor in thing.owners and thing.used < self._now
@@ -131,7 +131,7 @@ class Ledger:
         return True
 
     def _by_share(self, visitor: str) -> list[str]:
-        """All visitors, those with the largest share of a limit first; of equals this one."""
+        """Sort all visitors by their share of a limit, largest first; of equals this one."""
         things: dict[str, int] = defaultdict(int)
         size: dict[str, int] = defaultdict(int)
         for thing in self._things.values():

@@ -111,8 +111,11 @@ def about(origin: Origin, known: Mapping[tuple[str, str], Known]) -> Known | Non
 def remember(home: Path, origin: Origin) -> None:
     """Keep the origin of a trace; ``home`` is what ``Shelf.put`` returned."""
     partial = home.with_name(f"{uuid.uuid4().hex}.part")
-    partial.write_text(json.dumps(asdict(origin)), encoding="utf-8")
-    os.replace(partial, home.with_name(RECORD))
+    try:
+        partial.write_text(json.dumps(asdict(origin)), encoding="utf-8")
+        os.replace(partial, home.with_name(RECORD))
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def recall(folder: Path, key: object) -> Origin | None:

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from stc_core.errors import InputError
+from stc_core.text import readable
 
 from .turns import Turns, visitor_of
 
@@ -249,6 +250,6 @@ def without_folders(text: str) -> str:
 
 def sentence(error: BaseException) -> str:
     """The error's text as one line with a capital and a full stop."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(readable(str(error)).split()) or type(error).__name__
     text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else text + "."

@@ -18,7 +18,7 @@ Job = Callable[[], None]
 
 
 class Turns:
-    """A queue with a lane for each visitor, which are served one after the other.
+    """Hold a queue with a lane for each visitor, and serve the lanes in turn.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Turns:
                     del self._lanes[visitor]
 
     def take(self) -> Job:
-        """The next job, once there is one: of the visitor whose last turn is longest ago."""
+        """Wait for a job; return that of the visitor whose last turn is longest ago."""
         with self._change:
             while not self._lanes:
                 self._change.wait()
@@ -86,5 +86,5 @@ class Turns:
 
 
 def visitor_of(owner: str) -> str:
-    """The visitor in the name of a run's owner, as in "3f0c2a live 7": what is before the space."""
+    """Return the visitor in a run's owner, such as "3f0c2a live 7": what is before the space."""
     return owner.partition(" ")[0]

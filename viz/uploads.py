@@ -33,7 +33,7 @@ class NoRoom(Exception):
 
 
 class Uploads:
-    """The uploads of one server.
+    """Count the uploads of one server, make room for new ones and remove the rest.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class Uploads:
 
 
 def paths_in(body: bytes) -> list[str]:
-    """The paths in Gradio's answer to an upload."""
+    """Read the paths in Gradio's answer to an upload; none where it is something else."""
     try:
         paths = json.loads(body)
     except ValueError:

@@ -72,37 +72,7 @@ class Folder:
     lines: tuple[_Line, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.videos.is_dir():
-            raise InputError(f"there is no folder {str(self.videos)!r} of videos; check the path")
-        try:
-            text = _text_of(self.file)
-        except UnicodeDecodeError:
-            raise InputError(f"{str(self.file)!r} is not UTF-8 text; save it as such") from None
-        except OSError as error:
-            raise InputError(
-                f"the questions file {str(self.file)!r} cannot be read: {error.strerror}"
-            ) from None
-        found: dict[str, _Line] = {}
-        asked: dict[tuple[Path, str], str] = {}
-        # not splitlines(): JSON may hold other characters that break lines
-        for number, content in enumerate(text.split("\n"), 1):
-            if not content.strip():
-                continue
-            where = f"line {number}"
-            try:
-                line = self._read(content, where)
-                if line.id in found:
-                    raise InputError(f"the id {line.id!r} was used before; give each its own")
-                same = asked.get((line.path, line.question))
-                if same is not None:
-                    raise InputError(f"{same} asks the same of the same video; drop one of them")
-            except InputError as error:
-                raise InputError(f"{where} of {self.file.name}: {error}") from None
-            found[line.id] = line
-            asked[line.path, line.question] = where
-        if not found:
-            raise InputError(f"{str(self.file)!r} holds no question; write one JSON object a line")
-        object.__setattr__(self, "lines", tuple(found.values()))
+        object.__setattr__(self, "lines", checked_questions(self.videos, self.file))
 
     def about(self) -> dict[str, Any]:
         """What tells these questions from others, for the first line of a result file."""
@@ -145,59 +115,102 @@ class Folder:
                     duration=video.duration,
                 )
 
-    def _read(self, content: str, where: str) -> _Line:
-        if len(content) > LONGEST_LINE:
-            raise InputError(f"longer than {LONGEST_LINE:,} characters; write one object a line")
-        try:
-            record = json.loads(content, parse_constant=_no_constant)
-        except ValueError as error:
-            raise InputError(f"not JSON ({error}); write one object a line") from None
-        except RecursionError:
-            raise InputError("nested too deeply; write one flat object a line") from None
-        if not isinstance(record, dict):
-            raise InputError('not a JSON object such as {"video": ...}')
-        missing, unknown = KEYS - record.keys(), record.keys() - KEYS - MORE_KEYS
-        if missing or unknown:
-            names = ", ".join(readable(name)[:40] for name in sorted(missing or unknown)[:9])
-            raise InputError(
-                f"{names} {'missing' if missing else 'not known'}; it needs video, question and "
-                f"answer and may have {', '.join(sorted(MORE_KEYS))}"
-            )
-        for key in (*KEYS, "kind"):
-            value = record.get(key, "")
-            if not isinstance(value, str) or (key in KEYS and not value.strip()):
-                raise InputError(f"{key} must be text, not {reprlib.repr(value)}")
-            checked_text(value, key)
-        name = record.get("id", where)
-        if isinstance(name, bool) or not isinstance(name, (str, int)):
-            raise InputError(f"id must be text or a whole number, not {reprlib.repr(name)}")
-        name = checked_text(str(name), "id", LONGEST_ID)
-        path = self._video(record["video"])
-        question, answer = record["question"].strip(), record["answer"].strip()
-        question, answer, right = _with_options(question, answer, record.get("options"))
-        boxes = _boxes(record.get("evidence"))
-        kind, video = record.get("kind", ""), record["video"]
-        return _Line(name, kind, video, path, question, answer, right, boxes)
 
-    def _video(self, name: str) -> Path:
-        """The file of that name within the folder.
+def checked_questions(videos: Path, file: Path) -> tuple[_Line, ...]:
+    """Read a file of questions about a folder of videos, without opening any of these.
 
-        A link that lies in the folder may lead elsewhere: whoever keeps the folder put it there. A
-        name may not, since the questions file can come from anybody.
-        """
-        if Path(name).anchor or ".." in name.replace("\\", "/").split("/"):
-            raise InputError(
-                f"the video {name!r} is not within the folder of videos; name it by its path from "
-                f"there, without '..'"
-            )
-        path = self.videos / name
+    Raises
+    ------
+    InputError
+        As ``Folder`` does.
+    """
+    if not videos.is_dir():
+        raise InputError(f"there is no folder {str(videos)!r} of videos; check the path")
+    try:
+        text = _text_of(file)
+    except UnicodeDecodeError:
+        raise InputError(f"{str(file)!r} is not UTF-8 text; save it as such") from None
+    except OSError as error:
+        raise InputError(
+            f"the questions file {str(file)!r} cannot be read: {error.strerror}"
+        ) from None
+    found: dict[str, _Line] = {}
+    asked: dict[tuple[Path, str], str] = {}
+    # not splitlines(): JSON may hold other characters that break lines
+    for number, content in enumerate(text.split("\n"), 1):
+        if not content.strip():
+            continue
+        where = f"line {number}"
         try:
-            found = path.is_file()
-        except OSError:  # a name that is too long
-            found = False
-        if not found:
-            raise InputError(f"there is no video {name!r} in {str(self.videos)!r}")
-        return path
+            line = _line_of(videos, content, where)
+            if line.id in found:
+                raise InputError(f"the id {line.id!r} was used before; give each its own")
+            same = asked.get((line.path, line.question))
+            if same is not None:
+                raise InputError(f"{same} asks the same of the same video; drop one of them")
+        except InputError as error:
+            raise InputError(f"{where} of {file.name}: {error}") from None
+        found[line.id] = line
+        asked[line.path, line.question] = where
+    if not found:
+        raise InputError(f"{str(file)!r} holds no question; write one JSON object a line")
+    return tuple(found.values())
+
+
+def _line_of(videos: Path, content: str, where: str) -> _Line:
+    if len(content) > LONGEST_LINE:
+        raise InputError(f"longer than {LONGEST_LINE:,} characters; write one object a line")
+    try:
+        record = json.loads(content, parse_constant=_no_constant)
+    except ValueError as error:
+        raise InputError(f"not JSON ({error}); write one object a line") from None
+    except RecursionError:
+        raise InputError("nested too deeply; write one flat object a line") from None
+    if not isinstance(record, dict):
+        raise InputError('not a JSON object such as {"video": ...}')
+    missing, unknown = KEYS - record.keys(), record.keys() - KEYS - MORE_KEYS
+    if missing or unknown:
+        names = ", ".join(readable(name)[:40] for name in sorted(missing or unknown)[:9])
+        raise InputError(
+            f"{names} {'missing' if missing else 'not known'}; it needs video, question and "
+            f"answer and may have {', '.join(sorted(MORE_KEYS))}"
+        )
+    for key in (*KEYS, "kind"):
+        value = record.get(key, "")
+        if not isinstance(value, str) or (key in KEYS and not value.strip()):
+            raise InputError(f"{key} must be text, not {reprlib.repr(value)}")
+        checked_text(value, key)
+    name = record.get("id", where)
+    if isinstance(name, bool) or not isinstance(name, (str, int)):
+        raise InputError(f"id must be text or a whole number, not {reprlib.repr(name)}")
+    name = checked_text(str(name), "id", LONGEST_ID)
+    path = _video(videos, record["video"])
+    question, answer = record["question"].strip(), record["answer"].strip()
+    question, answer, right = _with_options(question, answer, record.get("options"))
+    boxes = _boxes(record.get("evidence"))
+    kind, video = record.get("kind", ""), record["video"]
+    return _Line(name, kind, video, path, question, answer, right, boxes)
+
+
+def _video(videos: Path, name: str) -> Path:
+    """The file of that name within the folder.
+
+    A link that lies in the folder may lead elsewhere: whoever keeps the folder put it there. A
+    name may not, since the questions file can come from anybody.
+    """
+    if Path(name).anchor or ".." in name.replace("\\", "/").split("/"):
+        raise InputError(
+            f"the video {name!r} is not within the folder of videos; name it by its path from "
+            f"there, without '..'"
+        )
+    path = videos / name
+    try:
+        found = path.is_file()
+    except OSError:  # a name that is too long
+        found = False
+    if not found:
+        raise InputError(f"there is no video {name!r} in {str(videos)!r}")
+    return path
 
 
 def _text_of(file: Path) -> str:

@@ -1,7 +1,4 @@
-"""Write example clips as videos that browsers play, with their questions in one `clips.json`.
-
-Needs PyAV (`pip install av`), which only this file uses: who runs the page has the clips already.
-"""
+"""Write example clips as videos that browsers play, with their questions in one `clips.json`."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 from stc_core.answering import answer
@@ -20,6 +18,7 @@ from stc_core.shapes.clip import FRAMES_PER_SECOND, Clip, make_clip
 from stc_core.shapes.evaluate import fixed_cells, open_model, reply
 from stc_core.shapes.world import DEVELOPMENT_SEEDS, WORLD, World
 from stc_core.video import read_video
+from stc_core.writing import made_folder, write_whole
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def save_traces(
     method as plain data: its name in `METHODS` and the options that are not its defaults.
     """
     vlm = open_model(source)
-    directory.mkdir(parents=True, exist_ok=True)
+    made_folder(directory)
     origins = {}
     for case in cases:
         found = answer(
@@ -124,7 +123,7 @@ def save_traces(
         origins[f"{case.name}.npz"] = {
             "clip": case.clip, "spec": {"name": name, "options": options, "edit": None},
         }  # fmt: skip
-    (directory / "traces.json").write_text(json.dumps(origins, indent=1) + "\n")
+    write_whole(directory / "traces.json", json.dumps(origins, indent=1) + "\n")
 
 
 def export(
@@ -143,13 +142,13 @@ def export(
     share done) before every clip.
 
     Raises:
-        InputError: sides that are odd, a number of frames or a size that cannot be drawn, PyAV is
-            not there, or the model does not open.
+        InputError: sides that are odd, a number of frames or a size that cannot be drawn, a folder
+            that cannot be written, or the model does not open.
     """
     examples = list(examples)
     vlm = open_model(source)
+    made_folder(directory)
     grid = fixed_cells(vlm.model.config)
-    directory.mkdir(parents=True, exist_ok=True)
     listed = []
     for done, example in enumerate(examples):
         if on_progress:
@@ -168,7 +167,7 @@ def export(
         "grid": list(grid),
         "clips": listed,
     }
-    (directory / "clips.json").write_text(_one_line_a_question(content))
+    write_whole(directory / "clips.json", _one_line_a_question(content))
     return content
 
 
@@ -204,11 +203,6 @@ def _entry(example: Example, clip: Clip, said: list[str], frames: int) -> dict[s
 
 def write_video(path: Path, frames: np.ndarray, rate: float) -> None:
     """Frames (T, H, W, 3) uint8 RGB as an H.264 mp4 that starts before it is loaded whole."""
-    try:
-        import av
-    except ImportError as error:
-        raise InputError("writing videos needs PyAV; install it (pip install av)") from error
-
     _, height, width, _ = frames.shape
     if height % 2 or width % 2:
         raise InputError(f"a video needs even sides, not {height}x{width}")

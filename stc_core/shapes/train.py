@@ -48,6 +48,7 @@ from stc_core.shapes.layers import layer_auc
 from stc_core.shapes.model import MEAN, START, STD, Size, build, save
 from stc_core.shapes.questions import KINDS
 from stc_core.shapes.world import WORLD
+from stc_core.writing import made_folder
 
 LAYOUT = 3  # of the state file; an older one cannot be gone on with
 LOG_EVERY = 20  # steps
@@ -209,7 +210,7 @@ def train(
 
     Raises:
         InputError: a state or a checkpoint that does not fit, a stage or device that is not there,
-            a full disk.
+            a folder that cannot be written, a full disk.
     """
     if not stop_after > 0:
         raise InputError(f"the run must last more than 0 minutes, not {stop_after}")
@@ -231,6 +232,7 @@ def train(
     run = _Run(recipe, work, device, half, compiled)
     if not (resume and run.load()):
         run.begin(start, first_stage)
+    made_folder(output)  # before hours of training
     deadline = time.monotonic() + 60 * stop_after
     with tqdm(total=run.steps, initial=run.done, disable=not bar, unit="step") as meter:
         if run.done == run.steps:  # it was killed between its last step and its checkpoint
@@ -296,7 +298,7 @@ class _Run:
             self.take(start)
         self.stage = first_stage
         self.begin_part()
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        made_folder(self.log.parent)
         self.log.write_text("")
 
     def take(self, start: Path) -> None:

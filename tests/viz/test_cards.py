@@ -133,3 +133,8 @@ def test_run_line_counts_the_budget():
     trace = build(TokenGrid(1, 4, 5), kept=(0, 1), seconds=np.zeros(1))
     words = Reader(cards.run_line(trace)).words
     assert "20 video tokens in 1 frame of 4 × 5 → 2 enter the LLM (10.0 %)" in words
+
+
+def test_what_cannot_be_sent_to_a_browser_is_replaced():
+    shown = cards.status("Shows the trace od\udcffd\x1b.npz.", "done")
+    assert "od\ufffdd\ufffd.npz" in shown and shown.encode()

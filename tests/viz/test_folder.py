@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from viz import folder as folder_module
 from viz.folder import tidy
 
 fcntl = pytest.importorskip("fcntl")
@@ -98,3 +100,13 @@ def test_many_that_start_together_leave_each_other_alone(tmp_path):
         for process in processes:
             process.communicate(timeout=20)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_does_not_keep_the_server_from_starting(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(folder_module.fcntl, "flock", refuse)
+    folder, (handle, lock) = folder_module._locked(tmp_path)
+    os.close(handle)
+    assert not folder.exists() and lock.exists() and tidy(tmp_path) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -15,6 +16,7 @@ import gradio as gr
 import httpx
 import pytest
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 
 from viz import gate as gate_module
 from viz import uploads as uploads_module
@@ -192,3 +194,65 @@ def test_nobody_takes_all_places_of_the_queue(page, monkeypatch):
 @pytest.mark.parametrize("body", [b"[1", b"{}", b'["a", 1]', b"null", json.dumps([1]).encode()])
 def test_an_answer_that_lists_no_paths(body):
     assert paths_in(body) == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Length": "5", "Transfer-Encoding": "chunked"},
+        {"Content-Length": "0" * 20 + str(400_000)},
+    ],
+)
+def test_the_length_that_is_announced_is_the_one_that_counts(tmp_path, headers):
+    """Straight to the gate: some servers pass such requests on and some refuse them."""
+    reached, sent = [], []
+
+    async def app(scope, receive, send):
+        reached.append(scope)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/gradio_api/upload",
+        "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()]
+        + [(b"host", b"127.0.0.1")],
+    }  # fmt: skip
+    gate = Gate(app, Hosts("127.0.0.1"), Uploads(tmp_path, SMALL, reserve=1))
+    asyncio.run(gate(scope, receive, send))
+    assert reached == [] and sent[0]["status"] in (411, 413)
+
+
+def test_who_goes_away_during_an_upload_is_no_fault_of_the_page(tmp_path, caplog):
+    async def app(scope, receive, send):
+        raise ClientDisconnect
+
+    uploads = Uploads(tmp_path, SMALL, reserve=1)
+    scope = {
+        "type": "http", "method": "POST", "path": "/gradio_api/upload",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-length", b"5")],
+    }  # fmt: skip
+    asyncio.run(Gate(app, Hosts("127.0.0.1"), uploads)(scope, None, None))
+    assert not caplog.records and uploads._coming.total() == 0
+
+
+@pytest.mark.parametrize(
+    ("origin", "reached"), [(b"http://evil.com", 0), (b"http://127.0.0.1", 1), (None, 1)]
+)
+def test_a_websocket_of_another_website_is_closed(tmp_path, origin, reached):
+    calls, sent = [], []
+
+    async def app(scope, receive, send):
+        calls.append(scope)
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1")] + ([] if origin is None else [(b"origin", origin)])
+    gate = Gate(app, Hosts("127.0.0.1"), Uploads(tmp_path, SMALL, reserve=1))
+    asyncio.run(gate({"type": "websocket", "path": "/x", "headers": headers}, None, send))
+    assert len(calls) == reached
+    assert [message["type"] for message in sent] == ["websocket.close"] * (1 - reached)
