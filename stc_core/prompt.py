@@ -177,7 +177,7 @@ def _layout(vlm: VLM, ids: torch.Tensor, grid_thw: torch.Tensor | None, steps: i
         raise InputError(
             f"the processor of {vlm.name!r} wrote {found} whole time steps of video where {steps} "
             f"belong{why}; either it belongs to another model, or this transformers "
-            f"{transformers.__version__} differs from the tested ones ({tested})"
+            f"{transformers.__version__} differs from the tested {tested}"
         )
     return layout
 
