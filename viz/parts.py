@@ -22,8 +22,8 @@ TABS = {"outside": "Before the LLM", "inside": "At the end", "contribution": "Co
 ORDER = ("budget", *MAPS, "timeline")
 VALUES = 7  # of ``Views.all``
 WORKSPACE = 1  # its place among them
-# Endings that are taken for videos whatever the browser says: it often has no type for those that
-# phones and camcorders write (IMG_1234.MOV), or that of another kind of file (.ts). Case is ignored.
+# Endings that are taken for videos whatever the browser says, in capitals too: for those of phones
+# and camcorders (IMG_1234.MOV) it often has no type, or that of another kind of file (.ts).
 SUFFIXES = (".mov", ".mp4", ".m4v", ".mkv", ".webm", ".avi", ".3gp", ".ts", ".mts", ".m2ts")
 
 
