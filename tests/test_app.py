@@ -588,6 +588,18 @@ def upload_video(tab: Tab, path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["IMG_1234.MOV", "clip.ts", "00001.MTS"])
+def test_a_clip_whose_type_the_browser_does_not_know_can_be_uploaded(tab, name):
+    clip = (CLIPS / examples()[0]["file"]).read_bytes()
+    tab.page.locator("#ask > input[type=file]").set_input_files(
+        {"name": name, "mimeType": "application/octet-stream", "buffer": clip}
+    )
+    tab.page.wait_for_function(
+        "name => document.querySelector('#clip video')?.src.endsWith(name)", arg=name
+    )
+    assert "Answered" in run_to_end(tab)
+
+
 def test_cancel_stops_and_the_next_run_works(tab):
     before = source(tab)
     question = tab.page.input_value("#question textarea")

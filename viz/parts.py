@@ -22,6 +22,9 @@ TABS = {"outside": "Before the LLM", "inside": "At the end", "contribution": "Co
 ORDER = ("budget", *MAPS, "timeline")
 VALUES = 7  # of ``Views.all``
 WORKSPACE = 1  # its place among them
+# Endings that are taken for videos whatever the browser says, in capitals too: for those of phones
+# and camcorders (IMG_1234.MOV) it often has no type, or that of another kind of file (.ts).
+SUFFIXES = (".mov", ".mp4", ".m4v", ".mkv", ".webm", ".avi", ".3gp", ".ts", ".mts", ".m2ts")
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def ask_side(
         elem_id="clip", buttons=[],
     )  # fmt: skip
     video_file = gr.UploadButton(
-        f"Upload a clip, {BIGGEST >> 20} MiB at most", file_types=["video"], size="sm",
+        f"Upload a clip, {BIGGEST >> 20} MiB at most", file_types=["video", *SUFFIXES], size="sm",
         elem_id="clip-upload",
     )  # fmt: skip
     question = gr.Textbox(

@@ -130,5 +130,5 @@ def still_answerable(question: Question, kept: np.ndarray, share: np.ndarray) ->
     if question.kind in PATHS:
         frames, left = evidence[:, 0], np.unique(evidence[there, 0])
         enough = min(3, len(np.unique(frames)))
-        return len(left) >= enough and 2 * np.ptp(left) >= np.ptp(frames)
+        return bool(len(left) >= enough and 2 * np.ptp(left) >= np.ptp(frames))
     return bool(2 * there.sum() >= len(evidence))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from transformers import AutoModelForImageTextToText
 from typer.testing import CliRunner
 
 from stc_core.__main__ import cli
+from stc_core.errors import InputError
 from stc_core.shapes import TRAIN_SEEDS, make_clip
 from stc_core.shapes import train as training
 from stc_core.shapes.batches import (
@@ -48,6 +51,7 @@ from stc_core.shapes.train import (
     attend_by_turns,
     dense_loss,
     event_loss,
+    fast_bfloat16,
     language_loss,
     learning_rate,
     patch_features,
@@ -250,6 +254,97 @@ def test_a_damaged_state_is_refused(tmp_path):
     (tmp_path / "state.pt").write_bytes(b"not a state")
     with pytest.raises(ValueError, match="not a training state"):
         train(tmp_path / "model", work=tmp_path, recipe=SHORT, resume=True, **EXACT)
+
+
+def test_a_state_that_cannot_be_written_leaves_the_former_one_whole(tmp_path):
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "sys.path[:0] = ['.', 'tests', 'tests/shapes']\n"
+        "from test_train import EXACT, SHORT\n"
+        "from stc_core.errors import InputError\n"
+        "from stc_core.shapes.train import train\n"
+        "def fill(progress):\n"
+        "    if progress.done == 1:  # no file may grow beyond 20 kB: the disk is full\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "try:\n"
+        "    train(Path(sys.argv[1]), recipe=SHORT, save_every=0.0, on_step=fill, **EXACT)\n"
+        "except InputError as error:\n"
+        "    print(error)\n"
+    )
+    pytest.importorskip("resource")  # not on Windows
+    output = tmp_path / "model"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(output)], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    work = tmp_path / "model-training"
+    sentence = r"the state .* cannot be written to '.*' \(.*\); make room and resume: .*\n"
+    assert re.fullmatch(sentence, done.stdout)
+    assert sorted(file.name for file in work.iterdir()) == ["log.jsonl", "state.pt"]
+    state = torch.load(work / "state.pt", weights_only=True)
+    assert (state["stage"], state["step"]) == (0, 1)
+    assert train(output, recipe=SHORT, resume=True, **EXACT).finished
+
+
+@pytest.mark.parametrize("error", [
+    RuntimeError("[enforce fail at inline_container.cc:778] . unexpected pos 1 vs 2\nframe #0"),
+    OSError(28, "No space left on device"),
+])  # fmt: skip
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, error):
+    def broken(state, file):
+        Path(file).write_bytes(b"half")
+        raise error
+
+    output = tmp_path / "model"
+    train(output, recipe=replace(SHORT, stages=SHORT.stages[:1]), **EXACT)
+    former = (tmp_path / "model-training" / "state.pt").read_bytes()
+    monkeypatch.setattr(training.torch, "save", broken)
+    with pytest.raises(InputError, match="make room and resume") as caught:
+        train(output, recipe=SHORT, resume=True, **EXACT)
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "model-training" / "state.pt").read_bytes() == former
+    assert not (tmp_path / "model-training" / "state.new").exists()
+
+
+# In which numbers
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+def test_compiled_training_in_float32_takes_batches_of_changing_length(tmp_path):
+    stage = Stage("language", 3, 2, (1, 2, 4), (1e-3, 1e-4), FEW)
+    recipe, losses = Recipe(size=TINY, stages=(stage,), warmup=2, middle=0), []
+    options = {**EXACT, "compiled": True, "on_step": lambda p: losses.append(p.scores["loss"])}
+    assert train(tmp_path / "compiled", recipe=recipe, **options).finished
+    compiled, losses[:] = losses[:], []
+    train(tmp_path / "plain", recipe=recipe, **{**options, "compiled": False})
+    assert len(compiled) == 3 and compiled == pytest.approx(losses, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx", "fast"),
+    [(True, False, True), (False, True, True), (False, False, False), (None, None, False)],
+)
+def test_numbers_are_chosen_by_what_the_processor_computes_in(
+    tmp_path, monkeypatch, amx, avx, fast
+):
+    for name, there in (("_is_amx_tile_supported", amx), ("_is_avx512_bf16_supported", avx)):
+        if there is None:  # an older torch does not tell
+            monkeypatch.delattr(torch.cpu, name, raising=False)
+        else:
+            monkeypatch.setattr(torch.cpu, name, lambda there=there: there, raising=False)
+    assert fast_bfloat16(torch.device("cpu")) is fast
+    assert fast_bfloat16(torch.device("meta")) is False
+    seen, one_step = [], training.vision_loss
+
+    def listen(*args):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return one_step(*args)
+
+    monkeypatch.setattr(training, "vision_loss", listen)
+    recipe = replace(SHORT, stages=(replace(SHORT.stages[0], steps=1),))
+    train(tmp_path / "model", recipe=recipe, **{**EXACT, "half": None})
+    train(tmp_path / "other", recipe=recipe, **{**EXACT, "half": not fast})
+    assert seen == [fast, not fast]  # whoever says so decides
 
 
 # Beginning with a checkpoint
