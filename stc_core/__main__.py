@@ -277,8 +277,13 @@ def benchmark(
     with _sentences():
         if (videos is None) != (questions_file is None):
             raise InputError("--videos and --questions-file belong together; give both")
+        own = videos is not None
+        if own:  # before torch and a model are loaded
+            from .benchmark.questions_file import checked_questions
+
+            checked_questions(videos, questions_file)
         from .benchmark.cases import Shapes
-        from .benchmark.folder import Folder, checked_questions
+        from .benchmark.folder import Folder
         from .benchmark.grid import grid, settings
         from .benchmark.readme import check_readme
         from .benchmark.readme import write_readme as into
@@ -288,9 +293,6 @@ def benchmark(
         from .benchmark.table import tables
         from .loading import load
 
-        own = videos is not None
-        if own:
-            checked_questions(videos, questions_file)  # before a model is loaded
         chosen = settings(quick, own, questions, retention, part, frames)
         if write_readme is not None:
             check_readme(write_readme)  # before many minutes of answering

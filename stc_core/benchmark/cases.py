@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from ..loading import VLM
 from ..prompt import grid_of
 from ..shapes.evaluate import ANSWER_TOKENS, exam, frame_size
 from ..shapes.world import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, WORLD, World
+from .wording import letter, plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,17 +68,6 @@ class Skipped:
 
     id: str
     why: str
-
-
-def plain(text: str) -> str:
-    """Lower case, no spaces around."""
-    return text.strip().lower()
-
-
-def letter(text: str) -> str:
-    """ "(B)." -> "(b)": how the letter of an option is kept apart from an answer "b"."""
-    bare = plain(text).strip("().: ")
-    return f"({bare})" if len(bare) == 1 and bare in string.ascii_lowercase else "\0"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 import itertools
 import json
 import random
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +14,13 @@ from clips import write_clip
 from small import vlm_of
 
 from stc_core import InputError
-from stc_core.benchmark import folder
+from stc_core.benchmark import questions_file
 from stc_core.benchmark.cases import Shapes, Skipped
 from stc_core.benchmark.folder import Folder, cells_of
 from stc_core.grid import TokenGrid
 from stc_core.shapes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, KINDS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +232,7 @@ def test_a_link_in_the_folder_may_lead_out_of_it_a_name_may_not(tiny, videos, tm
 
 
 def test_a_questions_file_has_a_largest_size(tiny, videos, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(questions_file, "MOST_BYTES", 1 << 20)
     many = [line(id=f"id {n}", question=f"what is {n}?") for n in range(20_000)]
     with pytest.raises(InputError, match="more than 1 MiB; split it"):
         folder_of(tiny, videos, tmp_path, *many)
@@ -245,3 +250,21 @@ def test_no_folder_no_file_no_text_and_no_question_are_refused(tiny, videos, tmp
         Folder(vlm, videos, file)
     with pytest.raises(InputError, match="no folder"):
         Folder(vlm, tmp_path / "none", file)
+
+
+def test_a_wrong_questions_file_is_refused_before_torch_is_loaded(tmp_path):
+    """In a process of its own, by the command line: one sentence, and cheap."""
+    (tmp_path / "deep.jsonl").write_text("[" * 60_000 + "]" * 60_000)
+    code = (
+        "import sys\n"
+        "from stc_core.__main__ import cli\n"
+        f"sys.argv = ['stc', 'benchmark', '--videos', {str(tmp_path)!r},"
+        f" '--questions-file', {str(tmp_path / 'deep.jsonl')!r}]\n"
+        "try:\n"
+        "    cli()\n"
+        "except SystemExit as done:\n"
+        "    print(done.code, 'torch' in sys.modules, 'transformers' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == ["2", "False", "False"], done.stderr
+    assert "nested too deeply" in done.stderr and "Traceback" not in done.stderr
