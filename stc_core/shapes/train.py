@@ -18,8 +18,10 @@ import json
 import math
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -56,6 +58,7 @@ DESIGN_FRAMES = 16  # the number of frames most of the recipe aims at
 DEFAULT_FRAMES = 32  # what a loader samples: the paper's number, trained on in the last stage
 LAYER_CLIPS = 20  # development clips on which the contribution layer is chosen
 CHUNK = 256  # frames at most that the frozen tower sees at once, to bound memory
+COMPILER_FOLDER = "TORCHINDUCTOR_CACHE_DIR"  # where torch.compile leaves its libraries
 MUON = 3.0  # the rate of Muon in learning rates of AdamW, whose step sizes it is scaled to
 LABELS = {name: len(values) for name, values in LOOKS.items()}
 
@@ -234,7 +237,8 @@ def train(
         run.begin(start, first_stage)
     made_folder(output)  # before hours of training
     deadline = time.monotonic() + 60 * stop_after
-    with tqdm(total=run.steps, initial=run.done, disable=not bar, unit="step") as meter:
+    meter = tqdm(total=run.steps, initial=run.done, disable=not bar, unit="step")
+    with meter, compiler_folder() if compiled else nullcontext():
         if run.done == run.steps:  # it was killed between its last step and its checkpoint
             run.write(output)
         while run.stage < len(recipe.stages) and time.monotonic() < deadline:
@@ -267,8 +271,8 @@ class _Run:
             # of attention is written into a checkpoint.
             self.model.model.vision_tower.set_attn_implementation("eager")
             self.encode = torch.compile(patch_features)
-            # In float32 the compiled backward pass fails on batches of changing length (torch
-            # 2.14.1 and 2.15.0: "expected size ... stride"), so there the layers run as they are.
+            # In float32 the compiled backward pass failed on batches of changing length (a size
+            # assertion in torch 2.14.1), so there the layers run as they are.
             layers = list(self.model.model.language_model.layers) if half else []
             del layers[recipe.middle : recipe.middle + 1]  # it is listened to: not both together
             for layer in layers:
@@ -509,6 +513,24 @@ class _Run:
                 for mine, theirs in zip(self.optimizers, state["optimizers"], strict=True):
                     mine.load_state_dict(theirs)
         return True
+
+
+@contextmanager
+def compiler_folder() -> Iterator[None]:
+    """Let torch compile into a folder of this run alone.
+
+    A run that is killed while it compiles leaves half a library in the shared folder, and the next
+    one ends on loading it.
+    """
+    former = os.environ.get(COMPILER_FOLDER)
+    with tempfile.TemporaryDirectory(prefix="compiled-") as folder:
+        os.environ[COMPILER_FOLDER] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(COMPILER_FOLDER)
+            if former is not None:
+                os.environ[COMPILER_FOLDER] = former
 
 
 def fast_bfloat16(device: torch.device) -> bool:

@@ -310,11 +310,16 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, error):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
-def test_compiled_training_in_float32_takes_batches_of_changing_length(tmp_path):
+def test_compiled_training_in_float32_takes_batches_of_changing_length(tmp_path, monkeypatch):
+    shared = tmp_path / "shared"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(shared))
     stage = Stage("language", 3, 2, (1, 2, 4), (1e-3, 1e-4), FEW)
     recipe, losses = Recipe(size=TINY, stages=(stage,), warmup=2, middle=0), []
     options = {**EXACT, "compiled": True, "on_step": lambda p: losses.append(p.scores["loss"])}
     assert train(tmp_path / "compiled", recipe=recipe, **options).finished
+    # a run that is killed while it compiles leaves nothing that the next one would load
+    assert not [path for path in shared.rglob("*") if path.is_file()]
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(shared)
     compiled, losses[:] = losses[:], []
     train(tmp_path / "plain", recipe=recipe, **{**options, "compiled": False})
     assert len(compiled) == 3 and compiled == pytest.approx(losses, rel=1e-4)
