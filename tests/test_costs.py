@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from counter import counter as flop_counter
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.flop_counter import FlopCounterMode
 
 from stc_core.costs import (
     Costs,
@@ -228,12 +228,12 @@ def test_decoder_counts_equal_torchs_counter(kernel: str) -> None:
     ids = torch.arange(prompt)[None] % 97
     expected = real_flops(shape, [prompt - 7] * 3, 7, generated)
 
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         out = model(ids, use_cache=True, logits_to_keep=1)
     prefill = counter.get_total_flops()
     assert prefill == expected["prefill"] + shape.head_flops(1)
 
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         for _ in range(generated - 1):
             token = out.logits[:, -1:].argmax(-1)
             out = model(token, past_key_values=out.past_key_values, logits_to_keep=1)
@@ -253,7 +253,7 @@ def test_vision_counts_equal_torchs_counter() -> None:
     model = SiglipVisionModel(config).eval()
     shape = VisionShape.from_config(config)
     assert shape.patches == 16
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         model(torch.zeros(3, 3, 20, 20))
     assert counter.get_total_flops() == shape.tower_flops(3)
 
@@ -285,7 +285,7 @@ def test_a_whole_llava_onevision_equals_torchs_counter() -> None:
     ids = torch.cat([torch.full((visual,), 49), torch.arange(text)])[None]
     llm, vision = LLMShape.from_config(config), VisionShape.from_config(config)
     expected = real_flops(llm, [visual] * 3, text, 1, vision=vision, frames=frames)
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         model(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from counter import counter as flop_counter
 from inputs import clip_frames
 from packaging.version import Version
 from tiny import BUILDERS
-from torch.utils.flop_counter import FlopCounterMode
 
 from stc_core.families import FAMILIES, vision_shape
 from stc_core.flops import LLMShape, VisionShape, real_flops
@@ -29,7 +29,7 @@ def asked(family, height, width, frames=5):
 
 @torch.no_grad()
 def counted(model, prompt):
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         model(**prompt.inputs, logits_to_keep=1)
     return counter.get_total_flops()
 

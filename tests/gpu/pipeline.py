@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "gpu")]
 
 import torch  # noqa: E402
+from counter import counter as flop_counter  # noqa: E402
 from full_size import (  # noqa: E402
     NEW_TOKENS,
     QUESTION,
@@ -34,7 +35,6 @@ from full_size import (  # noqa: E402
     told,
 )
 from published import Shrink  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from stc_core import STC, answer, compress  # noqa: E402
 from stc_core.benchmark.table import markdown  # noqa: E402
@@ -125,7 +125,7 @@ def counted(vlm: VLM, video: Video, method: STC | None) -> int | None:
     prompt = build_prompt(vlm, video.frames, QUESTION, 1, seconds=video.seconds)
     pruned = nullcontext() if method is None else compress(vlm.model, method)
     try:
-        with FlopCounterMode(display=False) as counter, pruned:
+        with flop_counter() as counter, pruned:
             vlm.model(**prompt.inputs, logits_to_keep=1)
     except AssertionError:  # older torch cannot count grouped queries in the kernels of a GPU
         return None
