@@ -396,7 +396,7 @@ class Seam:
         first = layers if self.layer is None else self.layer + 1
         grown = past - sequence.short
         expected = [sequence.short] * first + [end] * (layers - first)
-        if grown < 0 or lengths != [length + grown for length in expected]:
+        if lengths != [length + grown for length in expected]:  # the caller may have cut it
             raise moved(
                 f"the cache of a prompt of {sequence.short} tokens, {end} after layer K, holds "
                 f"{sorted(set(lengths), reverse=True)}"

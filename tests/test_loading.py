@@ -342,7 +342,9 @@ def test_a_model_whose_weights_wait_elsewhere_answers_alike(spread, saved, tmp_p
     waiting = {str(p.device) for p in vlm.model.get_decoder().layers[4].parameters()}
     assert waiting == {"meta"}
     found = traced(vlm.model, vlm.processor)
-    assert (found.text, found.logprob) == (expected.text, expected.logprob)
+    assert found.text == expected.text
+    # weights from a file lie at other addresses, and sums may come out a bit apart
+    assert found.logprob == pytest.approx(expected.logprob, abs=1e-5)
     for name in ("target", "fate", "weight", "contribution", "relevance", "attention"):
         one, other = getattr(found.trace, name), getattr(expected.trace, name)
         np.testing.assert_array_equal(one, other, err_msg=name)
