@@ -397,8 +397,8 @@ def printed(script: str, *arguments: object) -> list[int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_pixels_of_a_long_video_are_never_held_at_once(tmp_path):
-    """160 frames of 1080p are 0.95 GiB; what is held is what the model can see of them."""
-    count, (height, width) = 160, (1080, 1920)
+    """160 frames of 1440p are 1.6 GiB; what is held is what the model can see of them."""
+    count, (height, width) = 160, (1440, 2560)
     picture = numbered(0b1011001110001, height, width)
     clip = write_clip(
         tmp_path / "long.mp4", range(0, 40 * count, 40), picture=lambda index: picture,
