@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from .errors import InputError
 from .families import contribution_module, family_of, pooling_head
 from .flops import VisionShape
+from .hooking import attach
 from .methods import Method
 from .stopwatch import Stopwatch
 
@@ -334,10 +335,10 @@ def _recorded(
 
     with ExitStack() as stack:
         for place, module in enumerate(modules):
-            handle = module.register_forward_pre_hook(
-                lambda _, args, kwargs, place=place: note(place, args, kwargs), with_kwargs=True
-            )
-            stack.callback(handle.remove)
+            attach(
+                stack, module,
+                lambda _, args, kwargs, place=place: note(place, args, kwargs), with_kwargs=True,
+            )  # fmt: skip
         yield calls
 
 

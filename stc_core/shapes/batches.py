@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from stc_core.errors import InputError
 from stc_core.shapes.draw import coverage, render
 from stc_core.shapes.model import END, START, Size
-from stc_core.shapes.parts import draw_part, part_of, still_answerable
+from stc_core.shapes.parts import CLEAR, draw_part, part_of, still_answerable
 from stc_core.shapes.questions import KINDS, Question, ask, seen
 from stc_core.shapes.world import (
     COLORS,
@@ -42,7 +42,6 @@ from stc_core.shapes.world import (
 
 EASY_KINDS = ("color", "shape", "look", "exists", "unanswerable")  # one frame answers them
 IGNORED = -100  # a label no loss counts
-CLEAR = 0.12  # share of a cell from which on what covers it is to be named
 SEEDS_PER_STEP = 1_000  # room between the seeds of two steps
 VIEW_SEEDS = 1 << 40  # between the seeds by which the parts of one clip choose their questions
 STEPS_PER_STAGE = 50_000  # room between the seeds of two stages
