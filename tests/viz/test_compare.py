@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from stc_core import Fate, InputError, TokenGrid, Trace
 from viz.compare import MOST, run_others, told
 from viz.examples import Known, asked
 from viz.rerun import method_spec, recall, remember, shelve
-from viz.runs import Failure, Step
+from viz.runs import Failure, Runner, Step
 
 ALIVE = (Fate.KEPT, Fate.CENTER)
 KNOWN = {asked(CLIP, QUESTION): Known(QUESTION, "green", 8, np.array([[2, 3, 3], [3, 3, 3]]))}
@@ -209,12 +212,30 @@ def newest(page, name: str) -> Trace:
     return Trace.load(found[-1] / "trace.npz")
 
 
+@contextmanager
+def taken(runner: Runner) -> Iterator[None]:
+    """Let somebody else's run have the model, so that no run of this page can end meanwhile."""
+    begun, over = threading.Event(), threading.Event()
+
+    def run() -> None:
+        begun.set()
+        over.wait(PATIENCE / 1000)
+
+    runner._turns.put("somebody else", run)
+    try:
+        assert begun.wait(PATIENCE / 1000)
+        yield
+    finally:
+        over.set()
+
+
 def test_clicks_may_be_faster_than_the_server(tab, page):
     before = len(list(page.shelf.folder.iterdir()))
-    for name in ("Frames", "Random", "Downsample"):
-        press(tab, name)
-        press(tab, "Cancel")
-    press(tab, "Uniform")
+    with taken(page.runner):
+        for name in ("Frames", "Random", "Downsample"):
+            press(tab, name)
+            press(tab, "Cancel")
+        press(tab, "Uniform")
     compared(tab, 2)
     names = tab.locator(".ws-compare-runs li").all_inner_texts()
     assert len(names) == 2 and "Uniform" in names[1]
@@ -222,8 +243,9 @@ def test_clicks_may_be_faster_than_the_server(tab, page):
 
 
 def test_cancel_and_errors_leave_all_as_it_was(tab, page):
-    press(tab, "Frames")
-    press(tab, "Cancel")
+    with taken(page.runner):
+        press(tab, "Frames")
+        press(tab, "Cancel")
     tab.locator(".ws-compare-status", has_text="Cancelled; nothing was changed.").wait_for()
     assert tab.locator(".ws-compare-runs li").count() == 1
     press(tab, "Downsample")  # the model is free again

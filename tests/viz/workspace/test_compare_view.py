@@ -215,12 +215,16 @@ def test_ratios_and_words(bench):
 def test_hover_is_quick_with_three_large_runs(bench):
     grid = TokenGrid(128, 14, 14, 360, 640)
     made = compare(bench, [run(seed, 500, grid) for seed in (1, 2, 3)])
-    took = []
-    for token in range(1000, 1020):
-        made.page.evaluate("t => workspace.hover(t)", token)
-        made.wait(f"v.focus === {token} && v.timing.work > 0")
-        took.append(made.state["timing"]["work"])
-    assert np.median(took) < 50
+    # Drawn in one go: a pointer that Chromium puts over the page as it is laid out cannot step in.
+    took = made.page.evaluate(
+        """() => [...Array(20).keys()].map((k) => {
+          workspace.hover(1000 + k);
+          workspace.state.flush();
+          const { focus, timing } = window.__tokenview;
+          return focus === 1000 + k ? timing.work : Infinity;
+        })"""
+    )
+    assert 0 < np.median(took) < 50
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
