@@ -54,7 +54,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def warn(args: argparse.Namespace) -> None:
     """Say who can reach the page, where that is not its operator alone."""
-    from viz.hosts import is_loopback
+    from viz.server.hosts import is_loopback
 
     if is_loopback(args.host) and not args.share:
         return
@@ -75,7 +75,7 @@ def warn(args: argparse.Namespace) -> None:
 
 def private_folder() -> Path:
     """Gradio's own temporary directory, this process's alone: whatever lies there is served."""
-    from viz.folder import own_folder
+    from viz.server.process_folder import own_folder
 
     folder = own_folder()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # or nothing would be tidied up
@@ -90,7 +90,7 @@ def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
 
     def named(name):
         """What is to be loaded: of a visitor's word the hub alone knows what it means."""
-        from stc_core.hub import find
+        from stc_core.models.hub import find
 
         return find(name.removeprefix(HUB)) if name and name.startswith(HUB) else name
 
@@ -100,7 +100,7 @@ def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
         return load(named(name), **place, on_download=on_download)
 
     def look(name, freed):
-        from stc_core.fitting import fit
+        from stc_core.models.fitting import fit
 
         return fit(named(name), **place, freed=freed)
 
@@ -114,27 +114,29 @@ def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
     @functools.cache
     def kept():
         """What was worked out for the clips seen last, so that a change runs only what it must."""
-        from stc_core.vision import VisionCache
+        from stc_core.hooks.vision_cache import VisionCache
 
         return VisionCache()
 
     def answer(models, video, question, method, progress, model=None, **options):
         from stc_core import answer
-        from viz.rerun import make_method
+        from viz.server.origin import make_method
 
         vlm = models.use(model, progress)
         options |= {"progress": progress, "cache": kept()}
         return answer(vlm, video, question, make_method(method), **options)
 
-    from viz.models import ANY, HUB, Library, Models
-    from viz.page import build
-    from viz.runs import Runner
-    from viz.shelf import Shelf
+    from viz.page.model_menu import ANY, HUB, Library, Models
+    from viz.server.runner import Runner
+    from viz.server.shelf import Shelf
+    from viz.whole_page import build
 
     others = [None, *(name for name in args.allow if name != ANY)] if args.allow else []
     known = ()
     if ANY in args.allow:
-        from stc_core.families import FAMILIES  # torch comes with them: the start takes longer
+        from stc_core.models.families import (
+            FAMILIES,  # torch comes with them: the start takes longer
+        )
 
         stock = [family for family in FAMILIES.values() if family.classes is None]
         known = [name for family in stock for name in family.hub]
@@ -150,11 +152,11 @@ def settings(args: argparse.Namespace, served: Path, demo: gr.Blocks) -> dict[st
     """How the page is launched."""
     from starlette.middleware import Middleware
 
-    from viz.gate import Gate, waiting_in
-    from viz.hosts import Hosts
-    from viz.job import BIGGEST
-    from viz.look import stylesheet, theme
-    from viz.uploads import Uploads
+    from viz.page.gate import Gate, waiting_in
+    from viz.page.theme import stylesheet, theme
+    from viz.server.hosts import Hosts
+    from viz.server.job import BIGGEST
+    from viz.server.uploads import Uploads
 
     hosts = Hosts(args.host, args.allow_host, lambda: demo.share_url)
     gate = Middleware(Gate, hosts=hosts, uploads=Uploads(served), waiting=waiting_in(demo))

@@ -9,27 +9,27 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Trace": "trace",
-    "Stage": "trace",
-    "Word": "trace",
-    "Fate": "trace",
-    "TokenGrid": "grid",
+    "Trace": "record.trace",
+    "Stage": "record.trace",
+    "Word": "record.trace",
+    "Fate": "record.trace",
+    "TokenGrid": "record.grid",
     "InputError": "errors",
-    "Video": "video",
-    "read_video": "video",
+    "Video": "answering.video",
+    "read_video": "answering.video",
     "METHODS": "methods",
     "STC": "methods",
     "Decision": "methods",
     "Edited": "methods",
     "Method": "methods",
-    "compress": "compression",
-    "VLM": "loading",
-    "load": "loading",
-    "fit": "fitting",
-    "VisionCache": "vision",
-    "answer": "answering",
-    "Answer": "answering",
-    "Conversation": "conversation",
+    "compress": "hooks.compression",
+    "VLM": "models.loading",
+    "load": "models.loading",
+    "fit": "models.fitting",
+    "VisionCache": "hooks.vision_cache",
+    "answer": "answering.answer",
+    "Answer": "answering.answer",
+    "Conversation": "answering.conversation",
 }
 
 __all__ = ["costs", *_HOMES]
@@ -37,7 +37,7 @@ __all__ = ["costs", *_HOMES]
 
 def __getattr__(name: str):
     if name == "costs":
-        return import_module(".costs", __name__)
+        return import_module(".record.costs", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

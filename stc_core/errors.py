@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .versions import TESTED
+from stc_core.versions import TESTED
 
 __all__ = ["InputError", "moved"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from .errors import InputError
+from stc_core.errors import InputError
 
 __all__ = ["LONGEST_QUESTION", "checked_text", "readable"]
 

@@ -7,8 +7,8 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from .errors import InputError
-from .text import readable
+from stc_core.errors import InputError
+from stc_core.text import readable
 
 __all__ = ["made_folder", "write_whole"]
 

@@ -11,7 +11,7 @@ import torch
 from inputs import SIZES
 from tiny.weights import sharpened
 
-from stc_core.shapes.model import build
+from stc_core.shapes.model.sizes import build
 
 
 def pytest_addoption(parser):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tiny.llava_onevision import SIZE
 
-from stc_core.shapes.model import Size
+from stc_core.shapes.model.sizes import Size
 
 # Five decoder layers; "odd" has 27 x 27 patches a frame, as the published checkpoints have.
 SIZES = {

@@ -10,12 +10,13 @@ import torch
 from inputs import clip_frames, prompt
 from test_seams import masked_logits, snapshot
 
-from stc_core import METHODS, STC, InputError, Trace, answer, answering, compress, load
-from stc_core.conversation import Conversation
-from stc_core.loading import VLM
-from stc_core.memory import frames_that_fit, working_bytes
-from stc_core.prompt import build_prompt, encode_text
-from stc_core.video import Video
+from stc_core import METHODS, STC, InputError, Trace, answer, compress, load
+from stc_core.answering import answer as answering
+from stc_core.answering.conversation import Conversation
+from stc_core.answering.prompt import build_prompt, encode_text
+from stc_core.answering.video import Video
+from stc_core.models.loading import VLM
+from stc_core.models.memory import frames_that_fit, working_bytes
 
 SPECIAL = ["<video>", "<image>", "<|im_start|>", "<|im_end|>", "<pad>", "<unk>"]
 
@@ -253,7 +254,7 @@ def test_words_are_those_of_the_question_and_the_answer_alone(vlm):
 
 
 def test_of_a_very_long_question_the_end_is_recorded(vlm, monkeypatch):
-    monkeypatch.setattr("stc_core.answering.QUESTION_WORDS", 4)
+    monkeypatch.setattr("stc_core.answering.answer.QUESTION_WORDS", 4)
     short = answer(vlm, clip(), QUESTION, record=True, max_new_tokens=2).trace
     monkeypatch.undo()
     full = answer(vlm, clip(), QUESTION, record=True, max_new_tokens=2).trace
@@ -266,7 +267,7 @@ def test_the_costs_do_not_count_the_recording(vlm, monkeypatch):
         time.sleep(3)
         return np.zeros((len(tokens), 1), np.float16)
 
-    monkeypatch.setattr("stc_core.compression.leading_components", slow)
+    monkeypatch.setattr("stc_core.hooks.compression.leading_components", slow)
     costs = answer(vlm, clip(), QUESTION, record=True, max_new_tokens=2).costs
     assert costs.time_to_first_token < 3 and sum(costs.seconds.values()) < 3
 
@@ -335,7 +336,7 @@ def test_an_exception_while_recording_leaves_the_model_clean(vlm, monkeypatch):
         raise ArithmeticError("on purpose")
 
     with monkeypatch.context() as patch:
-        patch.setattr("stc_core.seams.attention_paid", fail)
+        patch.setattr("stc_core.hooks.seams.attention_paid", fail)
         with pytest.raises(ArithmeticError):
             answer(vlm, clip(), QUESTION, record=True, max_new_tokens=2)
     assert snapshot(vlm.model) == before

@@ -22,8 +22,8 @@ from browser import PATIENCE, chromium  # noqa: F401
 from playwright.sync_api import expect
 
 from stc_core import Trace
-from stc_core.trace import Word
-from viz.parts import ORDER
+from stc_core.record.trace import Word
+from viz.page.inspect_tab import ORDER
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIPS, TRACES = ROOT / "assets" / "clips", ROOT / "assets" / "traces"

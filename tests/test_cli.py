@@ -10,10 +10,11 @@ import pytest
 from clips import write_clip, write_sound
 from typer.testing import CliRunner
 
-from stc_core import Trace, loading
+from stc_core import Trace
 from stc_core.__main__ import cli
+from stc_core.answering.teaching import TEACHING
 from stc_core.methods import METHODS
-from stc_core.teaching import TEACHING
+from stc_core.models import loading
 
 ROOT = Path(__file__).resolve().parent.parent
 QUESTION = "what color is the star?"

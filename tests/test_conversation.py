@@ -6,10 +6,10 @@ import torch
 from inputs import clip_frames
 
 from stc_core import METHODS, STC, InputError, answer
-from stc_core.conversation import Conversation
-from stc_core.loading import VLM
-from stc_core.video import Video
-from stc_core.vision import VisionCache
+from stc_core.answering.conversation import Conversation
+from stc_core.answering.video import Video
+from stc_core.hooks.vision_cache import VisionCache
+from stc_core.models.loading import VLM
 
 METHOD = STC(retention=0.4, layer=2, tau=0.99)
 QUESTIONS = ["what color is the star?", "is there a red circle?", "where is the square at the end?"]

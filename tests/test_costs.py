@@ -1,4 +1,4 @@
-"""stc_core.costs against published cells, torch's own counter and nested loops; round trips."""
+"""The costs against published cells, torch's own counter and nested loops; round trips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from counter import counter as flop_counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stc_core.costs import (
+from stc_core.record.costs import (
     Costs,
     LLMShape,
     Stopwatch,

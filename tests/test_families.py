@@ -13,11 +13,11 @@ from tiny import BUILDERS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from stc_core import STC, answer, compress, load
-from stc_core.families import FAMILIES, contribution_module, to_grid
+from stc_core.answering.prompt import build_prompt, encode_text, grid_of
+from stc_core.answering.video import Video
+from stc_core.hooks.seams import attention_paid, first_position, log_probability, probe, rewind
 from stc_core.methods import Downsample, FastV, Frames
-from stc_core.prompt import build_prompt, encode_text, grid_of
-from stc_core.seams import attention_paid, first_position, log_probability, probe, rewind
-from stc_core.video import Video
+from stc_core.models.families import FAMILIES, contribution_module, to_grid
 
 KERNELS = ["sdpa", "eager"]
 # deepstack adds features after the first two layers of Qwen3-VL: K is 1 at the earliest
@@ -605,7 +605,7 @@ def test_nothing_is_left_behind(vlm, monkeypatch):
         raise ArithmeticError("on purpose")
 
     for place in (
-        "stc_core.compression.attention_received",
+        "stc_core.hooks.compression.attention_received",
         "stc_core.methods.stc.STC.outside",
         "stc_core.methods.stc.STC.inside",
     ):

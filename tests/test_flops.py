@@ -9,11 +9,11 @@ from inputs import clip_frames
 from packaging.version import Version
 from tiny import BUILDERS
 
-from stc_core.families import FAMILIES, vision_shape
-from stc_core.flops import LLMShape, VisionShape, real_flops
-from stc_core.loading import VLM
-from stc_core.memory import tokens_of
-from stc_core.prompt import build_prompt
+from stc_core.answering.prompt import build_prompt
+from stc_core.models.families import FAMILIES, vision_shape
+from stc_core.models.loading import VLM
+from stc_core.models.memory import tokens_of
+from stc_core.record.flops import LLMShape, VisionShape, real_flops
 
 OLDER = Version(transformers.__version__) < Version("5.20")
 SHAPES = {"square": (40, 40), "wide": (36, 92), "tall": (92, 36)}

@@ -7,7 +7,7 @@ import torch
 from gpu import full_size, pipeline
 from gpu.published import MODELS, Shrink
 
-from stc_core.prompt import build_prompt
+from stc_core.answering.prompt import build_prompt
 
 SMALL = ["--layers", "3", "--width", "64", "--frames", "2", "--device", "cpu"]
 

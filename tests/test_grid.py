@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stc_core.grid import TokenGrid
+from stc_core.record.grid import TokenGrid
 
 sides = st.integers(1, 9)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stc_core.layout import fixed, measured
+from stc_core.models.layout import fixed, measured
 
 VIDEO, TEXT = 9, 1
 

@@ -24,11 +24,14 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
-from stc_core import STC, InputError, answer, answering, compress, load
+from stc_core import STC, InputError, answer, compress, load
 from stc_core.__main__ import cli
-from stc_core.families import to_grid
-from stc_core.grid import TokenGrid
-from stc_core.llava_video import (
+from stc_core.answering import answer as answering
+from stc_core.answering.prompt import _metadata, build_prompt
+from stc_core.answering.video import Video, read_video
+from stc_core.methods import FastV, Uniform
+from stc_core.models.families import to_grid
+from stc_core.models.llava_video import (
     LlavaVideoConfig,
     LlavaVideoForConditionalGeneration,
     LlavaVideoProcessor,
@@ -37,10 +40,8 @@ from stc_core.llava_video import (
     convert,
     time_instruction,
 )
-from stc_core.methods import FastV, Uniform
-from stc_core.prompt import _metadata, build_prompt
-from stc_core.shapes.questions import words
-from stc_core.video import Video, read_video
+from stc_core.record.grid import TokenGrid
+from stc_core.shapes.world.questions import words
 
 TOWER = "model.vision_tower.vision_tower.vision_model."
 HEADS = 2  # of the tower

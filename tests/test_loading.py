@@ -19,13 +19,13 @@ from inputs import SIZES, clip_frames
 from transformers import LlavaNextVideoConfig, LlavaOnevisionConfig, VideoLlavaConfig
 
 from stc_core import STC, InputError, answer, load
-from stc_core import loading as loading_module
-from stc_core.hub import in_bytes
-from stc_core.loading import VLM, default_frames
-from stc_core.memory import estimate
-from stc_core.placement import device_named, dtype_named
-from stc_core.shapes.model import build, save
-from stc_core.video import Video
+from stc_core.answering.video import Video
+from stc_core.models import loading as loading_module
+from stc_core.models.hub import in_bytes
+from stc_core.models.loading import VLM, default_frames
+from stc_core.models.memory import estimate
+from stc_core.models.placement import device_named, dtype_named
+from stc_core.shapes.model.sizes import build, save
 
 QUESTION = "what color is the star?"
 METHOD = STC(retention=0.4, layer=2, tau=0.99)
@@ -252,7 +252,8 @@ def test_what_cannot_be_is_refused_before_anything_is_read(options, message):
 def test_a_package_that_is_not_installed_is_named(options, package, monkeypatch):
     find_spec = loading_module.Placement.of.__globals__["find_spec"]
     monkeypatch.setattr(
-        "stc_core.placement.find_spec", lambda name: None if name == package else find_spec(name)
+        "stc_core.models.placement.find_spec",
+        lambda name: None if name == package else find_spec(name),
     )
     with pytest.raises(InputError, match=f"{package}.* pip install -r requirements-large.txt"):
         load(**options)
@@ -472,7 +473,7 @@ def unreachable(hub, monkeypatch):
 
 def silent(hub, monkeypatch):
     hub.delay = 60
-    monkeypatch.setattr("stc_core.hub.PATIENCE", 2)
+    monkeypatch.setattr("stc_core.models.hub.PATIENCE", 2)
 
 
 def broken(hub, monkeypatch):

@@ -13,13 +13,13 @@ from inputs import SIZES, clip_frames
 from tiny import BUILDERS
 from transformers import LlavaOnevisionConfig
 
+from stc_core.answering.prompt import build_prompt
 from stc_core.errors import InputError
-from stc_core.fitting import fit
-from stc_core.hub import in_bytes
-from stc_core.loading import EMBEDDED, VLM, load
-from stc_core.memory import available, estimate, skeleton, tokens_of, tower_name
-from stc_core.prompt import build_prompt
-from stc_core.shapes.model import build, save
+from stc_core.models.fitting import fit
+from stc_core.models.hub import in_bytes
+from stc_core.models.loading import EMBEDDED, VLM, load
+from stc_core.models.memory import available, estimate, skeleton, tokens_of, tower_name
+from stc_core.shapes.model.sizes import build, save
 
 
 @pytest.fixture(params=BUILDERS)

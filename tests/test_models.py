@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from stc_core import InputError
 from stc_core.__main__ import cli
-from stc_core.families import FAMILIES
-from stc_core.models import SECTION, models_table
-from stc_core.readme import write_section
+from stc_core.models.families import FAMILIES
+from stc_core.models.table import SECTION, models_table
+from stc_core.readme_sections import write_section
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -26,7 +26,7 @@ from test_app import (  # noqa: F401
 )
 
 from stc_core import Fate, Stage, Trace
-from stc_core.grid import TokenGrid
+from stc_core.record.grid import TokenGrid
 
 
 @pytest.fixture(scope="module")

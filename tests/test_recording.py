@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stc_core.loading import EMBEDDED
-from stc_core.recording import COMPONENTS, EXACT_WIDTH, leading_components, pieces
+from stc_core.hooks.recording import COMPONENTS, EXACT_WIDTH, leading_components, pieces
+from stc_core.models.loading import EMBEDDED
 
 
 def falling(n, d, seed=0):

@@ -14,10 +14,9 @@ import torch
 from inputs import clip_frames, prompt
 from masked import GREEDY, generate, masked, snapshot
 
-from stc_core import STC, compress, seams, speed
-from stc_core.families import contribution_module, family_of, layout_of, to_grid
-from stc_core.grid import TokenGrid
-from stc_core.seams import (
+from stc_core import STC, compress
+from stc_core.hooks import seams
+from stc_core.hooks.seams import (
     attention_paid,
     attention_received,
     listening,
@@ -25,8 +24,11 @@ from stc_core.seams import (
     probe,
     rewind,
 )
-from stc_core.stopwatch import Stopwatch
-from stc_core.trace import Fate
+from stc_core.models.families import contribution_module, family_of, layout_of, to_grid
+from stc_core.record.grid import TokenGrid
+from stc_core.record.stopwatch import Stopwatch
+from stc_core.record.trace import Fate
+from stc_core.speed import measure
 
 KERNELS = ["sdpa", "eager"]
 METHODS = {
@@ -282,9 +284,9 @@ def _extra_of_attention() -> int:
     query, key = torch.empty(2, 32, 16, 729, 72, dtype=torch.bfloat16).normal_()
     few = query[:1, :2, :64]
     attention_received(few, few, 0.1)  # libraries load their kernels at the first call
-    before = speed._held_bytes(torch.device("cpu"))
+    before = measure._held_bytes(torch.device("cpu"))
     attention_received(query, key, 0.1)
-    return speed._most_bytes(torch.device("cpu")) - before
+    return measure._most_bytes(torch.device("cpu")) - before
 
 
 # --- nothing is left behind ----------------------------------------------------------------------
@@ -319,7 +321,7 @@ def test_an_exception_in_the_middle_leaves_nothing(tiny, where, monkeypatch):
         raise ArithmeticError("on purpose")
 
     place = {
-        "vision": "stc_core.compression.attention_received",
+        "vision": "stc_core.hooks.compression.attention_received",
         "door": "stc_core.methods.stc.STC.outside",
         "layer": "stc_core.methods.stc.STC.inside",
     }.get(where)

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from stc_core import STC
 from stc_core.__main__ import cli
 from stc_core.errors import InputError
-from stc_core.grid import TokenGrid
 from stc_core.methods import Decision
-from stc_core.speed import RIVALS, made_up, measure, obvious, spread
+from stc_core.record.grid import TokenGrid
+from stc_core.speed.measure import RIVALS, made_up, measure, obvious, spread
 
 CPU = torch.device("cpu")
 LONGEST = 256 * 49  # tokens of the longer of the two quick lengths

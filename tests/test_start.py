@@ -34,6 +34,6 @@ def test_importing_the_package_costs_less_than_numpy():
 
 def test_the_page_is_built_without_a_model():
     """What ``app.py`` imports before it listens is Gradio and little else."""
-    took, heavy = seconds("viz.page")
+    took, heavy = seconds("viz.whole_page")
     assert not heavy & {"torch", "transformers"}
     assert took < 1.5 * seconds("gradio")[0]

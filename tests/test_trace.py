@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stc_core import Fate, Stage, TokenGrid, Trace
-from stc_core import trace as trace_module
-from stc_core.trace import Word
+from stc_core.record import trace as trace_module
+from stc_core.record.trace import Word
 
 K, C, M, D, MI, DI = (int(fate) for fate in Fate)
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from test_trace import full, rewrite, small
 
-from stc_core import Fate, Stage, TokenGrid, Trace, archive, header
-from stc_core import trace as trace_module
+from stc_core import Fate, Stage, TokenGrid, Trace
 from stc_core.errors import InputError
-from stc_core.trace import Word
+from stc_core.record import archive, trace_header
+from stc_core.record import trace as trace_module
+from stc_core.record.trace import Word
 
 MEASURE = """
 import re, sys, time
@@ -234,10 +235,10 @@ def test_real_sizes_open_in_time(tmp_path, name):
 
 
 def test_what_is_at_the_limits_opens(tmp_path):
-    notes = ("a" * header.LONGEST_NOTE,) * header.MAX_NOTES
-    words = (Word("a", "answer", -1.0),) * header.MAX_WORDS
-    scores = {f"{number}": -1.0 for number in range(header.MAX_SCORES)}
-    trace = small(notes=notes, words=words, scores=scores, answer="a" * header.LONGEST_ANSWER)
+    notes = ("a" * trace_header.LONGEST_NOTE,) * trace_header.MAX_NOTES
+    words = (Word("a", "answer", -1.0),) * trace_header.MAX_WORDS
+    scores = {f"{number}": -1.0 for number in range(trace_header.MAX_SCORES)}
+    trace = small(notes=notes, words=words, scores=scores, answer="a" * trace_header.LONGEST_ANSWER)
     again = Trace.load(trace.save(tmp_path / "a.npz"))
     assert (again.notes, again.words, again.scores) == (notes, words, scores)
     for more in ({"notes": (*notes, "a")}, {"words": (*words, words[0])},
@@ -367,9 +368,9 @@ def test_what_no_view_could_draw_is_refused(tmp_path, name):
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_json_does_not_have_are_refused(tmp_path, text):
     about, arrays = parts(full().save(tmp_path / "a.npz"))
-    header = json.dumps(about | {"logprob": "here"}).replace('"here"', text)
+    trace_header = json.dumps(about | {"logprob": "here"}).replace('"here"', text)
     with pytest.raises(InputError, match="damaged"):
-        Trace.load(pack(tmp_path / "b.npz", header, arrays))
+        Trace.load(pack(tmp_path / "b.npz", trace_header, arrays))
 
 
 def test_names_of_files_are_made_fit_to_be_shown(tmp_path):
@@ -415,7 +416,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, limit):
 
 
 def test_the_limits_are_those_that_the_reader_is_told():
-    assert archive.MAX_MEMBERS == 32 and header.MAX_DEPTH == 16
+    assert archive.MAX_MEMBERS == 32 and trace_header.MAX_DEPTH == 16
     told = Trace.load.__doc__
     for name in ("MAX_UNPACKED", "MAX_TOKENS", "MAX_FRAMES", "MAX_CELLS", "MAX_PICTURES",
                  "MAX_PICTURE_SIDE", "MAX_ATTENTION", "MAX_SECONDS"):  # fmt: skip

@@ -15,10 +15,11 @@ from inputs import SIZES, clip_frames, prompt
 from masked import generate, snapshot
 from tiny import BUILDERS
 
-from stc_core import STC, InputError, answer, compress, kv_cache, load, seams
-from stc_core.kv_cache import CompressedCache, cache_argument, cache_of
-from stc_core.prompt import build_prompt
-from stc_core.shapes.model import build
+from stc_core import STC, InputError, answer, compress, load
+from stc_core.answering.prompt import build_prompt
+from stc_core.hooks import kv_cache, seams
+from stc_core.hooks.kv_cache import CompressedCache, cache_argument, cache_of
+from stc_core.shapes.model.sizes import build
 
 KERNELS = ["sdpa", "eager"]
 KEEP_ALL = STC(retention=1.0, keep_inside=1.0)

@@ -1,4 +1,4 @@
-"""stc_core.video: which frames are taken, how they look, what they cost, and what is refused."""
+"""Reading a video: which frames are taken, how they look, what they cost, and what is refused."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from clips import number, numbered, numbers, write_clip, write_sound
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from stc_core import decoding
+from stc_core.answering import decoding
+from stc_core.answering.video import MAX_FRAMES, Video, choose_frames, read_video, thumbnails
 from stc_core.errors import InputError
-from stc_core.video import MAX_FRAMES, Video, choose_frames, read_video, thumbnails
 
 STEADY = list(range(0, 2000, 40))  # 50 frames at 25 per second
 SLIDES = [1000 * i for i in range(10)] + [10000 + 20 * i for i in range(50)]  # 1, then 50 per s
@@ -569,7 +569,7 @@ def test_nothing_is_printed_and_nothing_stays_set(tmp_path: Path) -> None:
     text.write_bytes(b"no video")
     code = (
         "import os, sys\n"
-        "from stc_core.video import read_video\n"
+        "from stc_core.answering.video import read_video\n"
         "before = dict(os.environ)\n"
         "for path in sys.argv[1:]:\n"
         "    try: read_video(path)\n"

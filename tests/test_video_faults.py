@@ -18,10 +18,10 @@ import pytest
 from av.stream import Disposition
 from clips import number, numbered, numbers, write_clip, write_sound, write_tracks
 
-from stc_core import files
+from stc_core.answering import video_file
+from stc_core.answering.upright import combed
+from stc_core.answering.video import read_video
 from stc_core.errors import InputError
-from stc_core.pictures import combed
-from stc_core.video import read_video
 
 STEADY = range(0, 2000, 40)
 
@@ -359,7 +359,7 @@ def test_refusing_an_index_takes_no_memory(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(bomb(tmp_path / "a.mp4", 80_000_000))
     code = (
         "import resource, sys\n"
-        "from stc_core.video import read_video\n"
+        "from stc_core.answering.video import read_video\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak()\n"
         "try: read_video(sys.argv[1])\n"
@@ -373,9 +373,7 @@ def test_refusing_an_index_takes_no_memory(tmp_path: Path) -> None:
 
 
 def test_fragments_are_counted_too(tmp_path: Path) -> None:
-    path = write_clip(
-        tmp_path / "a.mp4", STEADY, muxing={"movflags": "frag_keyframe+empty_moov"}
-    )
+    path = write_clip(tmp_path / "a.mp4", STEADY, muxing={"movflags": "frag_keyframe+empty_moov"})
     data = path.read_bytes()
     at = data.index(b"trun") + 8
     path.write_bytes(data[:at] + (30_000_000).to_bytes(4, "big") + data[at + 4 :])
@@ -386,16 +384,16 @@ def test_an_honest_index_is_counted_right(tmp_path: Path) -> None:
     film = ("libx264", (32, 64), STEADY, Disposition.default)
     path = write_tracks(tmp_path / "a.mov", [film], ("pcm_s16le", 0, 2))
     with path.open("rb") as stream:  # 96,000 samples of sound, read in chunks
-        assert 50 < files._Index(stream).entries(0, path.stat().st_size) < 1000
+        assert 50 < video_file._Index(stream).entries(0, path.stat().st_size) < 1000
     path = write_clip(tmp_path / "a.mp4", STEADY)
     with path.open("rb") as stream:
-        assert files._Index(stream).entries(0, path.stat().st_size) == 50
+        assert video_file._Index(stream).entries(0, path.stat().st_size) == 50
 
 
 def test_the_bound_holds_for_large_files_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "MAX_ENTRIES", 49)
+    monkeypatch.setattr(video_file, "MAX_ENTRIES", 49)
     assert "50 frames, which is more than 49" in refusal(write_clip(tmp_path / "a.mp4", STEADY))
 
 
@@ -438,7 +436,7 @@ def test_samples_of_plain_sound_are_counted_by_their_table(tmp_path: Path) -> No
     path = tmp_path / "table"
     path.write_bytes(b"".join(n.to_bytes(4, "big") for row in rows for n in row))
     with path.open("rb") as stream:
-        index = files._Index(stream)
+        index = video_file._Index(stream)
         assert index._samples(0, 48, 12) == 2 * 1000 + 8 * 24 + 2 * 512
         assert index._samples(0, 0, 12) == 0
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from clips import numbers, write_clip
 
-from stc_core import decoding
-from stc_core.video import read_video
+from stc_core.answering import decoding
+from stc_core.answering.video import read_video
 
 CLIPS = sorted((Path(__file__).parents[1] / "assets" / "clips").glob("*.mp4"))
 

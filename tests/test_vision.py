@@ -19,11 +19,12 @@ from tiny import BUILDERS
 from torch import nn
 
 from stc_core import METHODS, STC, InputError, answer, compress, load
-from stc_core.families import family_of
-from stc_core.loading import VLM
+from stc_core.answering.generation import warm_up
+from stc_core.hooks.vision_cache import VisionCache, fingerprint, vision
 from stc_core.methods import Uniform
-from stc_core.stopwatch import Stopwatch
-from stc_core.vision import VisionCache, fingerprint, vision
+from stc_core.models.families import family_of
+from stc_core.models.loading import VLM
+from stc_core.record.stopwatch import Stopwatch
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIP = ROOT / "assets" / "clips" / "two-on-waves.mp4"
@@ -103,7 +104,7 @@ def test_batches_change_nothing_in_any_family(family):
 
 def prompt_of(processor, model: nn.Module, frames: np.ndarray) -> dict:
     """Inputs of a family's stock processor, as ``build_prompt`` makes them."""
-    from stc_core.prompt import build_prompt
+    from stc_core.answering.prompt import build_prompt
 
     return build_prompt(VLM(model, processor, "tiny", "cpu"), frames, QUESTION, 4).inputs
 
@@ -127,7 +128,7 @@ def test_a_long_clip_is_seen_in_parts_and_says_so(vlm, monkeypatch):
     """Without a number from anybody the bound is one of memory."""
     runs, hook = tower_runs(vlm.model)
     try:
-        monkeypatch.setattr("stc_core.vision.WORKING", 3 << 20)
+        monkeypatch.setattr("stc_core.hooks.vision_cache.WORKING", 3 << 20)
         told = []
         answer(vlm, CLIP, QUESTION, frames=32, progress=lambda stage, _: told.append(stage))
     finally:
@@ -140,7 +141,7 @@ def test_a_long_clip_is_seen_in_parts_and_says_so(vlm, monkeypatch):
 
 def test_cancelling_between_batches_leaves_the_model_clean(vlm, monkeypatch):
     monkeypatch.setattr(vlm, "vision_batch", 4)
-    vlm.warm_up()  # the library adds hooks of its own on the first run
+    warm_up(vlm)  # the library adds hooks of its own on the first run
     before = snapshot(vlm.model)
     runs, hook = tower_runs(vlm.model)
 
@@ -418,7 +419,7 @@ def test_batches_bound_what_the_tower_works_in():
 
 @pytest.mark.parametrize(("frames", "side"), [(8, 1024), (32, 1024), (128, 836), (1024, 768)])
 def test_very_many_frames_are_decoded_smaller_but_never_below_what_is_seen(vlm, frames, side):
-    from stc_core.answering import _side
+    from stc_core.answering.answer import _side
 
     seen = {"height": 384, "width": 384}
     processor = SimpleNamespace(video_processor=SimpleNamespace(size=seen))

@@ -71,7 +71,7 @@ def read_examples(folder: Path) -> list[Example]:
 def read_origins(folder: Path, clips: Path) -> dict[str, tuple[Path, dict | None]]:
     """{name of a saved trace: (its clip, its method as plain data or None)}, from ``traces.json``.
 
-    The plain data are a *spec* of ``viz.rerun``.
+    The plain data are a *spec* of ``viz.server.origin``.
     """
     index = folder / "traces.json"
     if not index.is_file():

@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from ..answering import GREEDY
-from ..compression import compress
-from ..costs import layers_after, paper_flops
-from ..families import vision_shape
-from ..flops import LLMShape, real_flops
-from ..loading import VLM
-from ..methods import Method
-from ..prompt import Prompt, build_prompt, encode_text
-from ..seams import timed
-from ..stopwatch import Stopwatch
-from ..trace import Trace
-from .cases import Case
-from .grid import name_of
-from .vision import vision_once
+from stc_core.answering.answer import GREEDY
+from stc_core.answering.prompt import Prompt, build_prompt, encode_text
+from stc_core.benchmark.cases import Case
+from stc_core.benchmark.rows import name_of
+from stc_core.benchmark.vision_once import vision_once
+from stc_core.hooks.compression import compress
+from stc_core.hooks.seams import timed
+from stc_core.methods import Method
+from stc_core.models.families import vision_shape
+from stc_core.models.loading import VLM
+from stc_core.record.costs import layers_after, paper_flops
+from stc_core.record.flops import LLMShape, real_flops
+from stc_core.record.stopwatch import Stopwatch
+from stc_core.record.trace import Trace
 
 
 def ask(
@@ -50,8 +50,8 @@ def ask(
         survivor, which counts the former in (``door_carried``, ``end_carried``): at the LLM's door
         and in its last layer.
     flops : {"paper", "real"}
-        Both conventions of ``stc_core.costs``; the real one without the compression itself, whose
-        time is measured instead.
+        Both conventions of ``stc_core.record.costs``; the real one without the compression itself,
+        whose time is measured instead.
     seconds : {"compression", "prefill", "decoding"}
         Compression includes reading the contribution, also for methods that make no use of it.
     """

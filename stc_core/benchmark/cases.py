@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..loading import VLM
-from ..prompt import grid_of
-from ..shapes.evaluate import ANSWER_TOKENS, exam, frame_size
-from ..shapes.world import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, WORLD, World
-from .wording import letter, plain
+from stc_core.answering.prompt import grid_of
+from stc_core.benchmark.wording import letter, plain
+from stc_core.errors import InputError
+from stc_core.models.loading import VLM
+from stc_core.shapes.exam.evaluation import ANSWER_TOKENS, exam, frame_size
+from stc_core.shapes.world.scenes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, WORLD, World
 
 
 @dataclass(frozen=True, eq=False)

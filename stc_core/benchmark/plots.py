@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
-from .table import PAPER_MODULES, ablation_rows, main_rows, shown, uncompressed
+from stc_core.benchmark.tables import PAPER_MODULES, ablation_rows, main_rows, shown, uncompressed
+from stc_core.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

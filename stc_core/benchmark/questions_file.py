@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..text import checked_text, readable
-from .wording import letter, plain
+from stc_core.benchmark.wording import letter, plain
+from stc_core.errors import InputError
+from stc_core.text import checked_text, readable
 
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
 KEYS = {"video", "question", "answer"}

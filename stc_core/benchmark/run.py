@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
-import platform
-import signal
-import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-
-from .. import __version__
-from ..compression import compress
-from ..errors import InputError
-from ..loading import VLM, load
-from ..methods import Method
-from ..shapes.evaluate import fingerprint
-from .ask import ask
-from .cases import Case, Shapes, Skipped
-from .folder import Folder
-from .grid import Row, name_of
-from .record import Record, open_record
-
-if TYPE_CHECKING:
-    from .cluster import Cluster
+from stc_core.answering.generation import warm_up
+from stc_core.benchmark.answers_file import open_record
+from stc_core.benchmark.cases import Shapes, Skipped
+from stc_core.benchmark.jobs import cells_of, configuration_of, jobs_left, machine_of
+from stc_core.benchmark.processes import answered
+from stc_core.benchmark.ray_workers import Cluster
+from stc_core.benchmark.rows import Row, name_of
+from stc_core.benchmark.video_folder import Folder
+from stc_core.errors import InputError
+from stc_core.hooks.compression import compress
+from stc_core.models.loading import VLM
 
 TEXT_TOKENS = 96  # room for a question, its answer and the template around them
 FIRST_CASES = 3  # after which the time is estimated
-AHEAD = 2  # cases rendered in advance for each worker
 
 Answers = list[dict[str, Any]]
 
@@ -63,39 +51,6 @@ class Outcome:
     seconds: float
 
 
-def configuration_of(vlm: VLM, source: Shapes | Folder, machine: dict[str, Any]) -> dict[str, Any]:
-    """All that must be the same for answers to be comparable; ``machine``: see ``machine_of``."""
-    return {
-        "benchmark": __version__,
-        "model": vlm.name,
-        **{name: value for name, value in machine.items() if name != "versions"},
-        "cells": _cells(vlm),
-        "answer_tokens": source.answer_tokens,
-        **source.about(),
-        "versions": machine["versions"],
-    }
-
-
-def machine_of(vlm: VLM) -> dict[str, Any]:
-    """The part of the configuration that depends on the process that answers."""
-    return {
-        "checkpoint": fingerprint(vlm.model),
-        "device": vlm.device.split(":")[0],
-        "dtype": str(vlm.model.dtype).removeprefix("torch."),
-        "attention": vlm.model.config._attn_implementation,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "transformers", "numpy")},
-        },
-    }
-
-
-def _cells(vlm: VLM) -> list[int] | None:
-    """[rows, columns] of every frame; None where the model's processor chooses them per video."""
-    shape = vlm.family.cell_shape
-    return None if shape is None else list(shape(vlm.model.config))
-
-
 def default_workers(vlm: VLM) -> int:
     """One process a core where the model is small and the device the CPU, else one."""
     return min(os.cpu_count() or 1, 8) if vlm.embedded and vlm.device == "cpu" else 1
@@ -119,14 +74,14 @@ def run(
     vlm, source, rows
         Model, questions, methods.
     folder
-        Gets ``results.jsonl``; see ``record.open_record``.
+        Gets ``results.jsonl``; see ``answers_file.open_record``.
     workers
         Processes that answer, each with a copy of the model and its share of the cores. More than
         one pays on a CPU with a small model; answers may then differ in the last bits of their
         probabilities from those of one process.
     cluster
-        Answers instead, and may be of many machines; see ``cluster.open_cluster``. The model here
-        then only says what can be asked.
+        Answers instead, and may be of many machines; see ``ray_workers.open_cluster``. The model
+        here then only says what can be asked.
     tell
         Called with sentences for the person who waits: the plan, the time, what is skipped.
     on_answer
@@ -163,10 +118,10 @@ def run(
         finished: set[tuple[str, int]] = set()
         told = False
         if total and workers == 1 and cluster is None:
-            vlm.warm_up()  # or the first case would pay for what all need
-        jobs = _jobs(source, rows, record)
+            warm_up(vlm)  # or the first case would pay for what all need
+        jobs = jobs_left(source, rows, record)
         if cluster is None:
-            found = _answered(vlm, jobs, source.answer_tokens, workers)
+            found = answered(vlm, jobs, source.answer_tokens, workers)
         else:
             found = cluster.answered(jobs, source.answer_tokens)
         for case, result in found:
@@ -191,7 +146,7 @@ def _checked(vlm: VLM, rows: list[Row], tell: Callable[[str], None]) -> list[Row
 
     Where tokens a frame are chosen per video, each case finds out by itself.
     """
-    cells, most = _cells(vlm), math.inf
+    cells, most = cells_of(vlm), math.inf
     if cells is not None:
         context = vlm.model.config.text_config.max_position_embeddings - TEXT_TOKENS
         most = context // (cells[0] * cells[1])
@@ -205,100 +160,3 @@ def _checked(vlm: VLM, rows: list[Row], tell: Callable[[str], None]) -> list[Row
             with compress(vlm.model, row.method):  # checks all and changes nothing
                 pass
     return fitting
-
-
-Job = tuple[Case, list[Method | None]]
-
-
-def _answered(
-    vlm: VLM, jobs: Iterator[Job | Skipped], answer_tokens: int, workers: int
-) -> Iterator[tuple[Case | None, dict | Skipped]]:
-    """Every answer, in the order of the jobs."""
-    if workers == 1:
-        for job in jobs:
-            if isinstance(job, Skipped):
-                yield None, job
-            else:
-                yield from ((job[0], one) for one in answers_to(vlm, job, answer_tokens))
-        return
-    with _pool(vlm, workers) as pool:
-        waiting: deque[tuple[Case | None, Future | Skipped]] = deque()
-
-        def first() -> Iterator[tuple[Case | None, dict | Skipped]]:
-            case, result = waiting.popleft()
-            found = [result] if isinstance(result, Skipped) else result.result()
-            yield from ((case, one) for one in found)
-
-        for job in jobs:
-            if isinstance(job, Skipped):
-                waiting.append((None, job))
-            else:
-                future = pool.submit(_work_there, job, answer_tokens)
-                waiting.append((job[0], future))
-            if len(waiting) > AHEAD * workers:
-                yield from first()
-        while waiting:
-            yield from first()
-
-
-def _jobs(source: Shapes | Folder, rows: list[Row], record: Record) -> Iterator[Job | Skipped]:
-    """Each case with the methods that it is still to be asked under."""
-    for frames in dict.fromkeys(row.frames for row in rows):
-        here = [row for row in rows if row.frames == frames]
-        most = max(row.questions for row in here)
-        for number, case in enumerate(source.cases(most, frames)):
-            if isinstance(case, Skipped):
-                yield case
-                continue
-            left = [
-                row.method
-                for row in here
-                if number < row.questions and (case.id, *row.key) not in record.known
-            ]
-            if left:
-                yield case, left
-
-
-def answers_to(vlm: VLM, job: Job, answer_tokens: int) -> Iterator[dict | Skipped]:
-    """One after the other, as ``ask`` gives them."""
-    case, methods = job
-    try:
-        yield from ask(vlm, case, methods, answer_tokens)
-    except InputError as error:  # a question that the model cannot read, features that are nan
-        yield Skipped(case.id, str(error))
-
-
-# In the processes that answer ---------------------------------------------------------------------
-
-_there: list[VLM] = []  # the model of this process
-
-
-def _pool(vlm: VLM, workers: int) -> ProcessPoolExecutor:
-    name = None if vlm.embedded else vlm.model.config.name_or_path  # the folder it was read from
-    if name == "":
-        raise InputError("a model that was not loaded from a checkpoint takes one worker only")
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    return ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(name, vlm.device, vlm.model.dtype, threads),
-    )
-
-
-def _begin(name: str | None, device: str, dtype: torch.dtype, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)  # a killed parent cannot end its workers
-
-    threading.Thread(target=follow, daemon=True).start()
-    torch.set_num_threads(threads)
-    _there.append(load(name, device=device, dtype=dtype))
-    _there[0].warm_up()
-
-
-def _work_there(job: Job, answer_tokens: int) -> list[dict | Skipped]:
-    return list(answers_to(_there[0], job, answer_tokens))

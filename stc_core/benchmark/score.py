@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..methods import STC
-from ..shapes.calibration import wilson
-from .grid import Row, name_of, options_of
-from .run import Outcome
+from stc_core.benchmark.rows import Row, name_of, options_of
+from stc_core.benchmark.run import Outcome
+from stc_core.methods import STC
+from stc_core.shapes.exam.calibration import wilson
 
 DRAWS = 10_000  # of the bootstrap
 SEED = 20260321

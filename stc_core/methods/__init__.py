@@ -4,20 +4,20 @@ A method decides and nothing else: which video tokens go on and who carries the 
 tensors, never a model, so every method can be tried on features from anywhere.
 """
 
-from .base import Decision, Method
-from .chance import Random
-from .downsample import Downsample
-from .edited import Edited
-from .evs import EVS
-from .fastv import FastV
-from .fastvid import FastVID
-from .frames import Frames
-from .holitom import HoliTom
-from .prunevid import PruneVid
-from .stc import STC
-from .uniform import Uniform
-from .vidcom2 import VidCom2
-from .visionzip import VisionZip
+from stc_core.methods.base import Decision, Method
+from stc_core.methods.chance import Random
+from stc_core.methods.downsample import Downsample
+from stc_core.methods.edited import Edited
+from stc_core.methods.evs import EVS
+from stc_core.methods.fastv import FastV
+from stc_core.methods.fastvid import FastVID
+from stc_core.methods.frames import Frames
+from stc_core.methods.holitom import HoliTom
+from stc_core.methods.prunevid import PruneVid
+from stc_core.methods.stc import STC
+from stc_core.methods.uniform import Uniform
+from stc_core.methods.vidcom2 import VidCom2
+from stc_core.methods.visionzip import VisionZip
 
 METHODS: dict[str, type[Method]] = {
     "stc": STC,

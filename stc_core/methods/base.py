@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..grid import TokenGrid
-from ..trace import SURVIVORS, Fate
+from stc_core.errors import InputError
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import SURVIVORS, Fate
 
 FAINTEST = 1e-30  # a weight smaller than this counts as this: who is carried has a share
 CARRIED = 1 << 11  # tokens that are averaged at a time

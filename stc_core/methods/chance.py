@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..grid import TokenGrid
-from .base import Decision, Method, check_outside, check_whole
+from stc_core.errors import InputError
+from stc_core.methods.base import Decision, Method, check_outside, check_whole
+from stc_core.record.grid import TokenGrid
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..grid import TokenGrid
-from ..trace import Fate
-from .base import Decision, Method, check_outside
+from stc_core.methods.base import Decision, Method, check_outside
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import Fate
 
 LONGEST = 2.0  # the sides of a block, in cells, differ by this factor at most
 

@@ -12,10 +12,10 @@ from operator import index
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..grid import TokenGrid
-from ..trace import Fate
-from .base import Around, Decision, Method
+from stc_core.errors import InputError
+from stc_core.methods.base import Around, Decision, Method
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import Fate
 
 
 @dataclass(frozen=True)

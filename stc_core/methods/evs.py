@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..grid import TokenGrid
-from .base import Decision, Method, check_outside, precise, settled
-from .selection import strongest
+from stc_core.methods.base import Decision, Method, check_outside, precise, settled
+from stc_core.methods.parts.selection import strongest
+from stc_core.record.grid import TokenGrid
 
 
 @dataclass(frozen=True, kw_only=True)

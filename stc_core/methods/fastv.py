@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..grid import TokenGrid
-from ..trace import Fate
-from .base import (
+from stc_core.methods.base import (
     Decision,
     Method,
     check_inside,
@@ -18,8 +16,10 @@ from .base import (
     round_half_up,
     settled,
 )
-from .merging import min_max
-from .selection import strongest
+from stc_core.methods.parts.merging import min_max
+from stc_core.methods.parts.selection import strongest
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import Fate
 
 
 @dataclass(frozen=True, kw_only=True)

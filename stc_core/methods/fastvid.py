@@ -8,9 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..grid import TokenGrid
-from ..trace import Fate
-from .base import (
+from stc_core.methods.base import (
     Decision,
     Method,
     check_number,
@@ -20,10 +18,12 @@ from .base import (
     round_half_up,
     settled,
 )
-from .clustering import Points, density_peaks
-from .merging import most_alike
-from .selection import strongest
-from .sharing import apportion, center_weights, leading, round_down
+from stc_core.methods.parts.clustering import Points, density_peaks
+from stc_core.methods.parts.merging import most_alike
+from stc_core.methods.parts.selection import strongest
+from stc_core.methods.parts.sharing import apportion, center_weights, leading, round_down
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import Fate
 
 
 @dataclass(frozen=True, kw_only=True)

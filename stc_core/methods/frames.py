@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..grid import TokenGrid
-from .base import Decision, Method, check_outside, round_half_up
+from stc_core.methods.base import Decision, Method, check_outside, round_half_up
+from stc_core.record.grid import TokenGrid
 
 
 @dataclass(frozen=True, kw_only=True)

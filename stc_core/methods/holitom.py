@@ -9,9 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..grid import TokenGrid
-from ..trace import Fate
-from .base import (
+from stc_core.methods.base import (
     Decision,
     Method,
     check_inside,
@@ -23,10 +21,12 @@ from .base import (
     round_half_up,
     settled,
 )
-from .clustering import dpc_knn
-from .merging import min_max, most_alike
-from .selection import strongest
-from .sharing import apportion, center_weights, leading
+from stc_core.methods.parts.clustering import dpc_knn
+from stc_core.methods.parts.merging import min_max, most_alike
+from stc_core.methods.parts.selection import strongest
+from stc_core.methods.parts.sharing import apportion, center_weights, leading
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import Fate
 
 FARTHEST = 96  # halvings after which a share is as good as none: 2^-96 is about 1e-29
 

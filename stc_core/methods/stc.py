@@ -8,10 +8,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..grid import TokenGrid
-from ..trace import Fate
-from .base import (
+from stc_core.errors import InputError
+from stc_core.methods.base import (
     Decision,
     Method,
     check_inside,
@@ -22,10 +20,12 @@ from .base import (
     round_half_up,
     settled,
 )
-from .clustering import Points, density_peaks, nearest_center
-from .merging import most_alike, text_relevance
-from .selection import retention_pool, strongest
-from .sharing import apportion
+from stc_core.methods.parts.clustering import Points, density_peaks, nearest_center
+from stc_core.methods.parts.merging import most_alike, text_relevance
+from stc_core.methods.parts.selection import retention_pool, strongest
+from stc_core.methods.parts.sharing import apportion
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import Fate
 
 # The seven rows of the paper's table of modules: which parts of the outside stage are on.
 ABLATIONS: dict[str, dict[str, bool]] = {

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..grid import TokenGrid
-from .base import Decision, Method, check_outside
+from stc_core.errors import InputError
+from stc_core.methods.base import Decision, Method, check_outside
+from stc_core.record.grid import TokenGrid
 
 GOLDEN = 0.6180339887498949  # its multiples, modulo 1, fill an interval evenly
 

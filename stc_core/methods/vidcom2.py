@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..grid import TokenGrid
-from .base import Decision, Method, check_number, check_outside, precise, settled
-from .sharing import apportion, leading
+from stc_core.methods.base import Decision, Method, check_number, check_outside, precise, settled
+from stc_core.methods.parts.sharing import apportion, leading
+from stc_core.record.grid import TokenGrid
 
 WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the Gaussian kernels that are added up
 

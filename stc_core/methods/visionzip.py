@@ -8,10 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..grid import TokenGrid
-from ..trace import Fate
-from .base import Decision, Method, check_number, check_outside, precise, round_half_up, settled
-from .sharing import apportion, leading, round_down
+from stc_core.methods.base import (
+    Decision,
+    Method,
+    check_number,
+    check_outside,
+    precise,
+    round_half_up,
+    settled,
+)
+from stc_core.methods.parts.sharing import apportion, leading, round_down
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import Fate
 
 
 @dataclass(frozen=True, kw_only=True)

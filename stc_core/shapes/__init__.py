@@ -1,22 +1,13 @@
 """The embedded Video-LLM and its world of shapes.
 
-world      what is in a clip and where: scenes from one seed
-draw       scenes to pixels, and the cells a thing covers
-questions  questions with one right answer and known evidence
-clip       make_clip(seed): frames, times, questions
-model      build() the untrained model and its processor, save() a checkpoint
-batches    training batches, a function of the recipe alone
-train      train(output): the whole recipe
-curve      plot(): the learning curve of a run
-evaluate   evaluate(): accuracy on held-out questions, and without looking
-calibration  how far the model's probabilities are to be trusted
-layers     layer_auc(): which vision layer attends to things
-export     export(): example clips as videos
+world/  scenes, their pictures, questions with known evidence
+model/  the model's sizes and its training
+exam/   accuracy, calibration, example clips
 """
 
-from stc_core.shapes.clip import Clip, make_clip
-from stc_core.shapes.questions import KINDS, Question
-from stc_core.shapes.world import (
+from stc_core.shapes.world.clip import Clip, make_clip
+from stc_core.shapes.world.questions import KINDS, Question
+from stc_core.shapes.world.scenes import (
     DEVELOPMENT_SEEDS,
     HELD_OUT_SEEDS,
     TRAIN_SEEDS,

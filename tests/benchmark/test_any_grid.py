@@ -11,12 +11,12 @@ from tiny import BUILDERS
 from typer.testing import CliRunner
 
 from stc_core.__main__ import cli
+from stc_core.answering.prompt import build_prompt, grid_of
+from stc_core.benchmark.answers_file import NAME
 from stc_core.benchmark.ask import ask
 from stc_core.benchmark.cases import Case, Shapes, Skipped
-from stc_core.benchmark.record import NAME
 from stc_core.methods import STC, FastV
-from stc_core.prompt import build_prompt, grid_of
-from stc_core.shapes import evaluate
+from stc_core.shapes.exam import evaluation
 
 QUESTION = "what color is the star ?"
 
@@ -38,7 +38,7 @@ def test_the_grid_of_a_clip_is_that_of_its_prompt(qwen):
 
 def test_evidence_of_the_world_of_shapes_lies_on_time_steps(qwen, monkeypatch):
     monkeypatch.setattr(
-        evaluate, "FREE_SIZE", (48, 64)
+        evaluation, "FREE_SIZE", (48, 64)
     )  # of the size depends only the time it takes
     for case in Shapes(qwen).cases(3, 5):
         grid = grid_of(qwen, case.frames)

@@ -16,8 +16,8 @@ from small import vlm_of
 from stc_core import InputError
 from stc_core.benchmark import questions_file
 from stc_core.benchmark.cases import Shapes, Skipped
-from stc_core.benchmark.folder import Folder, cells_of
-from stc_core.grid import TokenGrid
+from stc_core.benchmark.video_folder import Folder, cells_of
+from stc_core.record.grid import TokenGrid
 from stc_core.shapes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, KINDS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ import pytest
 from small import answer
 
 from stc_core import InputError
-from stc_core.benchmark import record
-from stc_core.benchmark.record import NAME, open_record
+from stc_core.benchmark import answers_file
+from stc_core.benchmark.answers_file import NAME, open_record
 
 ROOT = Path(__file__).resolve().parents[2]
 ABOUT = {"checkpoint": "abc", "seeds": [1, 2], "versions": {"torch": "2"}}
@@ -80,7 +80,8 @@ def test_a_line_damaged_in_the_middle_is_refused(tmp_path):
 
 def test_a_second_run_on_the_same_folder_is_refused_until_the_first_ends(tmp_path):
     code = (
-        "import sys; from stc_core.benchmark.record import open_record; from pathlib import Path\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from stc_core.benchmark.answers_file import open_record\n"
         f"with open_record(Path({str(tmp_path)!r}), {ABOUT!r}) as r: pass"
     )
     other = [sys.executable, "-c", code]
@@ -117,7 +118,7 @@ def test_a_folder_that_is_a_file_is_one_sentence(tmp_path):
 
 
 def test_a_large_file_is_kept_compressed_and_gone_on_with(tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "LARGE", 500)
+    monkeypatch.setattr(answers_file, "LARGE", 500)
     write(tmp_path, answer("1"), answer("2"))
     packed = tmp_path / f"{NAME}.gz"
     assert packed.exists() and not (tmp_path / NAME).exists()

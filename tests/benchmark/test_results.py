@@ -8,11 +8,11 @@ import pytest
 from small import answer, outcome_of
 
 from stc_core import METHODS, STC, InputError
-from stc_core.benchmark.grid import grid, name_of
-from stc_core.benchmark.readme import check_readme, write_readme
-from stc_core.benchmark.results import write
+from stc_core.benchmark.readme_section import check_readme, write_readme
+from stc_core.benchmark.result_files import write
+from stc_core.benchmark.rows import grid, name_of
 from stc_core.benchmark.score import summarise
-from stc_core.benchmark.table import tables
+from stc_core.benchmark.tables import tables
 
 PICTURES = {f"{n}.{e}" for n in ("retention", "ablation", "recall") for e in ("svg", "png")}
 

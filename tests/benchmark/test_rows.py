@@ -3,7 +3,7 @@
 import pytest
 
 from stc_core import METHODS, STC, InputError
-from stc_core.benchmark.grid import (
+from stc_core.benchmark.rows import (
     PAPER,
     QUESTIONS,
     RETENTIONS,
@@ -15,7 +15,7 @@ from stc_core.benchmark.grid import (
 )
 from stc_core.methods.stc import ABLATIONS
 from stc_core.shapes import KINDS
-from stc_core.shapes.calibration import wilson
+from stc_core.shapes.exam.calibration import wilson
 
 
 def test_every_method_is_tried_at_every_retention_and_nothing_twice():

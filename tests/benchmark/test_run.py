@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 
 from stc_core import METHODS, STC, InputError, Method, compress
 from stc_core.__main__ import cli
+from stc_core.benchmark.answers_file import NAME
 from stc_core.benchmark.ask import ask
 from stc_core.benchmark.cases import Shapes
-from stc_core.benchmark.grid import Row, grid, name_of
-from stc_core.benchmark.record import NAME
+from stc_core.benchmark.rows import Row, grid, name_of
 from stc_core.benchmark.run import run
 from stc_core.methods import Decision
-from stc_core.shapes.model import build, save
+from stc_core.shapes.model.sizes import build, save
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIED = [None, STC(retention=0.2), METHODS["fastv"](retention=0.2), METHODS["evs"](retention=0.4)]

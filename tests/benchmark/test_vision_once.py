@@ -11,7 +11,7 @@ from test_seams import generate, snapshot
 from transformers import LlavaOnevisionForConditionalGeneration
 
 from stc_core import METHODS, STC, Fate, compress
-from stc_core.benchmark.vision import vision_once
+from stc_core.benchmark.vision_once import vision_once
 
 ARRAYS = ("fate", "target", "weight", "contribution", "similarity", "relevance")
 TRIED = [None, *(kind(retention=0.2) for kind in METHODS.values())]

@@ -26,13 +26,13 @@ from masked import shares  # noqa: E402
 from published import MODELS, Shrink  # noqa: E402
 
 from stc_core import STC, answer, compress  # noqa: E402
-from stc_core.benchmark.table import markdown  # noqa: E402
+from stc_core.answering.prompt import build_prompt  # noqa: E402
+from stc_core.answering.video import Video  # noqa: E402
+from stc_core.benchmark.tables import markdown  # noqa: E402
 from stc_core.errors import InputError  # noqa: E402
-from stc_core.loading import VLM  # noqa: E402
-from stc_core.placement import device_named  # noqa: E402
-from stc_core.prompt import build_prompt  # noqa: E402
-from stc_core.readme import check_section, write_section  # noqa: E402
-from stc_core.video import Video  # noqa: E402
+from stc_core.models.loading import VLM  # noqa: E402
+from stc_core.models.placement import device_named  # noqa: E402
+from stc_core.readme_sections import check_section, write_section  # noqa: E402
 
 SECTION = "gpu"
 QUESTION = "what color is the star?"

@@ -25,13 +25,13 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from stc_core.llava_video import CHAT_TEMPLATE as LLAVA_VIDEO_TEMPLATE
-from stc_core.llava_video import (
+from stc_core.models.llava_video import CHAT_TEMPLATE as LLAVA_VIDEO_TEMPLATE
+from stc_core.models.llava_video import (
     LlavaVideoConfig,
     LlavaVideoForConditionalGeneration,
     LlavaVideoProcessor,
 )
-from stc_core.shapes.model import CHAT_TEMPLATE as LLAVA_ONEVISION_TEMPLATE
+from stc_core.shapes.model.sizes import CHAT_TEMPLATE as LLAVA_ONEVISION_TEMPLATE
 
 IMAGE, VIDEO = "<image>", "<video>"
 SIGLIP = {  # google/siglip-so400m-patch14-384 without its last layer

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from stc_core.errors import InputError
-from stc_core.grid import TokenGrid
 from stc_core.methods import METHODS, STC
 from stc_core.methods.base import CARRIED, Decision
-from stc_core.methods.clustering import ROWS, Points, density_peaks, dpc_knn, nearest_center
-from stc_core.methods.merging import most_alike
-from stc_core.methods.progress import listening_to_progress
-from stc_core.methods.selection import retention_pool
-from stc_core.speed import made_up
-from stc_core.trace import Fate
+from stc_core.methods.parts.clustering import ROWS, Points, density_peaks, dpc_knn, nearest_center
+from stc_core.methods.parts.merging import most_alike
+from stc_core.methods.parts.progress import listening_to_progress
+from stc_core.methods.parts.selection import retention_pool
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import Fate
+from stc_core.speed.measure import made_up
 
 CPU = torch.device("cpu")
 
@@ -65,7 +65,7 @@ def test_float32_tokens_get_the_fates_of_float64(seed, step):
 def small_tiles(monkeypatch):
     """Tiles of 32 rows, and no more than 64 points held at once."""
     monkeypatch.setitem(ROWS, "cpu", 32)
-    monkeypatch.setattr("stc_core.methods.clustering.HELD", 64 * 64)
+    monkeypatch.setattr("stc_core.methods.parts.clustering.HELD", 64 * 64)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -137,7 +137,9 @@ def test_float32_distances_as_on_a_gpu_change_one_fate_in_a_thousand_at_most(mon
         tokens, contribution = made_up(grid, 128, torch.bfloat16, CPU, seed)
         exact = STC().outside(tokens, contribution, grid)
         with monkeypatch.context() as patch:
-            patch.setattr("stc_core.methods.clustering.distance_dtype", lambda _: torch.float32)
+            patch.setattr(
+                "stc_core.methods.parts.clustering.distance_dtype", lambda _: torch.float32
+            )
             rough = STC().outside(tokens, contribution, grid)
         differ += int((exact.fate != rough.fate).sum())
         total += grid.size
@@ -216,7 +218,7 @@ def test_the_most_alike_of_many_tokens_is_that_of_each(monkeypatch):
     tokens, _ = made_up(TokenGrid(4, 5, 5), 12, torch.float32, CPU)
     survivors = torch.arange(0, 100, 7)
     whole = most_alike(tokens, survivors)
-    monkeypatch.setattr("stc_core.methods.merging.ROWS", 9)
+    monkeypatch.setattr("stc_core.methods.parts.merging.ROWS", 9)
     assert torch.equal(most_alike(tokens, survivors), whole)
 
 

@@ -7,8 +7,8 @@ import torch
 from references import clusters, cosine, half_up
 from token_clips import ADVERSARIAL, RETENTIONS, check, clip, compare, shared_out
 
-from stc_core.grid import TokenGrid
 from stc_core.methods.fastvid import FastVID, segment
+from stc_core.record.grid import TokenGrid
 
 
 def cuts(features, least, tau):

@@ -8,9 +8,9 @@ import torch
 from references import clusters, cosine, half_up, means, min_max
 from token_clips import ADVERSARIAL, RETENTIONS, check, clip, compare, shared_out
 
-from stc_core.grid import TokenGrid
 from stc_core.methods.holitom import HoliTom, best_windows, run_lengths
-from stc_core.trace import Fate
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import Fate
 
 
 def static_places(alike, start, stop):

@@ -12,10 +12,10 @@ from inputs import clip_frames, prompt
 from test_seams import generate, masked_logits, snapshot
 
 from stc_core import compress
-from stc_core.grid import TokenGrid
 from stc_core.methods import METHODS, Decision, Method
 from stc_core.methods.stc import ABLATIONS
-from stc_core.trace import SURVIVORS, Fate, Trace
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import SURVIVORS, Fate, Trace
 
 # What is tried of a method beside its defaults; a method that is not here is tried with those.
 OPTIONS = {

@@ -7,9 +7,9 @@ import torch
 from references import cosine, half_up
 from token_clips import ADVERSARIAL, RETENTIONS, check, clip, compare, shared_out
 
-from stc_core.grid import TokenGrid
-from stc_core.methods.sharing import apportion
+from stc_core.methods.parts.sharing import apportion
 from stc_core.methods.visionzip import VisionZip
+from stc_core.record.grid import TokenGrid
 
 
 def reference(method):

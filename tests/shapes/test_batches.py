@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stc_core.shapes import TRAIN_SEEDS, WORLD
-from stc_core.shapes.batches import (
+from stc_core.shapes.model.batches import (
     CLEAR,
     EASY_KINDS,
     FRAME_EVENTS,
@@ -21,9 +21,9 @@ from stc_core.shapes.batches import (
     draw_step,
     event_labels,
 )
-from stc_core.shapes.model import Size
-from stc_core.shapes.questions import ask, seen
-from stc_core.shapes.world import MOTIONS, distances
+from stc_core.shapes.model.sizes import Size
+from stc_core.shapes.world.questions import ask, seen
+from stc_core.shapes.world.scenes import MOTIONS, distances
 
 SIZE = Size(frame=56, patch=4)  # 7 x 7 tokens
 STAGE = Stage("language", 1, 12, (8,), (1e-3, 1e-3), replace(WORLD, crossing=0.6, flashing=0.6))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from stc_core.shapes.draw import (
+from stc_core.shapes.world.drawing import (
     BAND,
     DISTANCES,
     GLOW,
@@ -21,7 +21,7 @@ from stc_core.shapes.draw import (
     radii_xy,
     render,
 )
-from stc_core.shapes.world import (
+from stc_core.shapes.world.scenes import (
     BACKGROUNDS,
     BLINKING,
     COLORS,

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 
 from stc_core import STC, compress
 from stc_core.__main__ import cli
-from stc_core.loading import EMBEDDED
+from stc_core.models.loading import EMBEDDED
 from stc_core.shapes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, KINDS
-from stc_core.shapes.calibration import calibrate, plot, wilson
-from stc_core.shapes.evaluate import (
+from stc_core.shapes.exam.calibration import calibrate, plot, wilson
+from stc_core.shapes.exam.evaluation import (
     ANSWER_TOKENS,
     BANDS,
     Answered,
@@ -31,14 +31,14 @@ from stc_core.shapes.evaluate import (
     Score,
     evaluate,
     exam,
-    fingerprint,
     replies,
     reply,
 )
-from stc_core.shapes.layers import auc, layer_auc, received_per_layer
-from stc_core.shapes.model import Size, build, save
-from stc_core.shapes.outside import OUTSIDE
-from stc_core.shapes.questions import NOUNS, PHRASINGS, UNANSWERABLE, VERBS, Question, words
+from stc_core.shapes.model.contribution_layer import auc, layer_auc, received_per_layer
+from stc_core.shapes.model.opened import weights_fingerprint
+from stc_core.shapes.model.sizes import Size, build, save
+from stc_core.shapes.world.outside_questions import OUTSIDE
+from stc_core.shapes.world.questions import NOUNS, PHRASINGS, UNANSWERABLE, VERBS, Question, words
 
 TINY = Size(
     frame=32, patch=4, vision_width=16, vision_layers=2, vision_heads=2, vision_ffn=16,
@@ -328,7 +328,7 @@ def test_an_empty_clip_is_empty(tiny, monkeypatch):
         shown.extend(clip.frames for clip, _ in pairs)
         return [("red", 1.0)] * len(pairs)
 
-    monkeypatch.setattr("stc_core.shapes.evaluate.replies", seen)
+    monkeypatch.setattr("stc_core.shapes.exam.evaluation.replies", seen)
     evaluate(tiny, 1, 3)
     real, empty, outside = shown
     assert real.shape == empty.shape == (3, 32, 32, 3)  # the processor's own size
@@ -378,7 +378,7 @@ def test_a_run_goes_on_where_an_earlier_one_was_killed(tiny, tmp_path, monkeypat
         shown.extend(pairs)
         return replies(model, processor, pairs)
 
-    monkeypatch.setattr("stc_core.shapes.evaluate.replies", counted)
+    monkeypatch.setattr("stc_core.shapes.exam.evaluation.replies", counted)
     again = evaluate(tiny, 8, 4, partial=file)
     assert file.read_text() == content and len(shown) == 18 - 6
     assert replace(again, seconds=whole.seconds) == whole
@@ -420,7 +420,9 @@ def test_a_file_that_holds_no_answers_is_refused_and_left_alone(tiny, tmp_path, 
 
 def test_the_fingerprint_is_that_of_the_weights(tiny):
     same, other = build(TINY)[0], build(TINY, seed=1)[0]
-    assert fingerprint(same) == fingerprint(tiny.model) != fingerprint(other)
+    assert (
+        weights_fingerprint(same) == weights_fingerprint(tiny.model) != weights_fingerprint(other)
+    )
 
 
 @pytest.mark.parametrize(

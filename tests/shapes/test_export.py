@@ -59,14 +59,14 @@ def test_most_example_questions_are_answered_right_and_failures_are_kept():
 
 
 def test_odd_sides_are_refused(tmp_path):
-    from stc_core.shapes.export import write_video
+    from stc_core.shapes.exam.example_clips import write_video
 
     with pytest.raises(ValueError, match="even"):
         write_video(tmp_path / "x.mp4", np.zeros((2, 33, 32, 3), np.uint8), 4)
 
 
 def test_a_written_video_can_be_read_back(tmp_path):
-    from stc_core.shapes.export import write_video
+    from stc_core.shapes.exam.example_clips import write_video
 
     frames = make_clip(0, 6, (64, 96)).frames
     write_video(tmp_path / "x.mp4", frames, 4)

@@ -13,10 +13,10 @@ from transformers import (
     LlavaOnevisionProcessor,
 )
 
-from stc_core.loading import EMBEDDED, load
+from stc_core.models.loading import EMBEDDED, load
 from stc_core.shapes import make_clip
-from stc_core.shapes.model import Size, build, build_tokenizer, save
-from stc_core.shapes.questions import words
+from stc_core.shapes.model.sizes import Size, build, build_tokenizer, save
+from stc_core.shapes.world.questions import words
 
 TINY = Size(
     frame=32, patch=8, vision_width=16, vision_layers=2, vision_heads=2, vision_ffn=16,

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from stc_core.shapes.batches import IGNORED, LONG_SHARE, VIEW_SEEDS, Stage, choose, draw_step
-from stc_core.shapes.batches import stage_batches as batches_of
-from stc_core.shapes.model import Size, build
-from stc_core.shapes.parts import (
+from stc_core.shapes.model.batches import IGNORED, LONG_SHARE, VIEW_SEEDS, Stage, choose, draw_step
+from stc_core.shapes.model.batches import stage_batches as batches_of
+from stc_core.shapes.model.random_parts import (
     CLEAR,
     FULL,
     LEAST_SHARE,
@@ -29,9 +28,10 @@ from stc_core.shapes.parts import (
     part_of,
     still_answerable,
 )
-from stc_core.shapes.questions import KINDS, Question, ask
-from stc_core.shapes.train import attend_by_turns, language_loss, patch_features, project
-from stc_core.shapes.world import WORLD, Dice
+from stc_core.shapes.model.sizes import Size, build
+from stc_core.shapes.model.training import attend_by_turns, language_loss, patch_features, project
+from stc_core.shapes.world.questions import KINDS, Question, ask
+from stc_core.shapes.world.scenes import WORLD, Dice
 
 TINY = Size(
     frame=32, patch=4, vision_width=16, vision_layers=2, vision_heads=2, vision_ffn=16,

@@ -24,8 +24,8 @@ from typer.testing import CliRunner
 from stc_core.__main__ import cli
 from stc_core.errors import InputError
 from stc_core.shapes import TRAIN_SEEDS, make_clip
-from stc_core.shapes import train as training
-from stc_core.shapes.batches import (
+from stc_core.shapes.model import training as training
+from stc_core.shapes.model.batches import (
     FRAME_EVENTS,
     IGNORED,
     LOOKS,
@@ -36,10 +36,9 @@ from stc_core.shapes.batches import (
     stage_batches,
     token_labels,
 )
-from stc_core.shapes.curve import accuracies, plot, read, series
-from stc_core.shapes.model import Size, build, save
-from stc_core.shapes.questions import KINDS, ask
-from stc_core.shapes.train import (
+from stc_core.shapes.model.learning_curve import accuracies, plot, read, series
+from stc_core.shapes.model.sizes import Size, build, save
+from stc_core.shapes.model.training import (
     GPU_RECIPE,
     LABELS,
     RECIPE,
@@ -60,7 +59,8 @@ from stc_core.shapes.train import (
     train,
     whole_answers,
 )
-from stc_core.shapes.world import WORLD
+from stc_core.shapes.world.questions import KINDS, ask
+from stc_core.shapes.world.scenes import WORLD
 
 TINY = Size(
     frame=32, patch=8, vision_width=16, vision_layers=2, vision_heads=2, vision_ffn=16,
@@ -152,7 +152,7 @@ def test_a_process_killed_by_the_system_goes_on(tmp_path, straight):
         "from pathlib import Path\n"
         "sys.path[:0] = ['.', 'tests', 'tests/shapes']\n"
         "from test_train import EXACT, SHORT\n"
-        "from stc_core.shapes.train import train\n"
+        "from stc_core.shapes.model.training import train\n"
         "def slow(progress):\n"
         "    print(progress.done, flush=True)\n"
         "    if progress.done == 4: time.sleep(60)\n"
@@ -263,7 +263,7 @@ def test_a_state_that_cannot_be_written_leaves_the_former_one_whole(tmp_path):
         "sys.path[:0] = ['.', 'tests', 'tests/shapes']\n"
         "from test_train import EXACT, SHORT\n"
         "from stc_core.errors import InputError\n"
-        "from stc_core.shapes.train import train\n"
+        "from stc_core.shapes.model.training import train\n"
         "def fill(progress):\n"
         "    if progress.done == 1:  # no file may grow beyond 20 kB: the disk is full\n"
         "        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"

@@ -20,8 +20,8 @@ from stc_core.shapes import (
     World,
     make_clip,
 )
-from stc_core.shapes.draw import coverage, fronts
-from stc_core.shapes.questions import (
+from stc_core.shapes.world.drawing import coverage, fronts
+from stc_core.shapes.world.questions import (
     DOES,
     MOVES,
     NOUNS,
@@ -33,7 +33,7 @@ from stc_core.shapes.questions import (
     ask,
     words,
 )
-from stc_core.shapes.world import (
+from stc_core.shapes.world.scenes import (
     BACKGROUNDS,
     BLINKING,
     CIRCLING,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stc_core.shapes.model import Size
-from stc_core.shapes.model import build as build_shapes
+from stc_core.shapes.model.sizes import Size
+from stc_core.shapes.model.sizes import build as build_shapes
 
 from .weights import sharpened
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import LlavaOnevisionVideoProcessor, Qwen2Config, SiglipVisionConfig
 
-from stc_core.llava_video import (
+from stc_core.models.llava_video import (
     CHAT_TEMPLATE,
     IMAGE,
     VIDEO,

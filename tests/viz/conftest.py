@@ -7,7 +7,7 @@ import pytest
 from handmade import build
 
 from stc_core import Trace
-from stc_core.grid import TokenGrid
+from stc_core.record.grid import TokenGrid
 
 
 @pytest.fixture(scope="session")

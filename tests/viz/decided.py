@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from stc_core import STC, Fate, Stage, Trace
-from stc_core.grid import TokenGrid
+from stc_core.record.grid import TokenGrid
 
 GRID = TokenGrid(8, 7, 7, 112, 112)
 SPOT = range(8 * 49)[3 * 49 + 24 : 3 * 49 + 26]  # two cells of frame 3 that show the answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stc_core import Fate, Stage, Trace
-from stc_core.grid import TokenGrid
+from stc_core.record.grid import TokenGrid
 
 
 def build(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from stc_core.trace import Trace
-from viz.rerun import Origin, make_method, method_spec, remember
-from viz.runs import Runner
-from viz.shelf import Shelf
+from stc_core.record.trace import Trace
+from viz.server.origin import Origin, make_method, method_spec, remember
+from viz.server.runner import Runner
+from viz.server.shelf import Shelf
 
 CLIPS = Path(__file__).resolve().parents[2] / "assets" / "clips"
 CLIP = CLIPS / "two-on-waves.mp4"

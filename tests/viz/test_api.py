@@ -10,10 +10,10 @@ import pytest
 from gradio_client import Client, handle_file
 
 from stc_core import STC, Trace, answer, load
-from viz import api
-from viz.rerun import make_method
-from viz.runs import Runner
-from viz.shelf import Shelf
+from viz.page import api
+from viz.server.origin import make_method
+from viz.server.runner import Runner
+from viz.server.shelf import Shelf
 
 CLIP = Path(__file__).resolve().parents[2] / "assets" / "clips" / "two-on-waves.mp4"
 QUESTION = "what flashed?"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from handmade import build
 
-from stc_core.grid import TokenGrid
-from viz import cards
+from stc_core.record.grid import TokenGrid
 from viz.examples import Known
+from viz.page import cards
 
 NASTY = ("<img src=x onerror=alert(1)>", "${1+1}", "{{x}}", "$\\frac", '"><script>x</script>', "`")
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from stc_core.errors import InputError
-from viz.models import Library, Models
-from viz.runs import LOADING, Failure, Runner, Step
+from viz.page.model_menu import Library, Models
+from viz.server.runner import LOADING, Failure, Runner, Step
 
 
 class Shelf:

@@ -14,10 +14,10 @@ from handmade import build
 from one_run import CLIP, CLIPS, QUESTION, Page
 
 from stc_core import Fate, InputError, TokenGrid, Trace
-from viz.compare import MOST, run_others, told
 from viz.examples import Known, asked
-from viz.rerun import method_spec, recall, remember, shelve
-from viz.runs import Failure, Runner, Step
+from viz.page.compare import MOST, run_others, told
+from viz.server.origin import method_spec, recall, remember, shelve
+from viz.server.runner import Failure, Runner, Step
 
 ALIVE = (Fate.KEPT, Fate.CENTER)
 KNOWN = {asked(CLIP, QUESTION): Known(QUESTION, "green", 8, np.array([[2, 3, 3], [3, 3, 3]]))}
@@ -124,7 +124,7 @@ def tab(page, chromium):  # noqa: F811
     """A page that holds the workspace and nothing else, on the trace of the run."""
     import gradio as gr
 
-    from viz import compare
+    from viz.page import compare
     from viz.workspace.component import workspace
 
     before = os.environ.get("GRADIO_TEMP_DIR")

@@ -16,9 +16,9 @@ from playwright.sync_api import expect
 
 from stc_core import STC, Edited, Fate, InputError, TokenGrid, Trace
 from stc_core.methods.base import Decision, Method
-from viz.edits import ask_again, joined, read_edit, wire
-from viz.rerun import Origin, recall, remember, shelve
-from viz.runs import Failure, Step
+from viz.page.what_if import ask_again, joined, read_edit, wire
+from viz.server.origin import Origin, recall, remember, shelve
+from viz.server.runner import Failure, Step
 
 NOTHING = {"remove": [], "add": [], "only": None}
 

@@ -12,12 +12,12 @@ import pytest
 from handmade import build
 
 from stc_core import InputError, Trace
-from stc_core.grid import TokenGrid
-from viz import embedding as places
-from viz.embedding import embedding, held, to_scale
-from viz.projections import Fits, follow
-from viz.runs import Failure
-from viz.shelf import Shelf
+from stc_core.record.grid import TokenGrid
+from viz.page.projections import Fits, follow
+from viz.pictures import embedding as places
+from viz.pictures.embedding import embedding, held, to_scale
+from viz.server.runner import Failure
+from viz.server.shelf import Shelf
 from viz.workspace.bundle import pack, unpack
 
 
@@ -146,7 +146,7 @@ def wait_until(true) -> None:
 
 
 def test_only_so_many_clips_wait(tmp_path, monkeypatch):
-    monkeypatch.setattr("viz.projections.MOST_WAITING", 1)
+    monkeypatch.setattr("viz.page.projections.MOST_WAITING", 1)
     fits = Fits(tmp_path, patience=0.5)
     first = fits.ask(groups(seed=1))
     with pytest.raises(InputError, match="too many clips wait"):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from viz import folder as folder_module
-from viz.folder import tidy
+from viz.server import process_folder as folder_module
+from viz.server.process_folder import tidy
 
 fcntl = pytest.importorskip("fcntl")
 ROOT = Path(__file__).resolve().parents[2]

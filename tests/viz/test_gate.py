@@ -18,13 +18,13 @@ import pytest
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
-from viz import gate as gate_module
-from viz import uploads as uploads_module
-from viz.gate import Gate, waiting_in
-from viz.hosts import Hosts
-from viz.quota import Limits
-from viz.runs import FULL
-from viz.uploads import Uploads, paths_in
+from viz.page import gate as gate_module
+from viz.page.gate import Gate, waiting_in
+from viz.server import uploads as uploads_module
+from viz.server.hosts import Hosts
+from viz.server.quota import Limits
+from viz.server.runner import FULL
+from viz.server.uploads import Uploads, paths_in
 
 SMALL = Limits(own_things=3, own_bytes=300_000, things=5, bytes=1 << 20)
 

@@ -9,10 +9,10 @@ from matplotlib import colormaps
 
 import viz
 from stc_core import Fate
-from stc_core.grid import TokenGrid
-from viz import heatmap, palette
-from viz.canvas import Canvas
-from viz.strip import Strip
+from stc_core.record.grid import TokenGrid
+from viz.pictures import heatmap, palette
+from viz.pictures.canvas import Canvas
+from viz.pictures.strip import Strip
 
 GRIDS = {
     "cube": TokenGrid(2, 2, 2, 20, 20),
@@ -25,7 +25,7 @@ GRIDS = {
 
 def sheet(trace, draw) -> tuple[np.ndarray, Strip]:
     """Pixels of a bare map, one PNG pixel a unit, and its strip."""
-    from viz.canvas import to_png
+    from viz.pictures.canvas import to_png
 
     strip = Strip.fit(trace.grid, 0, 0, 600)
     canvas = Canvas(600, int(strip.height) + 2)

@@ -26,10 +26,11 @@ from hypothesis import strategies as st
 import viz
 from stc_core import Trace
 from stc_core.errors import InputError
-from stc_core.grid import TokenGrid
-from stc_core.trace import Word
-from viz import cards, onefile, overlay
-from viz.words import alt
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import Word
+from viz.page import cards, onefile
+from viz.pictures import overlay
+from viz.pictures.words import alt
 from viz.workspace.bundle import pack, sprite, unpack
 
 EXAMPLES = 400  # by default, about 40 s

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from viz import gate, job, shelf, turns, uploads
 from viz.errors import store
+from viz.page import gate
+from viz.server import job, shelf, turns, uploads
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "hosting.md").read_text(encoding="utf-8")
 

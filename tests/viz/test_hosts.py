@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viz.hosts import Hosts, is_loopback
+from viz.server.hosts import Hosts, is_loopback
 
 SHARED = "https://0a1b2c.gradio.live"
 

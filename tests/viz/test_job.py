@@ -18,8 +18,8 @@ from viz.examples import (
     read_examples,
     read_origins,
 )
-from viz.job import LONGEST, job_of, recorded
-from viz.rerun import make_method
+from viz.server.job import LONGEST, job_of, recorded
+from viz.server.origin import make_method
 
 GOOD = {
     "video": "clip.mp4", "question": " what color? ", "retention": 0.02, "frames": " 32",
@@ -71,7 +71,7 @@ def test_bad_input_is_one_sentence(change, words):
 
 
 def test_own_settings_of_a_checkpoint_are_those_of_the_loaded_model(tmp_path):
-    from stc_core.loading import EMBEDDED, load
+    from stc_core.models.loading import EMBEDDED, load
 
     assert recorded(EMBEDDED) == load(device="cpu").settings != {}
     assert recorded(tmp_path) == {}

@@ -13,7 +13,7 @@ from handmade import build
 
 from stc_core import Fate
 from viz.examples import Known
-from viz.lesson import Case, choose, steps
+from viz.lesson.tab import Case, choose, steps
 
 KNOWN = Known("what flashed?", "red bar", 8, np.array([GRID.locate(token) for token in SPOT]))
 HERE = Path("trace.npz")

@@ -13,8 +13,8 @@ from browser import PATIENCE, chromium  # noqa: F401
 from decided import GRID, SPOT, decided
 
 from stc_core import InputError
-from viz import onefile
 from viz.examples import Known
+from viz.page import onefile
 
 NASTY = "</script><img src=x onerror=alert(1)> ${1+1} {{x}} `${alert(2)}` </style><!-- \"'&amp;"
 KNOWN = Known("", "red bar", 8, np.array([GRID.locate(token) for token in SPOT]))

@@ -12,8 +12,8 @@ from browser import PATIENCE, chromium  # noqa: F401
 from handmade import build
 
 from stc_core import Fate, InputError
-from stc_core.grid import TokenGrid
-from viz import overlay
+from stc_core.record.grid import TokenGrid
+from viz.pictures import overlay
 
 TIMES = np.array([1.0, 1.5, 3.0])  # not from zero, not evenly
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viz.quota import PAGE, Ledger, Limits
+from viz.server.quota import PAGE, Ledger, Limits
 
 
 def test_ones_own_oldest_goes_first():

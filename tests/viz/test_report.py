@@ -11,9 +11,9 @@ import pytest
 from handmade import big, build, near, pixels
 
 import viz
-from stc_core.grid import TokenGrid
-from viz import palette
-from viz.words import TEXTS, alt, printable, wrap
+from stc_core.record.grid import TokenGrid
+from viz.pictures import palette
+from viz.pictures.words import TEXTS, alt, printable, wrap
 
 NASTY = (
     "<img src=x onerror=alert(1)>", "${1+1}", "{{x}}", "$\\frac", "$x^2$ and $", "他拿起了什么？",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stc_core import InputError
-from viz.rerun import (
+from viz.server.origin import (
     NAMES,
     Origin,
     checked,
@@ -23,8 +23,8 @@ from viz.rerun import (
     rerun,
     to_text,
 )
-from viz.runs import Runner, Step
-from viz.shelf import Shelf
+from viz.server.runner import Runner, Step
+from viz.server.shelf import Shelf
 
 ROOT = Path(__file__).resolve().parents[2]
 EDIT = {"remove": [4, 2, 4], "add": [7], "only": None}
@@ -65,7 +65,7 @@ def test_names_are_those_of_the_library():
 
 def test_a_spec_is_plain_data_and_needs_no_torch():
     code = (
-        "import sys, viz.rerun as r; r.checked(r.method_spec('stc', 0.02, tau=0.7));"
+        "import sys, viz.server.origin as r; r.checked(r.method_spec('stc', 0.02, tau=0.7));"
         "assert not {'torch', 'gradio', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

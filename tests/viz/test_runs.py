@@ -9,7 +9,7 @@ import time
 import pytest
 
 from stc_core import InputError
-from viz.runs import (
+from viz.server.runner import (
     FULL,
     LOADING,
     Failure,

@@ -17,9 +17,9 @@ from decided import GRID, SPOT, decided
 from handmade import build
 
 from stc_core import STC, Trace
-from viz import cards, share
 from viz.examples import Known
-from viz.shelf import Shelf
+from viz.page import cards, share
+from viz.server.shelf import Shelf
 
 NASTY = 'what "flashed"? <img src=x onerror=alert(1)> ${1+1} {{x}} \'\\n\u2028'
 KNOWN = Known(NASTY, "red bar", 8, np.array([GRID.locate(token) for token in SPOT]))
@@ -69,8 +69,8 @@ def test_step_of_the_lesson(text, step):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A page with workspace, exports and lesson; ``saved``: the trace it opens on."""
-    from viz.lesson import lesson_tab
-    from viz.look import stylesheet, theme
+    from viz.lesson.tab import lesson_tab
+    from viz.page.theme import stylesheet, theme
     from viz.workspace.component import workspace
 
     folder = tmp_path_factory.mktemp("share")

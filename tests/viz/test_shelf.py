@@ -12,11 +12,11 @@ from urllib.parse import unquote
 import pytest
 
 from stc_core import Trace
-from viz import shelf as shelf_module
 from viz.examples import Known
-from viz.quota import Limits
-from viz.shelf import KEEP, LIMITS, Shelf
-from viz.words import alt
+from viz.pictures.words import alt
+from viz.server import shelf as shelf_module
+from viz.server.quota import Limits
+from viz.server.shelf import KEEP, LIMITS, Shelf
 from viz.workspace.bundle import unpack
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stc_core.grid import TokenGrid
-from viz.strip import Strip, pictures
+from stc_core.record.grid import TokenGrid
+from viz.pictures.strip import Strip, pictures
 
 GRIDS = {
     "square": TokenGrid(4, 5, 5, 80, 80),

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from stc_core import InputError
-from viz.runs import Runner, Stopped
-from viz.turns import Turns, visitor_of
+from viz.server.runner import Runner, Stopped
+from viz.server.turns import Turns, visitor_of
 
 
 def test_lanes_are_served_one_after_the_other():

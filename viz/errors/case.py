@@ -10,13 +10,12 @@ from dataclasses import replace
 import gradio as gr
 
 from stc_core.errors import InputError
-
-from .. import cards
-from ..parts import VALUES, WORKSPACE
-from ..rerun import NAMES, Origin, method_spec, rerun, to_text
-from ..runs import Runner, Step
-from .store import ErrorCase
-from .tab import OpenCase
+from viz.errors.store import ErrorCase
+from viz.errors.tab import OpenCase
+from viz.page import cards
+from viz.page.inspect_tab import VALUES, WORKSPACE
+from viz.server.origin import NAMES, Origin, method_spec, rerun, to_text
+from viz.server.runner import Runner, Step
 
 
 def opener(runner: Runner, show: Callable[..., list]) -> OpenCase:

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from stc_core.errors import InputError
-from stc_core.trace import Fate
-
-from .. import palette
-from ..quota import PAGE, Ledger, Limits
-from .reading import UNCOMPRESSED, Question, Results, read_results
+from stc_core.record.trace import Fate
+from viz.errors.reading import UNCOMPRESSED, Question, Results, read_results
+from viz.pictures import palette
+from viz.server.quota import PAGE, Ledger, Limits
 
 LIMITS = Limits(own_things=4, own_bytes=128 << 20, things=20, bytes=512 << 20)  # of tables
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import gradio as gr
 
-from .. import cards
-from ..guard import guarded, name_of
-from ..quota import PAGE
-from ..runs import failure
-from ..shelf import served
-from ..turns import MODEL
-from .component import table_html
-from .reading import LIMITS
-from .store import ErrorCase, Tables
+from viz.errors.component import table_html
+from viz.errors.reading import LIMITS
+from viz.errors.store import ErrorCase, Tables
+from viz.page import cards
+from viz.page.guard import guarded, name_of
+from viz.server.quota import PAGE
+from viz.server.runner import failure
+from viz.server.shelf import served
+from viz.server.turns import MODEL
 
 NAMES = ("results.jsonl", "results.jsonl.gz")  # as a benchmark leaves them
 

@@ -17,12 +17,11 @@ import struct
 import numpy as np
 
 from stc_core.errors import InputError
-from stc_core.trace import Trace, Word
-
-from ..embedding import held, pca, to_scale
-from ..examples import Known
-from ..palette import CODES
-from .scales import SCALES
+from stc_core.record.trace import Trace, Word
+from viz.examples import Known
+from viz.pictures.embedding import held, pca, to_scale
+from viz.pictures.palette import CODES
+from viz.workspace.scales import SCALES
 
 MAGIC = b"TOKENS\x00\x01"  # the last byte is the version
 NOBODY = 0xFFFF  # in uint16 indices: no such token; in int32 ones it is -1

@@ -7,15 +7,15 @@ import pytest
 
 from stc_core import METHODS, STC, InputError, Trace, answer, load
 from stc_core.shapes import make_clip
-from viz import world
-from viz.compare import run_others
-from viz.edits import ask_again
 from viz.errors.case import opener, origin_of_case, spec_of
 from viz.errors.store import ErrorCase
-from viz.parts import VALUES, WORKSPACE
-from viz.rerun import about, from_text, make_method, shelve
-from viz.runs import Runner
-from viz.shelf import Shelf
+from viz.page.compare import run_others
+from viz.page.inspect_tab import VALUES, WORKSPACE
+from viz.page.what_if import ask_again
+from viz.server import world_clips
+from viz.server.origin import about, from_text, make_method, shelve
+from viz.server.runner import Runner
+from viz.server.shelf import Shelf
 
 SEED = 7_000_003
 
@@ -51,7 +51,7 @@ def test_the_clip_is_the_one_of_the_seed_with_its_evidence():
     clip = make_clip(SEED, 8)
     question = clip.questions[number]
     origin = origin_of_case(case_of(number))
-    video = world.clip(origin.seed, origin.frames)
+    video = world_clips.clip(origin.seed, origin.frames)
     assert (video.frames == clip.frames).all() and video.source_size == (112, 112)
     told = about(origin, {})
     assert np.array_equal(told.evidence, question.evidence) and told.answer == question.answer

@@ -36,9 +36,9 @@ class Served:
     def __init__(self, folder: Path, results: Path) -> None:
         import gradio as gr
 
-        from viz import cards
         from viz.errors.tab import errors_tab
-        from viz.look import stylesheet, theme
+        from viz.page import cards
+        from viz.page.theme import stylesheet, theme
 
         self.opened: list = []
 
@@ -372,9 +372,9 @@ def test_what_strangers_wrote_is_text(tab):
 def test_a_real_benchmark_agrees_with_its_own_summary(tab, tmp_path):
     """The embedded model's answers: flips and lost evidence as ``score.py`` counts them."""
     from stc_core import load
+    from stc_core.benchmark.answers_file import NAME
     from stc_core.benchmark.cases import Shapes
-    from stc_core.benchmark.grid import grid
-    from stc_core.benchmark.record import NAME
+    from stc_core.benchmark.rows import grid
     from stc_core.benchmark.run import run
     from stc_core.benchmark.score import summarise
 

@@ -12,10 +12,10 @@ from handmade import big, build
 from recorded import WORDS, recorded, walked
 
 from stc_core.errors import InputError
-from stc_core.grid import TokenGrid
-from stc_core.trace import Word
+from stc_core.record.grid import TokenGrid
+from stc_core.record.trace import Word
 from viz.examples import Known
-from viz.palette import CODES
+from viz.pictures.palette import CODES
 from viz.workspace.bundle import MAGIC, NOBODY, ROWS, pack, sprite, tiles, unpack
 from viz.workspace.scales import SCALES
 

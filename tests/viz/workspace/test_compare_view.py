@@ -11,7 +11,7 @@ from handmade import build
 from playwright.sync_api import expect
 
 from stc_core import Fate, Trace
-from stc_core.grid import TokenGrid
+from stc_core.record.grid import TokenGrid
 from viz.examples import Known
 from viz.workspace.bundle import pack
 

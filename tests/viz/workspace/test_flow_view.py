@@ -10,7 +10,7 @@ from handmade import big, build
 from playwright.sync_api import expect
 
 from stc_core import Fate, Trace
-from stc_core.grid import TokenGrid
+from stc_core.record.grid import TokenGrid
 
 THINNEST = 12  # pixels
 

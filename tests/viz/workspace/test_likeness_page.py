@@ -7,10 +7,10 @@ import numpy as np
 from browser import PATIENCE, chromium  # noqa: F401
 from handmade import build
 
-from stc_core.grid import TokenGrid
-from viz import projections
-from viz.embedding import to_scale, umap
-from viz.shelf import Shelf
+from stc_core.record.grid import TokenGrid
+from viz.page import projections
+from viz.pictures.embedding import to_scale, umap
+from viz.server.shelf import Shelf
 from viz.workspace.component import workspace
 
 FIT = 4 * PATIENCE  # milliseconds: importing umap-learn alone takes seconds on an idle machine

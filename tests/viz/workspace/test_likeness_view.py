@@ -10,8 +10,8 @@ import pytest
 from handmade import big, build
 from playwright.sync_api import expect
 
-from stc_core.grid import TokenGrid
-from viz.embedding import pca, to_scale
+from stc_core.record.grid import TokenGrid
+from viz.pictures.embedding import pca, to_scale
 
 PER_HOVER = {32: 16, 128: 50}  # milliseconds at 6,272 and at 25,088 tokens
 

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from recorded import CENTERS, KEPT, NASTY, WALK, WORDS, recorded, walked
 
 from stc_core import Fate
-from stc_core.grid import TokenGrid
+from stc_core.record.grid import TokenGrid
 from viz.examples import Known
 
 PLACED = ("player", "strip", "bars", "sheet", "plane")

@@ -14,7 +14,7 @@ from handmade import build
 from playwright.sync_api import expect
 
 from stc_core import Edited, TokenGrid, Trace
-from stc_core.benchmark.folder import Folder, cells_of
+from stc_core.benchmark.video_folder import Folder, cells_of
 from stc_core.methods.base import Decision, Method
 from viz.examples import Known
 

@@ -1,0 +1,108 @@
+"""Several questions about one video: what does not depend on the question is done once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stc_core.answering.answer import Answer, answer
+from stc_core.answering.video import Video
+from stc_core.errors import InputError
+from stc_core.hooks.vision_cache import VisionCache
+from stc_core.methods import STC, Decision, Method
+from stc_core.methods.base import Around
+from stc_core.models.loading import VLM
+from stc_core.record.grid import TokenGrid
+
+__all__ = ["Conversation"]
+
+
+class Conversation:
+    """Questions about one video, each answered as if it were the first.
+
+    ::
+
+        talk = Conversation(load(), "clip.mp4")
+        talk.ask("what color is the star?").text
+        talk.ask("where is it?").text
+
+    The first question pays for decoding, the vision tower and the stage before the LLM; the next
+    ones find all three done, since none of them reads the question. The stage inside the LLM, which
+    does, runs for each. Answer and trace are those of ``answer`` on that question alone, bit for
+    bit: no question sees the ones before it. Only one thread at a time may ask.
+
+    Parameters
+    ----------
+    vlm
+        What ``load`` gives.
+    video
+        A file, which must stay where it is, or a ``Video``.
+    method
+        The compressor; default ``STC()``.
+    frames
+        T, frames to sample from a file; default: the model's own number.
+    cache
+        Where frames and features are kept; default: one of its own, of 1 GiB at most. A clip that
+        is too large for it is seen anew for each question.
+    """
+
+    def __init__(
+        self,
+        vlm: VLM,
+        video: str | os.PathLike | Video,
+        method: Method | None = None,
+        *,
+        frames: int | None = None,
+        cache: VisionCache | None = None,
+    ) -> None:
+        self.vlm, self.video, self.frames = vlm, video, frames
+        self.method = STC() if method is None else method
+        self.cache = VisionCache() if cache is None else cache
+        self._once = _OutsideOnce(self.method)
+
+    def ask(self, question: str, **options: Any) -> Answer:
+        """Answer one more question.
+
+        Parameters
+        ----------
+        question
+            Plain text.
+        options
+            Of ``answer``: baseline, record, score, max_new_tokens, progress.
+
+        Raises
+        ------
+        InputError
+            As ``answer``. The conversation can go on.
+        """
+        fixed = {"method", "frames", "cache"} & options.keys()
+        if fixed:
+            raise InputError(
+                f"{min(fixed)} belongs to the whole conversation; begin another one with it"
+            )
+        return answer(
+            self.vlm, self.video, question, self._once, frames=self.frames, cache=self.cache,
+            **options,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class _OutsideOnce(Around):
+    """``method``, deciding about one clip once before the LLM. In a trace it is ``method``."""
+
+    _held: list[tuple[TokenGrid, Tensor, Decision]] = field(default_factory=list, init=False)
+
+    def __repr__(self) -> str:
+        return repr(self.method)
+
+    def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
+        for seen, attention, decision in self._held:
+            if seen == grid and torch.equal(attention, contribution):
+                return decision
+        decision = super().outside(tokens, contribution, grid)
+        self._held[:] = [(grid, contribution, decision)]
+        return decision

@@ -1,0 +1,236 @@
+"""A question and a clip into the model's inputs, the question staying mere text."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from secrets import token_hex
+
+import numpy as np
+import torch
+import transformers
+
+from stc_core.errors import InputError
+from stc_core.models.families import layout_of, patch_grid
+from stc_core.models.layout import Layout
+from stc_core.models.vlm import VLM
+from stc_core.record.grid import TokenGrid
+from stc_core.text import checked_text
+from stc_core.versions import TESTED
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What ``generate`` takes, and what is in it.
+
+    Attributes
+    ----------
+    inputs : dict of tensors on the model's device
+    frames : frames of the clip
+    layout : where the N video tokens stand, and on which grid
+    patches : (rows, columns) of them in one time step of the grid, in the vision tower
+    text_tokens : tokens of the prompt that are not on the video's grid
+    text_after : those of them that come after the video
+    asked : places of the question's tokens in the prompt
+    notes : sentences for the reader
+    """
+
+    inputs: dict[str, torch.Tensor]
+    frames: int
+    layout: Layout
+    patches: tuple[int, int]
+    text_tokens: int
+    text_after: int
+    asked: range
+    notes: tuple[str, ...]
+
+    @property
+    def video_tokens(self) -> int:
+        """N."""
+        return len(self.layout.tokens)
+
+
+def build_prompt(
+    vlm: VLM,
+    frames: np.ndarray,
+    question: str,
+    max_new_tokens: int,
+    *,
+    seconds: np.ndarray | None = None,
+    duration: float | None = None,
+    strict: bool = True,
+) -> Prompt:
+    """The chat template around a question about frames (T, H, W, 3) uint8.
+
+    seconds (T,): the times of the frames, for families that read them; default: one a second.
+    duration: of the whole video in seconds, likewise; default: T times the frames' mean spacing.
+
+    The template is rendered around a marker; what stands before and after it is tokenized as the
+    template wants it, the question in between without special tokens. So "<video>" or "<|im_end|>"
+    in a question are characters, whatever the tokenizer holds.
+
+    Raises ``InputError`` as ``checked_question`` does, for a question of which the tokenizer knows
+    no word (with ``strict``), and for a prompt longer than the model's context.
+    """
+    tokenizer, config = vlm.processor.tokenizer, vlm.model.config
+    checked_question(question)
+    marker = f"question{token_hex(8)}"
+    metadata = _metadata(frames, seconds, duration)
+    told = ""
+    if vlm.times and vlm.family.times and seconds is not None:
+        told = vlm.family.times(seconds, metadata.duration) + "\n"
+    content = [{"type": "video"}, {"type": "text", "text": told + marker}]
+    rendered = vlm.processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True
+    )
+    before, _, after = rendered.partition(marker)
+    asked = encode_text(tokenizer, question.strip())
+    notes = _unknown_words(tokenizer, asked, vlm) if strict else ()
+    made = vlm.processor(
+        text=before,
+        videos=[[_pictures(frames, vlm.family.step(config))]],  # one prompt, one video
+        return_tensors="pt",
+        **_sampled(vlm.processor, metadata),
+        **vlm.family.options,
+    )
+    inputs = {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
+    tail = [*asked, *tokenizer(after, add_special_tokens=False)["input_ids"]]
+    tail = torch.tensor([tail], dtype=torch.long)
+    ids = torch.cat([inputs["input_ids"], tail], dim=1)
+    if "mm_token_type_ids" in inputs:  # zeros: text
+        types = inputs["mm_token_type_ids"]
+        inputs["mm_token_type_ids"] = torch.cat([types, torch.zeros_like(tail)], dim=1)
+    inputs["input_ids"], inputs["attention_mask"] = ids, torch.ones_like(ids)
+    grid_thw = inputs.get("video_grid_thw")
+    layout = _layout(vlm, ids[0], grid_thw, -(-len(frames) // vlm.family.step(config)))
+    first, end = int(layout.tokens[0]), layout.last + 1
+    room = config.get_text_config().max_position_embeddings - max_new_tokens
+    if ids.shape[1] > room:
+        per_frame = (end - first) // len(frames)
+        text = ids.shape[1] - len(layout.tokens) - len(layout.extras)
+        fit = max(0, (room - ids.shape[1]) // per_frame + len(frames))
+        raise InputError(
+            f"the prompt has {ids.shape[1]} tokens ({ids.shape[1] - text} video, {text} text) and "
+            f"the model reads {room}; "
+            + (f"use at most {fit} frames" if fit else "ask a shorter question")
+        )
+    for name, value in inputs.items():
+        if name.startswith("pixel_values"):  # and not the times, which are floats too
+            value = value.to(vlm.model.dtype)
+        inputs[name] = value.to(vlm.device)
+    return Prompt(
+        inputs,
+        frames=len(frames),
+        layout=layout,
+        patches=patch_grid(config, grid_thw),
+        text_tokens=ids.shape[1] - len(layout.tokens),
+        text_after=ids.shape[1] - end,
+        asked=range(ids.shape[1] - tail.shape[1], ids.shape[1] - tail.shape[1] + len(asked)),
+        notes=notes,
+    )
+
+
+def checked_question(question: object) -> str:
+    """Return a question unchanged; ``InputError`` for an empty one and as ``checked_text``."""
+    if not isinstance(question, str) or not question.strip():
+        raise InputError("the question is empty; ask something about the video")
+    return checked_text(question, "the question")
+
+
+def grid_of(vlm: VLM, frames: np.ndarray, size: tuple[int, int] | None = None) -> TokenGrid:
+    """The grid of the video tokens that a model makes of frames (T, H, W, 3) uint8.
+
+    size: (height, width) of the source in pixels; default: that of the frames. Raises
+    ``InputError`` where the frames are more than the model reads.
+    """
+    family, config = vlm.family, vlm.model.config
+    height, width = size or frames.shape[1:3]
+    if family.cell_shape is None:  # the processor chooses it and says so in the prompt
+        layout = build_prompt(vlm, frames, "what is this", 1, strict=False).layout
+        steps, rows, cols = layout.frames, layout.rows, layout.cols
+    else:
+        steps, (rows, cols) = -(-len(frames) // family.step(config)), family.cell_shape(config)
+    seen = family.seen(vlm.processor, height, width)
+    return TokenGrid(steps, rows, cols, height, width, seen)
+
+
+def _sampled(processor, metadata) -> dict[str, object]:
+    """What tells a processor that the frames are chosen already, and when they are shown."""
+    takes = inspect.signature(processor.__call__).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes):
+        return {}  # Video-LLaVA's in transformers 5.10, which samples nothing and reads no times
+    return {"video_metadata": [metadata], "do_sample_frames": False}
+
+
+def _layout(vlm: VLM, ids: torch.Tensor, grid_thw: torch.Tensor | None, steps: int) -> Layout:
+    """Where ``steps`` time steps of video stand in a prompt that the processor has just written."""
+    try:
+        layout, why = layout_of(vlm.model.config, ids, grid_thw), ""
+    except InputError as error:
+        layout, why = None, f": {error}"
+    if layout is None or layout.frames != steps:
+        found = layout.frames if layout else "no"
+        tested = " to ".join(TESTED["transformers"])
+        raise InputError(
+            f"the processor of {vlm.name!r} wrote {found} whole time steps of video where {steps} "
+            f"belong{why}; either it belongs to another model, or this transformers "
+            f"{transformers.__version__} differs from the tested {tested}"
+        )
+    return layout
+
+
+def _metadata(frames: np.ndarray, seconds: np.ndarray | None, duration: float | None):
+    """Frame times as the processors want them: numbers of frames in a clip of 1000 a second.
+
+    The frames sampled in a second come out as T over the duration, as published code has it.
+    """
+    from transformers.video_utils import VideoMetadata
+
+    times = np.arange(len(frames)) if seconds is None else seconds
+    if duration is None:
+        duration = len(frames) * (float(np.diff(times).mean()) if len(frames) > 1 else 1.0)
+    return VideoMetadata(
+        total_num_frames=max(1, round(1000 * duration)),
+        fps=1000.0,
+        height=frames.shape[1],
+        width=frames.shape[2],
+        duration=duration,
+        frames_indices=[round(1000 * float(time)) for time in times],
+    )
+
+
+def encode_text(tokenizer, text: str) -> list[int]:
+    """Token ids of a person's text in which nothing is special."""
+    return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+
+
+def _pictures(frames: np.ndarray, step: int) -> torch.Tensor:
+    """(T, 3, H, W) uint8 as every processor takes them.
+
+    Frames of fewer than 4 pixels a side are enlarged, for processors tell channels from rows by
+    their number. Too few for one time step of ``step`` are repeated: not all of them do it.
+    """
+    video = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    if len(video) < step:
+        video = torch.cat([video, video[-1:].expand(step - len(video), -1, -1, -1)])
+    height, width = video.shape[2:]
+    if min(height, width) < 4:
+        factors = [max(1, -(-4 // side)) for side in (height, width)]
+        video = video.repeat_interleave(factors[0], dim=2).repeat_interleave(factors[1], dim=3)
+    return video
+
+
+def _unknown_words(tokenizer, asked: list[int], vlm: VLM) -> tuple[str, ...]:
+    """A sentence where a word-level tokenizer misses words; refuses where it misses all."""
+    unknown = sum(token == tokenizer.unk_token_id for token in asked)
+    if tokenizer.unk_token_id is None or not unknown:
+        return ()
+    if unknown == len(asked):
+        raise InputError(
+            f"the model {vlm.name!r} knows no word of this question; it was taught English "
+            f"questions about coloured shapes, such as 'what color is the star?'"
+        )
+    return (
+        f"The model does not know {unknown} of the question's {len(asked)} words and "
+        f"read them as unknown.",
+    )

@@ -1,0 +1,335 @@
+"""Read a video file into T frames spread uniformly over its time, with their timestamps.
+
+Time rules, not the frame number: the packets' timestamps are listed first (which decodes nothing),
+the frames to keep are chosen from that list, and only those are converted and held. So a file of
+three hours costs T pictures of memory, and a variable frame rate is sampled where it should be.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from stc_core.answering.decoding import (
+    Listing,
+    Pictures,
+    Progress,
+    Source,
+    decode_all,
+    end_of_all_tracks,
+    list_packets,
+    pictures,
+    seconds,
+    undecodable,
+)
+from stc_core.answering.upright import fitted, resized
+from stc_core.answering.video_file import checked_file
+from stc_core.errors import InputError
+from stc_core.text import readable
+
+__all__ = ["MAX_FRAMES", "Video", "check_video", "choose_frames", "read_video", "thumbnails"]
+
+MAX_FRAMES = 1024  # no supported model reads more; at 1024 x 576 they take 1.8 GB
+MAX_SIDE = 1024  # pixels; the vision towers read 384 to about 1000
+TICK = 1e-3  # seconds; Matroska rounds timestamps to this
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """T frames of a video and when they are shown.
+
+    Parameters
+    ----------
+    frames : (T, H, W, 3) uint8, RGB, upright (rotation and pixel shape of the file applied).
+    seconds : (T,) float64, presentation time of each, in seconds from the first frame of the
+        track; strictly increasing.
+    name : the file's name without its folder, with U+FFFD in place of what is no text.
+    duration : the video's own, in seconds from its first frame to the end of its last as the
+        container says; where it does not say how long that is shown, the mean spacing.
+    frame_count : frames in the file.
+    rate : mean frames per second of the file; 0.0 where one frame leaves it unknown.
+    source_size : (height, width) in pixels as the file is shown, before any reduction.
+    warning : a sentence each where the file is damaged, its times are made up or the picture
+        changes its shape; else None.
+    """
+
+    frames: np.ndarray
+    seconds: np.ndarray
+    name: str
+    duration: float
+    frame_count: int
+    rate: float
+    source_size: tuple[int, int]
+    warning: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[3] != 3 or self.frames.dtype != np.uint8:
+            raise ValueError(
+                f"frames must be (T, H, W, 3) uint8, got {self.frames.shape} {self.frames.dtype}"
+            )
+        if self.seconds.shape != self.frames.shape[:1] or not np.all(np.diff(self.seconds) > 0):
+            raise ValueError("seconds must be (T,) and strictly increasing, one per frame")
+
+
+def read_video(
+    path: str | os.PathLike[str],
+    frames: int = 32,
+    *,
+    max_side: int | None = MAX_SIDE,
+    track: int | None = None,
+    on_progress: Progress | None = None,
+) -> Video:
+    """Sample a video file uniformly in time.
+
+    Parameters
+    ----------
+    path : a video file of any container and codec that PyAV's FFmpeg reads (GIF included).
+    frames : T, 1 to 1024. `choose_frames` states which are taken; a file with fewer gives each
+        of its frames once.
+    max_side : longer side in pixels above which frames are reduced (area average, aspect ratio
+        kept) as soon as they are decoded; None keeps the file's size.
+    track : number among the file's video tracks, from 0, cover pictures not counted; default: the
+        one that the container calls default, else the largest.
+    on_progress : called with the share done, 0 to 1. What it raises ends the reading.
+
+    Raises
+    ------
+    InputError
+        No such file, an address, a folder, empty, not a video, no video track or only a cover
+        picture, nothing in it that decodes, `frames`/`max_side`/`track` out of range, or an mp4
+        whose index has more than 5,000,000 entries or a quarter of the file's bytes (17 hours at
+        30 frames a second with sound); that is read from its header, without taking memory.
+
+    Notes
+    -----
+    - A still picture that FFmpeg opens (png, jpg) is a video of one frame.
+    - Of an interlaced recording each frame shows its upper field, the lines between interpolated;
+      where both fields show one moment, the frame is taken as it is.
+    - Frames of another shape than the first are fitted into it, with black borders.
+    - The colours under a transparent pixel are taken as they are stored; alpha is dropped.
+    - A damaged or cut-off file gives what still decodes and says so in `Video.warning`.
+    - The chosen frames are reached by seeking where that saves decoding and the container has an
+      index (mp4, mov, mkv, webm); each landing is checked against the listed timestamp, and on
+      the first that is wrong the file is decoded from its start instead.
+    """
+    count = _whole_number(frames, "frames", 1, MAX_FRAMES)
+    if max_side is not None:
+        max_side = _whole_number(max_side, "max_side", 1, 1 << 16)
+    if track is not None:
+        track = _whole_number(track, "track", 0, 1 << 16)
+    file, head = checked_file(path)
+    report = on_progress or (lambda share: None)
+    report(0.0)
+    video = _read(Source(file, head, track), count, max_side, report)
+    report(1.0)
+    return video
+
+
+def check_video(path: str | os.PathLike[str]) -> None:
+    """Open a video file and decode nothing: refuse at once what `read_video` cannot open.
+
+    Raises
+    ------
+    InputError
+        As `read_video`, but for what shows only when frames are decoded.
+    """
+    with Source(*checked_file(path)).opened():
+        pass
+
+
+def choose_frames(times: np.ndarray, count: int) -> np.ndarray:
+    """Which of n frames stand for `count` moments spread uniformly over the video.
+
+    The moments are `linspace(first, last, count)`; each takes the frame on the screen then, the
+    last one whose time is not later (with 1 ms of grace for containers that round, or a quarter
+    of the mean spacing where that is less; the first moment takes the first frame). At a constant
+    rate that is, but for the grace, `linspace(0, n - 1, count)` rounded down, as in LLaVA-NeXT. A
+    frame that stays on the screen over several moments is taken once; the places that this frees
+    go, one by one, to the frame farthest in time from every chosen one (the earliest of equals).
+
+    Parameters
+    ----------
+    times : (n,) seconds, strictly increasing.
+    count : T >= 1.
+
+    Returns
+    -------
+    (min(T, n),) int64, strictly increasing indices.
+    """
+    times = np.asarray(times, dtype=np.float64)
+    n = len(times)
+    if n <= count:
+        return np.arange(n)
+    moments = np.linspace(times[0], times[-1], count)
+    grace = min(TICK, 0.25 * (times[-1] - times[0]) / (n - 1))  # less than a quick camera's frame
+    shown = np.searchsorted(times, moments + grace, side="right") - 1
+    shown[0] = 0  # also where a burst opens the video
+    chosen = np.unique(shown)
+    if len(chosen) == count:
+        return chosen
+    distance = np.full(n, np.inf)
+    for index in chosen:
+        distance = np.minimum(distance, np.abs(times - times[index]))
+    chosen = list(chosen)
+    while len(chosen) < count:
+        index = int(np.argmax(distance))
+        chosen.append(index)
+        distance = np.minimum(distance, np.abs(times - times[index]))
+    return np.sort(np.asarray(chosen, dtype=np.int64))
+
+
+def thumbnails(frames: np.ndarray, max_side: int) -> np.ndarray:
+    """Reduce frames so that the longer side is at most `max_side`, for traces and film strips.
+
+    Parameters
+    ----------
+    frames : (T, H, W, 3) uint8.
+    max_side : pixels, at least 1.
+
+    Returns
+    -------
+    (T, h, w, 3) uint8 by area average; h : w is H : W to the nearest pixel, neither below 1.
+    Frames that are small enough come back as an equal copy.
+    """
+    max_side = _whole_number(max_side, "max_side", 1, 1 << 16)
+    height, width = fitted(frames.shape[1], frames.shape[2], max_side)
+    out = np.empty((len(frames), height, width, 3), np.uint8)
+    for small, frame in zip(out, frames, strict=True):
+        small[...] = resized(frame, height, width)
+    return out
+
+
+def _read(source: Source, count: int, max_side: int | None, report: Progress) -> Video:
+    """Choose from the listed packets; where the decoder disagrees, from what it really gives."""
+    listing = list_packets(source, report)
+    times, found = listing.times, None
+    if _plausible(times):
+        picked = choose_frames(times, count)
+        found = pictures(source, picked, max_side, report, listing)
+    if found is None:  # damaged, or a container without usable timestamps
+        times, order, note = _decoded_times(source, listing, report)
+        picked = choose_frames(times, count)
+        found = pictures(source, order[picked], max_side, report)
+        if found is None:
+            raise undecodable(source)  # decodes differently each time
+    else:
+        note = _cut_off(source, listing)
+    span = float(times[-1] - times[0])
+    rate = (len(times) - 1) / span if span > 0 else listing.rate
+    duration = listing.end if _plausible(np.append(listing.times, listing.end)) else 0.0
+    if duration <= times[-1]:
+        duration = float(times[-1]) + (1 / rate if rate else 0.0)
+    notes = [sentence for sentence in (note, _reshaped(found)) if sentence]
+    return Video(
+        found.frames, times[picked], readable(source.file.name), duration, len(times), rate,
+        found.source, " ".join(notes) or None,
+    )  # fmt: skip
+
+
+def _decoded_times(
+    source: Source, listing: Listing, report: Progress
+) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Sorted times of all frames that decode, from the first one listed; their places in the order
+    in which they come out, which damage upsets; and a sentence on the frames that do not decode.
+    """
+    listed = listing.times
+    believed = _plausible(listed)
+    ticks, errors, damaged = decode_all(source, report)
+    if len(ticks) == 0:
+        raise undecodable(source)
+    order = np.arange(len(ticks))
+    if believed and np.isin(ticks, listing.ticks).all() and len(np.unique(ticks)) == len(ticks):
+        order = np.argsort(ticks)
+    elif believed and len(ticks) == len(listed):  # B-frames in AVI: the packets know better
+        return listed, order, _damaged(len(listed), damaged) or _cut_off(source, listing)
+    times = seconds(ticks[order], listing.base, listing.ticks[0] if believed else ticks[0])
+    if not _plausible(times):
+        rate = listing.rate or 25.0
+        note = (
+            f"The file has no usable timestamps; its {len(times)} frames are taken as {rate:g} "
+            "per second."
+        )
+        return np.arange(len(times)) / rate, np.arange(len(times)), note
+    note = (_lost(listing, times, errors) or _cut_off(source, listing)) if believed else None
+    return times, order, note or _damaged(len(times), damaged)
+
+
+def _plausible(times: np.ndarray) -> bool:
+    """Some, strictly increasing, and within the 115 days that no unset clock respects."""
+    return bool(len(times) and np.all(np.abs(times) < 1e7) and np.all(np.diff(times) > 0))
+
+
+def _lost(listing: Listing, times: np.ndarray, errors: int) -> str | None:
+    """A sentence on frames that are listed but do not decode, and when they would be shown.
+
+    Some packets are no frames of their own: the second field of a frame, or a picture that only
+    helps to decode others. Those stand beside a frame and cause no error.
+    """
+    listed = listing.times
+    after = np.searchsorted(times, listed)
+    nearest = np.minimum(
+        np.abs(times[np.minimum(after, len(times) - 1)] - listed),
+        np.abs(times[np.maximum(after, 1) - 1] - listed),
+    )
+    gap = float(np.median(np.diff(listed)))
+    lost = nearest > (TICK if errors else 0.75 * gap)
+    if not lost.any():
+        return None
+    edges = np.flatnonzero(np.diff(np.pad(lost, 1)))  # first lost, first found, first lost, ...
+    ends = np.append(listed, max(listing.end, float(listed[-1])))
+    spans = [f"{listed[a]:.1f} s to {ends[b]:.1f} s" for a, b in edges.reshape(-1, 2)]
+    where = spans[0] if len(spans) == 1 else f"{len(spans)} stretches from {spans[0]} on"
+    return (
+        f"Only {len(times)} of the {max(listing.promised_total, len(listed))} frames could be "
+        f"decoded, {where} is missing (the file is damaged, or was trimmed without encoding it "
+        "again)."
+    )
+
+
+def _damaged(count: int, damaged: int) -> str | None:
+    """A sentence on frames that decode, but not as they were."""
+    if not damaged:
+        return None
+    return f"The file is damaged; {damaged} of its {count} frames show it."
+
+
+def _cut_off(source: Source, listing: Listing) -> str | None:
+    """A sentence where the file's header promises more than there is."""
+    end, promised = listing.end or float(listing.times[-1]), listing.promised_end
+    if listing.total < listing.promised_total and promised > end + 0.5 / (listing.rate or 25):
+        return (
+            f"The file promises {promised:.1f} s and {listing.promised_total} frames, but its "
+            f"frames end at {end:.1f} s with the {listing.total}th; it may have been cut off."
+        )
+    clock = max(0.0, listing.start) + end
+    if promised > 1.02 * clock + 1 and promised > 1.02 * end_of_all_tracks(source) + 1:
+        return (
+            f"The file promises {promised:.1f} s, but its frames end at {end:.1f} s; it may have "
+            "been cut off."
+        )
+    return None
+
+
+def _reshaped(found: Pictures) -> str | None:
+    """A sentence where frames have another aspect ratio than the first."""
+    height, width = found.source
+    others = [(h, w) for h, w in found.others if abs(h * width - w * height) > max(h, w)]
+    if not others:
+        return None
+    return (
+        f"The picture changes its shape from {width} x {height} to "
+        f"{others[0][1]} x {others[0][0]}; what differs from the first frame has black borders."
+    )
+
+
+def _whole_number(value: int, name: str, low: int, high: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or not low <= number <= high:
+        raise InputError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+    return number

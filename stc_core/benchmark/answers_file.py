@@ -1,0 +1,155 @@
+"""Answers in a file: JSON lines that survive a kill, belong to one configuration, have one writer.
+
+The first line says of what, each other one is an answer. A run that goes on takes what is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from stc_core.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows: there a second run is not noticed
+    fcntl = None
+
+NAME = "results.jsonl"
+LARGE = 4 << 20  # bytes from which the finished file is kept compressed
+
+
+class Record:
+    """The open file of one run.
+
+    Attributes
+    ----------
+    known : dict
+        (case, frames, method) -> answer, of this run and those before.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, known: dict) -> None:
+        self.path, self.known = path, known
+        self._file = file
+
+    def add(self, answer: dict[str, Any]) -> None:
+        """Write one answer, down to the file system, and know it."""
+        with _writing(self.path):
+            _write(self._file, answer)
+        self.known[key_of(answer)] = answer
+
+
+def key_of(answer: dict[str, Any]) -> tuple[str, int, str]:
+    """What no two answers of a file share."""
+    return answer["case"], answer["frames"], answer["method"]
+
+
+@contextmanager
+def open_record(folder: Path, configuration: dict[str, Any]) -> Iterator[Record]:
+    """``results.jsonl`` in the folder, made or gone on with; compressed afterwards if it is large.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written, another run is writing there, or the file is of another
+        configuration or no result file at all.
+    """
+    path, packed = folder / NAME, folder / f"{NAME}.gz"
+    with _writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab+", buffering=0)  # what is written is written, also before a kill
+    with file:
+        _lock(file, folder)
+        with _writing(path):
+            if packed.exists() and not path.stat().st_size:
+                with gzip.open(packed) as former:
+                    shutil.copyfileobj(former, file)
+            known = _read(path, file, json.loads(json.dumps(configuration)))
+        yield Record(path, file, known)
+        with _writing(path):
+            if path.stat().st_size > LARGE:
+                _pack(path, packed)
+            else:
+                packed.unlink(missing_ok=True)
+
+
+def _write(file: BinaryIO, content: dict[str, Any]) -> None:
+    """Append one line, whole; pure ASCII, so that no tear can leave half a character."""
+    line = (json.dumps(content) + "\n").encode()
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _lock(file: BinaryIO, folder: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # a run that ended just now may have taken the file away
+        gone = os.fstat(file.fileno()).st_nlink == 0
+    except OSError:
+        gone = True
+    if gone:
+        raise InputError(
+            f"another run is writing to {str(folder)!r}; wait for its end or choose another folder"
+        )
+
+
+def _read(path: Path, file: BinaryIO, configuration: dict) -> dict:
+    """The answers in the file, its torn last line cut off; begins it where it is new."""
+    file.seek(0)
+    content = file.read()
+    whole = content[: content.rfind(b"\n") + 1]  # a kill or a full disk may have torn a line
+    try:
+        lines = [json.loads(line) for line in whole.splitlines()]
+        known = {key_of(answer): answer for answer in lines[1:]}
+        former = lines[0] if lines else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        former, known = {}, {}
+    begun = former is not None or content[:1] not in (b"", b"{")
+    if begun and not (isinstance(former, dict) and "checkpoint" in former):
+        raise InputError(f"{str(path)!r} is no result file of a benchmark; choose another folder")
+    if begun and former != configuration:
+        every = {**former, **configuration}
+        differs = [k for k in every if former.get(k) != configuration.get(k)]
+        raise InputError(
+            f"{str(path)!r} holds answers of another configuration ({', '.join(differs)}); "
+            f"choose another folder"
+        )
+    file.truncate(len(whole))
+    if not begun:
+        _write(file, configuration)
+    return known
+
+
+def _pack(path: Path, packed: Path) -> None:
+    """Replace the file by its compressed form, which appears whole; same lines, same bytes."""
+    partial = packed.with_suffix(".part")
+    try:
+        with path.open("rb") as plain, partial.open("wb") as raw:
+            with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped:
+                shutil.copyfileobj(plain, zipped)
+        partial.replace(packed)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    path.unlink()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; what was answered before is "
+            f"kept, run again to go on"
+        ) from error

@@ -1,0 +1,213 @@
+"""Which methods are tried at which retention, and on how many questions each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from stc_core.errors import InputError
+from stc_core.methods import METHODS, STC, Method
+from stc_core.methods.base import round_half_up
+from stc_core.methods.fastv import FastV
+from stc_core.methods.stc import ABLATIONS
+
+RETENTIONS = (0.10, 0.05, 0.02, 0.01)
+CLOSE = 0.02  # the retention of ablations and sweeps, as in the paper
+FRAMES = (16, 64)  # beside the main number
+PAPER = ("stc", "fastv", "visionzip", "fastvid", "holitom")  # the methods of the paper's table
+PARTS = ("main", "ablation", "sweep", "frames")
+# At worst (half of the answers right) Wilson's 95 % interval is +- 2.48 points at this number,
+# which is also a multiple of the 13 kinds of question that are asked in turn.
+QUESTIONS = 1560
+QUICK_QUESTIONS = 26
+MANY = 1 << 30  # all there are
+QUICK_RETENTIONS = (0.10, 0.02)
+QUICK_FRAMES = 8
+
+# FastV's K counts layers: of 28 the paper lets all tokens through three. A shallow decoder spends
+# far more that way, so FastV is also tried with that share of the depth.
+FULL_SHARE = 3 / 28
+
+# What is varied, one at a time. K is in layers of the paper's 28.
+LAYERS = (2, 7, 14, 18, 21)
+SWEEPS: dict[str, tuple[float, ...]] = {
+    "tau": (0.5, 0.6, 0.7, 0.8, 0.9),
+    "cluster_ratio": (0.0, 0.1, 0.3, 0.5, 0.7, 1.0),
+    "lam": (0.0, 0.25, 0.5, 0.75, 1.0),
+    "keep_inside": (0.1, 0.25, 0.5, 0.75, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on the first so many questions at so many frames; one row of a table.
+
+    Attributes
+    ----------
+    method : Method or None
+        None: the stock model, uncompressed.
+    frames, questions : int
+    parts : tuple of str
+        Where it is reported: "main", "own" (settings of the model's own), "ablation AS",
+        "own ablation AS", "sweep tau", "frames".
+    """
+
+    method: Method | None
+    frames: int
+    questions: int
+    parts: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """What its lines in a result file have in common."""
+        return self.frames, name_of(self.method)
+
+
+def name_of(method: Method | None) -> str:
+    """``repr`` of the method, "none" for the uncompressed model."""
+    return "none" if method is None else repr(method)
+
+
+def options_of(method: Method | None) -> str:
+    """The options beside the retention that are not the method's defaults, as in its ``repr``."""
+    if method is None:
+        return ""
+    plain = type(method)()
+    changed = [
+        f"{f.name}={getattr(method, f.name)!r}"
+        for f in fields(method)
+        if f.name != "retention" and getattr(method, f.name) != getattr(plain, f.name)
+    ]
+    return ", ".join(changed)
+
+
+def settings(
+    quick: bool,
+    own: bool,
+    questions: int | None = None,
+    retentions: Sequence[float] | None = None,
+    parts: Sequence[str] | None = None,
+    frames: int | None = None,
+) -> dict[str, Any]:
+    """What ``grid`` is called with: what was asked for, else the defaults of this kind of run.
+
+    own : questions of one's own, all of which are then asked under every row.
+    """
+    few = own or quick
+    if questions is None:
+        questions = MANY if own else QUICK_QUESTIONS if quick else QUESTIONS
+    return {
+        "questions": questions,
+        "retentions": tuple(retentions or (QUICK_RETENTIONS if quick else RETENTIONS)),
+        "parts": tuple(parts or (PARTS[:2] if few else PARTS)),
+        "frames": QUICK_FRAMES if quick and frames is None else frames,
+        "even": own,
+    }
+
+
+def grid(
+    depth: int,
+    frames: int,
+    *,
+    questions: int = QUESTIONS,
+    retentions: Sequence[float] = RETENTIONS,
+    methods: Iterable[str] | None = None,
+    parts: Iterable[str] = PARTS,
+    even: bool = False,
+    settings: Mapping[str, float] | None = None,
+) -> list[Row]:
+    """All rows, none twice: first the uncompressed model, then the methods of ``METHODS``.
+
+    Parameters
+    ----------
+    depth
+        Decoder layers of the model, for the sweep of K.
+    frames
+        Frames in a clip, but for the frame sweep.
+    questions
+        Of the main rows: STC, the methods of the paper's table and the uncompressed model. The
+        ablations take half of it, everything else a quarter.
+    retentions
+        Of the main rows; ablations and sweeps take 2 %, or what is nearest to it among these.
+    methods
+        Names; default: all.
+    parts
+        Of "main", "ablation", "sweep", "frames".
+    even
+        All rows take as many questions.
+    settings
+        Options of STC that suit the model (``VLM.settings``): main rows and ablations with them
+        are added to those with the paper's.
+    """
+    names = list(METHODS) if methods is None else list(methods)
+    for name in names:
+        if name not in METHODS:
+            raise InputError(f"there is no method {name!r}; choose some of {', '.join(METHODS)}")
+    if unknown := set(parts) - set(PARTS):
+        raise InputError(f"there is no part {sorted(unknown)[0]!r}; choose of {', '.join(PARTS)}")
+    if questions < 1:
+        raise InputError(f"at least one question is needed, not {questions}")
+    if frames < 1:
+        raise InputError(f"a clip has at least one frame, not {frames}")
+    if not retentions:
+        raise InputError("at least one retention is needed, such as 0.02")
+    quarter, half = max(1, questions // 4), max(1, questions // 2)
+    if even:
+        quarter = half = questions
+    close = min(retentions, key=lambda r: abs(r - CLOSE))
+    early = max(0, round_half_up(FULL_SHARE * depth) - 1)
+    rows: list[Row] = []
+    if "main" in parts:
+        for retention in retentions:
+            for name in names:
+                count = questions if name in PAPER else quarter
+                rows.append(Row(METHODS[name](retention=retention), frames, count, ("main",)))
+                if METHODS[name] is FastV:
+                    row = Row(FastV(retention=retention, layer=early), frames, count, ("main",))
+                    rows.append(row)
+                if METHODS[name] is STC:  # "w/o M" of the paper's table
+                    alone = STC(retention=retention, keep_inside=1.0)
+                    rows.append(Row(alone, frames, count, ("main",)))
+                    if settings:
+                        own = STC(retention=retention, **settings)
+                        rows.append(Row(own, frames, count, ("main", "own")))
+    if "stc" in names:
+        stc = STC(retention=close)
+        if "ablation" in parts:
+            for name, switches in ABLATIONS.items():
+                rows.append(Row(replace(stc, **switches), frames, half, (f"ablation {name}",)))
+                if settings:
+                    # without similarity tau is never asked for: that row is there already
+                    asked = {o: v for o, v in settings.items() if o != "tau" or "S" in name}
+                    own = replace(stc, **asked, **switches)
+                    rows.append(Row(own, frames, half, (f"own ablation {name}",)))
+        if "sweep" in parts:
+            for layer in sorted({round_half_up(k * depth / 28) for k in LAYERS}):
+                if layer <= depth - 2:
+                    rows.append(Row(replace(stc, layer=layer), frames, quarter, ("sweep layer",)))
+            for option, values in SWEEPS.items():
+                for value in values:
+                    one = replace(stc, **{option: value})
+                    rows.append(Row(one, frames, quarter, (f"sweep {option}",)))
+        if "frames" in parts:
+            for count in (frames, *(f for f in FRAMES if f != frames)):
+                rows.append(Row(stc, count, quarter, ("frames",)))
+    stock = {}
+    for row in rows:
+        stock[row.frames] = max(stock.get(row.frames, 0), row.questions)
+    first = [Row(None, f, n, ("main" if f == frames else "frames",)) for f, n in stock.items()]
+    return _merged([*first, *rows])
+
+
+def _merged(rows: Iterable[Row]) -> list[Row]:
+    """Rows of the same method and frames become one, with the most questions and all parts."""
+    found: dict[tuple[int, str], Row] = {}
+    for row in rows:
+        one = found.setdefault(row.key, row)
+        found[row.key] = replace(
+            one,
+            questions=max(one.questions, row.questions),
+            parts=tuple(dict.fromkeys((*one.parts, *row.parts))),
+        )
+    return list(found.values())

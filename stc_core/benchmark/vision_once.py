@@ -1,0 +1,21 @@
+"""Let the vision tower see each clip once, however many methods then compress its tokens."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+
+from torch import nn
+
+from stc_core.hooks.vision_cache import VisionCache, vision
+from stc_core.methods import Method
+
+
+def vision_once(model: nn.Module, methods: Iterable[Method] = ()) -> AbstractContextManager[None]:
+    """Inside the ``with`` features of clips seen in it are given again instead of computed again.
+
+    ``methods`` are those that will be tried: what they read of the tower is kept from the first
+    run on. The time of reading it anew stays part of the compression's time.
+    """
+    return vision(model, cache=VisionCache(sys.maxsize), methods=methods)

@@ -1,0 +1,89 @@
+"""Examine the embedded model in the world of shapes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stc_core.commands.common import AsJson, Device, Frames, method_named, progress_bar, user_errors
+from stc_core.errors import InputError
+
+
+def evaluate(
+    questions: Annotated[int, typer.Option(help="Held-out questions, each on its own clip.")] = 500,
+    frames: Frames = None,
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint folder; default: the embedded model.")
+    ] = None,
+    retention: Annotated[
+        float | None, typer.Option(help="Compress with STC at this ratio; default: not at all.")
+    ] = None,
+    keep_inside: Annotated[float, typer.Option(help="R, with --retention.")] = 0.5,
+    positions: Annotated[str, typer.Option(help="original or compact, with --retention.")] = (
+        "original"
+    ),
+    evidence: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="Only questions whose evidence is in this share of the tokens, such as 0.001 0.3.",
+        ),
+    ] = None,
+    blank: Annotated[
+        bool, typer.Option(help="Ask one question of seven of an empty clip, too.")
+    ] = True,
+    development: Annotated[
+        bool, typer.Option(help="Development clips, for choosing settings, instead of held-out.")
+    ] = False,
+    partial: Annotated[
+        Path | None,
+        typer.Option(help="Add answers to this file as they come, and go on from what it holds."),
+    ] = None,
+    reliability: Annotated[
+        Path | None, typer.Option(help="Draw the reliability diagram into this .png or .svg.")
+    ] = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure answers in the world of shapes: accuracy, interval, best without looking."""
+    with user_errors():
+        if questions < 1:
+            raise InputError(f"at least one question is needed, not {questions}; try 500")
+        if frames is not None and not 1 <= frames <= 64:
+            raise InputError(f"the clips of this world have 1 to 64 frames, not {frames}")
+        method = None
+        if retention is not None:
+            method = method_named(
+                "stc", retention=retention, keep_inside=keep_inside, positions=positions
+            )
+        from stc_core.hooks.compression import compress
+        from stc_core.models.loading import load
+        from stc_core.shapes.exam.calibration import checked_picture, plot
+        from stc_core.shapes.exam.evaluation import BLANK_EVERY
+        from stc_core.shapes.exam.evaluation import evaluate as measure
+        from stc_core.shapes.world.scenes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS
+
+        if reliability is not None:
+            checked_picture(reliability)  # before many minutes of answering
+        vlm = load(model, device=device)
+        around = None if method is None else lambda stock: compress(stock, method)
+        with progress_bar() as progress:
+            report = measure(
+                vlm,
+                questions,
+                frames,
+                seeds=DEVELOPMENT_SEEDS if development else HELD_OUT_SEEDS,
+                evidence=evidence,
+                around=around,
+                label="" if method is None else repr(method),
+                blank=BLANK_EVERY if blank else 0,
+                partial=partial,
+                on_progress=lambda done, total: progress("answering", done / total),
+            )
+        if reliability is not None:
+            title = f"{report.model}, {report.frames} frames"
+            plot(report.calibration, reliability, title)
+        print(json.dumps(report.as_dict()) if as_json else report)

@@ -1,0 +1,9 @@
+"""The only place that touches transformers' internals: it hooks into models, and out again.
+
+attaching    forward hooks that always come off again
+kv_cache     the KV cache of a call, under whichever name the library passes it
+seams        attention probes, shortening, timing
+compression  ``compress(model, method)``
+vision_cache the vision tower in bounded batches, and not at all for a clip that it has seen
+recording    what a recorded run keeps beside the fates
+"""

@@ -1,0 +1,617 @@
+"""Where this package touches transformers' internals: attention probes and forward hooks.
+
+Nothing is patched and nothing outlives its ``with``: hooks are added to one model and removed on
+the way out, and an attention module under a probe carries a copy of its config meanwhile. What is
+relied on is checked where it is used, so that a changed library fails in one clear sentence.
+``versions.py`` names the releases that all of this was tested with.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from stc_core.errors import InputError, moved
+from stc_core.hooks.attaching import attach
+from stc_core.hooks.kv_cache import Lease, cache_argument, cache_given, mark
+from stc_core.record.stopwatch import Stopwatch
+
+# Bytes of attention weights of a vision tower at a time: what a cache holds, or few launches.
+BLOCK = {"cpu": 1 << 22, "cuda": 1 << 24}
+
+
+# --- attention probes ---------------------------------------------------------------------------
+
+
+def _kernel_of(module: nn.Module) -> Callable:
+    """The attention function the module would call by itself."""
+    name = module.config._attn_implementation
+    if name in ALL_ATTENTION_FUNCTIONS:
+        return ALL_ATTENTION_FUNCTIONS[name]
+    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    if eager is None:
+        raise moved(f"{type(module).__name__} has no attention function named {name!r}")
+    return eager
+
+
+@contextmanager
+def probe(module: nn.Module, look: Callable[[Tensor, Tensor, float], None]) -> Iterator[None]:
+    """Call ``look(query, key, scaling)`` whenever this attention module runs; change nothing.
+
+    query (batch, heads, q, head_dim) and key (batch, kv_heads, keys, head_dim) arrive after norms
+    and rotary embedding, whatever the family. The module goes on with its own kernel: its config is
+    swapped for a copy that names a pass-through, registered in the library's table under a name of
+    its own for the time of the context. The mask is untouched, because it is made by the decoder,
+    whose config still names the stock kernel. Where frames of different sizes are packed into one
+    call, ``look`` is called for each of them: a tower of packed frames is seen as any other.
+    """
+    stock, kernel = module.config, _kernel_of(module)
+
+    def pass_through(inner, query, key, value, attention_mask, **kwargs):
+        scaling = kwargs.get("scaling")
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        ends = kwargs.get("cu_seq_lens_q")  # FlashAttention's; other kernels get them one by one
+        for part in [slice(None)] if ends is None else map(slice, *_pairs(ends)):
+            look(query[:, :, part], key[:, :, part], scaling)
+        inner.config = stock  # FlashAttention looks its own name up
+        try:
+            return kernel(inner, query, key, value, attention_mask, **kwargs)
+        finally:
+            inner.config = routed
+
+    # modules ask for "flash" in the name of their kernel before they pack frames into one call
+    name = f"{stock._attn_implementation}_stc_probe_{id(pass_through):x}"
+    routed = copy.copy(stock)
+    routed._attn_implementation_internal = name
+    if routed._attn_implementation != name:
+        raise moved("a config names its attention kernel elsewhere")
+    try:
+        ALL_ATTENTION_FUNCTIONS[name] = pass_through
+        module.config = routed
+        yield
+    finally:
+        module.config = stock
+        if name in ALL_ATTENTION_FUNCTIONS:
+            del ALL_ATTENTION_FUNCTIONS[name]
+
+
+def _pairs(ends: Tensor) -> tuple[list[int], list[int]]:
+    """Starts and ends of packed segments from their cumulative lengths (segments + 1,)."""
+    bounds = ends.tolist()
+    return bounds[:-1], bounds[1:]
+
+
+@contextmanager
+def tower_calls(tower: nn.Module, begun: Callable[[Tensor | None], None]) -> Iterator[None]:
+    """Call ``begun(grid_thw or None)`` whenever this vision tower starts; change nothing.
+
+    grid_thw (videos, 3): time steps, rows and columns of patches, where the tower is told them.
+    """
+    names = list(inspect.signature(tower.forward).parameters)
+
+    def read(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        begun((dict(zip(names, args, strict=False)) | kwargs).get("grid_thw"))
+
+    with ExitStack() as stack:
+        attach(stack, tower, read, with_kwargs=True)
+        yield
+
+
+@contextmanager
+def probe_head(attention: nn.Module, look: Callable[[Tensor], None]) -> Iterator[None]:
+    """Call ``look(weights (F, P))`` whenever this pooling head runs; change nothing.
+
+    attention: the ``torch.nn.MultiheadAttention`` between the head's one probe and the F x P
+    patches. The tower calls it with ``need_weights``, so the mean over heads is in its result.
+    """
+
+    def read(module: nn.Module, args: tuple, result: object) -> None:
+        weights = result[1] if isinstance(result, tuple) and len(result) == 2 else None
+        if weights is None or weights.ndim != 3 or weights.shape[1] != 1:
+            raise moved("the vision tower's pooling head does not give its attention weights")
+        look(weights[:, 0].float())
+
+    with ExitStack() as stack:
+        attach(stack, attention, read, after=True)
+        yield
+
+
+def attention_of_first(query: Tensor, key: Tensor, scaling: float) -> Tensor:
+    """(F, heads, P, head_dim) of a vision layer -> (F, P): what the first token pays to each.
+
+    The mean over heads, in float32. In a tower with a class token that is the first.
+    """
+    return attention_received(query[:, :, :1], key, scaling)
+
+
+def attention_received(query: Tensor, key: Tensor, scaling: float) -> Tensor:
+    """(F, heads, P, head_dim) of a vision layer -> (F, P): attention each patch receives.
+
+    The mean over heads and over all queries of softmax(q k^T * scaling), in float32, some heads of
+    one frame at a time: 729 patches and 16 heads of a whole clip would take 1.1 GB.
+    """
+    heads, queries = query.shape[1:3]
+    shared = heads // key.shape[1]  # heads of queries that read one head of keys
+    block = BLOCK.get(query.device.type, BLOCK["cuda"])
+    some = max(1, block // (4 * queries * key.shape[2]))
+    parts = torch.arange(heads, device=query.device).split(some)
+    received = query.new_zeros(len(query), key.shape[2], dtype=torch.float32)
+    for row, q, k in zip(received, query, key, strict=True):
+        for part in parts:
+            logits = q[part].float() @ k[part // shared].float().transpose(-1, -2)
+            weights = logits.mul_(scaling).softmax(dim=-1)
+            row += weights.mean(dim=(0, 1)) * (len(part) / heads)
+    return received
+
+
+def attention_paid(
+    query: Tensor, key: Tensor, scaling: float, rows: Tensor, cols: Tensor, pad: Tensor | None
+) -> Tensor:
+    """Attention from some tokens to some earlier ones in a causal layer.
+
+    query (1, heads, Q, head_dim), key (1, kv_heads, L, head_dim), the queries being the last Q of L
+    places: all of them at prefill, one when decoding. rows (q,) and cols (n,) are places in the
+    sequence; pad (L,) bool is True at padding. Returns (q, n) float32, the mean over heads of the
+    softmax over all that a row may see.
+    """
+    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)[0].float()
+    first = key.shape[1] - query.shape[2]  # place of the first query
+    logits = (query[0][:, rows - first].float() @ key.transpose(-1, -2)) * scaling
+    hidden = torch.arange(logits.shape[-1], device=logits.device) > rows[:, None]
+    if pad is not None:
+        hidden = hidden | pad.to(hidden.device)
+    return logits.masked_fill(hidden, -torch.inf).softmax(dim=-1)[..., cols].mean(dim=0)
+
+
+@contextmanager
+def listening(model: nn.Module, layer: int, last: int, watch: Stopwatch) -> Iterator[list[Tensor]]:
+    """Record what one decoder layer attends to while ``model`` reads one prompt and answers it.
+
+    Yields a list that fills with float32 tensors on the CPU, means over heads: (last, L), from the
+    last tokens of the prompt to all L that it has in this layer, then (1, L + i) for the i-th token
+    that is fed back, i = 1, 2, ... The watch is paused meanwhile. May be entered within a
+    ``compress`` whose inside stage reads the same layer.
+    """
+    heard: list[Tensor] = []
+
+    @torch.no_grad()
+    def look(query: Tensor, key: Tensor, scaling: float) -> None:
+        with watch.paused():
+            cols = torch.arange(key.shape[2], device=key.device)
+            rows = cols[-last:] if query.shape[2] > 1 else cols[-1:]
+            heard.append(attention_paid(query[:1], key[:1], scaling, rows, cols, None).cpu())
+
+    with probe(model.get_decoder().layers[layer].self_attn, look):
+        yield heard
+
+
+# --- shortening the sequence ---------------------------------------------------------------------
+
+
+@dataclass
+class Sequence:
+    """What one prefill left behind, so that the decode steps after it can be matched to it."""
+
+    length: int  # L, places of the prompt before compression
+    short: int  # L', places that entered the LLM
+    door: Tensor | None = None  # places that went on at the LLM's door, None: all
+    inner: Tensor | None = None  # places (among those) that went on after layer K, None: all
+    ends: Tensor | int = 0  # position ids of the token after the prompt as the caller counts
+    shift: Tensor | int = 0  # what compact numbering takes off later position ids
+    continued: bool = False  # whether a first step on its cache has been checked
+
+
+@dataclass
+class Door:
+    """The prompt as it stands before the LLM's first layer.
+
+    embeds (rows, L, d) with the video scattered in; ids (L,) its tokens; pad (L,) bool or None;
+    deepstack: one tensor (V, d) for each of the first layers, added after that layer at the V
+    visual places (Qwen3-VL), row after row; empty elsewhere. cached: a cache keeps the prompt.
+    again: without one, this text is the last prompt's and one token more.
+    """
+
+    embeds: Tensor
+    ids: Tensor
+    pad: Tensor | None
+    deepstack: tuple[Tensor, ...] = ()
+    cached: bool = True
+    again: bool = False
+
+
+@dataclass
+class Shortened:
+    """What goes on from the door: places (L',) int64 ascending, embeds (rows, L', d), deepstack."""
+
+    places: Tensor
+    embeds: Tensor
+    deepstack: tuple[Tensor, ...] = ()
+
+
+@dataclass
+class Seam:
+    """Hooks on one stock model that let a caller shorten its sequence at two places.
+
+    Parameters
+    ----------
+    model : a stock ``...ForConditionalGeneration``
+    at_door : Door -> Shortened or None
+        Called once a prefill; None leaves the prompt as it is.
+    layer : int or None
+        K; None for no inner step.
+    after_layer : (hidden (rows, L', d), attention) -> (places (L",), hidden (rows, L", d)) or None
+        Called with the hidden states that leave layer K and a function
+        ``attention(rows, cols) -> (q, n)`` that reads the weights within it.
+    later : ids (rows, n) or None -> None
+        Called before n tokens join a cache that holds no video yet; refuses one among them.
+    compact : bool
+        Number the survivors 0, 1, 2 ... instead of keeping their position ids.
+    """
+
+    model: nn.Module
+    at_door: Callable[[Door], Shortened | None]
+    layer: int | None
+    after_layer: Callable[[Tensor, Callable], tuple[Tensor, Tensor] | None]
+    later: Callable[[Tensor | None], None]
+    compact: bool = False
+    _ids: Tensor | None = field(default=None, init=False)
+    _sequence: Sequence | None = field(default=None, init=False)
+    _prefill: bool = field(default=False, init=False)
+    _pad: Tensor | None = field(default=None, init=False)
+    _seen: tuple | None = field(default=None, init=False)
+    _cache: weakref.ref | None = field(default=None, init=False)  # of the call under way
+    _uncached: Tensor | None = field(default=None, init=False)  # ids of the last call without one
+    _lease: Lease = field(default_factory=Lease, init=False)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Register every hook, and remove every one on the way out."""
+        decoder = self.model.get_decoder()
+        with ExitStack() as stack:
+
+            def hook(module: nn.Module, function: Callable) -> None:
+                attach(stack, module, function, with_kwargs=True)
+
+            hook(self.model, self._refuse_calls)
+            hook(self.model.base_model, self._note_ids)
+            hook(decoder, self._enter_decoder)
+            for index, layer in enumerate(decoder.layers):
+                hook(layer, lambda _, args, kwargs, i=index: self._enter_layer(i, args, kwargs))
+            if self.layer is not None:
+                stack.enter_context(probe(decoder.layers[self.layer].self_attn, self._look))
+            stack.callback(setattr, self._lease, "open", False)
+            yield
+
+    def _look(self, query: Tensor, key: Tensor, scaling: float) -> None:
+        if self._prefill and self._sequence is not None:
+            self._seen = (query[:1], key[:1], scaling)
+
+    def _refuse_calls(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        """Refuse, before any work, calls whose result would not fit a shortened sequence."""
+        if kwargs.get("labels") is not None:
+            raise InputError(
+                "labels of the whole prompt do not fit the logits of a compressed one; call the "
+                "model without labels and compute the loss from the logits of the answer's tokens"
+            )
+        if module.training and getattr(self.model.get_decoder(), "gradient_checkpointing", False):
+            raise InputError(
+                "gradient checkpointing runs each layer twice, which compression cannot follow; "
+                "call model.gradient_checkpointing_disable() first"
+            )
+        # assisted decoding appends its guesses to the prompt: the inside stage would read them
+        wanted = kwargs.get("logits_to_keep", 0)
+        if isinstance(wanted, int) and wanted > 1:
+            raise InputError(
+                "assisted decoding cannot be combined with compression; call generate() without "
+                "assistant_model and prompt_lookup_num_tokens, and forward() without logits_to_keep"
+            )
+
+    def _note_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self._ids = args[0] if args else kwargs.get("input_ids")
+
+    # the decoder's door
+
+    def _enter_decoder(self, module: nn.Module, args: tuple, kwargs: dict):
+        if args or kwargs.get("inputs_embeds") is None:
+            raise moved("the decoder is no longer called with inputs_embeds= by keyword")
+        cache = cache_given(kwargs, "the decoder")
+        self._cache = None if cache is None else weakref.ref(cache)  # nobody's memory is held here
+        refuse_static_cache(cache, kwargs.get("attention_mask"))
+        past = 0 if cache is None else cache.get_seq_length()
+        self._prefill = past == 0
+        kwargs = dict(kwargs)
+        if self._prefill:
+            self._refuse_lost_cache(kwargs)
+        else:
+            self._continue(kwargs, past)
+            return args, kwargs
+        self._sequence = self._seen = self._pad = None
+        embeds = kwargs["inputs_embeds"]
+        mask = kwargs.get("attention_mask")
+        if self._ids is None or self._ids.shape[1] != embeds.shape[1]:
+            raise InputError(
+                "compression finds the video by its placeholders; pass input_ids, "
+                "not inputs_embeds alone"
+            )
+        again = self._continues_uncached(cache)
+        pad = None if mask is None or bool(mask.all()) else mask[0] == 0
+        deepstack = tuple(kwargs.get("deepstack_visual_embeds") or ())
+        self._refuse_before(len(deepstack))
+        cached = cache is not None
+        shortened = self.at_door(Door(embeds, self._ids[0], pad, deepstack, cached, again))
+        if shortened is None:  # no video in this prompt: nothing of it is ours
+            return args, kwargs
+        positions = _positions(kwargs, embeds)
+        places = shortened.places
+        # several rows of them where positions have a time, a row and a column (M-RoPE)
+        ends = positions[..., :1, :].amax(dim=-1, keepdim=True) + 1
+        sequence = Sequence(embeds.shape[1], len(places), ends=ends)
+        if len(places) < embeds.shape[1]:
+            sequence.door = places
+            positions = positions[..., places]
+            if self.compact:
+                real = torch.ones_like(places) if pad is None else (~pad[places]).long()
+                positions = (real.cumsum(0) - 1).clamp(min=0).expand_as(positions)
+                sequence.shift = ends - positions[..., :1, -1:] - 1
+            kwargs |= {"inputs_embeds": shortened.embeds, "position_ids": positions}
+            if deepstack:
+                kwargs["deepstack_visual_embeds"] = list(shortened.deepstack)
+                kwargs["visual_pos_masks"] = kwargs["visual_pos_masks"][:, places]
+            if mask is not None:
+                kwargs["attention_mask"] = mask[:, places]
+            elif cache is None:
+                # gaps in the position ids, no cache and no mask would be read as packed sequences
+                shape = shortened.embeds.shape[:2]
+                kwargs["attention_mask"] = embeds.new_ones(shape, dtype=torch.long)
+            pad = None if pad is None else pad[places]
+        self._sequence, self._pad = sequence, pad
+        return args, kwargs
+
+    def _refuse_lost_cache(self, kwargs: dict) -> None:
+        """Refuse a call that goes on where a prompt ended and yet comes with an empty cache."""
+        positions = kwargs.get("position_ids")
+        if self._sequence is None or positions is None:
+            return
+        if (_column(positions)[:, 0] >= _column(self._sequence.ends)[:, 0]).all():
+            raise moved("tokens that follow a prompt come without the cache that it has filled")
+
+    def _check_first_step(self, past: int) -> None:
+        """Compare the cache with what the prefill let through, once for each prompt."""
+        sequence = self._sequence
+        if sequence.continued:
+            return
+        sequence.continued, cache = True, self._cache()
+        layers = len(self.model.get_decoder().layers)
+        lengths = [cache.get_seq_length(layer) for layer in range(layers)]
+        end = sequence.short if sequence.inner is None else len(sequence.inner)
+        first = layers if self.layer is None else self.layer + 1
+        grown = past - sequence.short
+        expected = [sequence.short] * first + [end] * (layers - first)
+        if lengths != [length + grown for length in expected]:  # the caller may have cut it
+            raise moved(
+                f"the cache of a prompt of {sequence.short} tokens, {end} after layer K, holds "
+                f"{sorted(set(lengths), reverse=True)}"
+            )
+
+    def _continues_uncached(self, cache) -> bool:
+        """Whether this prefill is the last one and the token that it led to (no cache in use)."""
+        before, self._uncached = self._uncached, None if cache is not None else self._ids
+        return (
+            cache is None
+            and before is not None
+            and self._ids.shape == (len(before), before.shape[1] + 1)
+            and torch.equal(self._ids[:, :-1], before)
+        )
+
+    def _refuse_before(self, count: int) -> None:
+        if self.layer is not None and self.layer + 1 < count:
+            raise InputError(
+                f"this model adds visual features after each of its first {count} layers, so "
+                f"tokens can be merged inside it after layer {count - 1} at the earliest, not "
+                f"after layer {self.layer}"
+            )
+
+    def _continue(self, kwargs: dict, past: int) -> None:
+        """Tokens after the prompt: give them the mask and the positions that fit the cache."""
+        sequence, new = self._sequence, kwargs["inputs_embeds"].shape[1]
+        if sequence is None:
+            if new > 1:
+                self.later(self._ids)
+            return
+        self._check_first_step(past)
+        positions = kwargs.get("position_ids")
+        start = sequence.ends + past - sequence.short
+        if positions is None:
+            positions = start + torch.arange(new, device=kwargs["inputs_embeds"].device)
+        elif (_column(positions)[:, 0] != _column(start)[:, 0]).any():
+            raise InputError(
+                "this cache holds a compressed prompt: continue it with the new tokens only, "
+                "attention_mask=ones(cache length + new) and position_ids from "
+                f"{int(_column(start))} on"
+            )
+        shift = sequence.shift  # of each axis, where the caller gives them all
+        if isinstance(shift, Tensor) and positions.ndim < shift.ndim:
+            shift = shift[-1]
+        kwargs["position_ids"] = positions - shift
+        mask = kwargs.get("attention_mask")
+        if mask is not None and sequence.door is not None and mask.shape[1] > past + new:
+            kwargs["attention_mask"] = torch.cat(
+                [mask[:, sequence.door], mask[:, sequence.length :]], dim=1
+            )
+
+    # the decoder's layers
+
+    def _enter_layer(self, index: int, args: tuple, kwargs: dict):
+        sequence = self._sequence
+        if sequence is None:
+            return None
+        hidden = args[0] if args else kwargs.get("hidden_states")
+        if hidden is None or "position_embeddings" not in kwargs:
+            raise moved("decoder layers are called with other arguments")
+        cache = cache_given(kwargs, "a decoder layer")
+        if self._cache is not None and cache is not self._cache():
+            raise moved("a decoder layer gets another cache than its decoder")
+        if self._prefill and (sequence.door is not None or self.layer is not None):
+            mark(cache, self._lease)
+        kwargs = dict(kwargs)
+        inside = self.layer is not None and index > self.layer
+        if self._prefill and inside and index == self.layer + 1:
+            shortened = self.after_layer(hidden, self._read_attention)
+            self._seen = None
+            if shortened is not None and len(shortened[0]) < hidden.shape[1]:
+                sequence.inner, hidden = shortened
+        if inside and sequence.inner is not None:
+            _select(kwargs, sequence, self._prefill)
+        if sequence.door is not None or sequence.inner is not None:
+            # rotary embeddings are made; FlashAttention would take gaps for packed sequences
+            kwargs["position_ids"] = None
+        if args:
+            return (hidden, *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": hidden}
+
+    def _read_attention(self, rows: Tensor, cols: Tensor) -> Tensor:
+        if self._seen is None:
+            raise moved("layer K ran without its attention function")
+        query, key, scaling = self._seen
+        return attention_paid(query, key, scaling, rows, cols, self._pad)
+
+
+def _positions(kwargs: dict, embeds: Tensor) -> Tensor:
+    """Position ids (..., L) of a prefill; 0, 1, 2 ... where the caller left them to the model."""
+    positions = kwargs.get("position_ids")
+    if positions is None:
+        positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
+    return positions
+
+
+def _column(positions: Tensor) -> Tensor:
+    """(rows, L) of position ids (..., rows, L): the last axis of several; in text all agree."""
+    return positions.reshape(-1, *positions.shape[-2:])[-1]
+
+
+def _select(kwargs: dict, sequence: Sequence, prefill: bool) -> None:
+    """Fit the arguments of a layer after K to a sequence of which only ``inner`` went on."""
+    places, mask = sequence.inner, kwargs.get("attention_mask")
+    if prefill:
+        kwargs["position_embeddings"] = tuple(
+            part[..., places.to(part.device), :] for part in kwargs["position_embeddings"]
+        )
+    if mask is None:
+        return
+    if not isinstance(mask, Tensor) or mask.ndim not in (2, 4):
+        raise InputError(
+            "this attention kernel's masks cannot be shortened; load the model with "
+            "attn_implementation 'sdpa', 'eager' or 'flash_attention_2'"
+        )
+    places = places.to(mask.device)
+    if prefill and mask.ndim == 4:
+        mask = mask[:, :, places]
+    # columns: the prompt's survivors and, on later steps, all that came after the prompt
+    kwargs["attention_mask"] = torch.cat([mask[..., places], mask[..., sequence.short :]], dim=-1)
+
+
+def refuse_static_cache(cache, mask) -> None:
+    """Raise ``InputError`` where memory for the whole prompt is laid out in advance."""
+    static = getattr(cache, "is_compileable", False) or isinstance(mask, dict)
+    if static or (isinstance(mask, Tensor) and mask.ndim == 4):
+        raise InputError(
+            "static caches cannot be shortened; call generate() without "
+            "cache_implementation='static' and without a prepared 4-D mask"
+        )
+
+
+# --- forced answers ------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def log_probability(
+    model: nn.Module, cache, first: Tensor, ids: list[int], position: Tensor
+) -> float:
+    """Natural logarithm of the probability that ``model`` goes on with exactly these tokens.
+
+    cache holds the prompt, compressed or not, and holds just it again afterwards; first (V,) are
+    the logits of the token after it, whose position ids (..., 1, 1) are ``position``. Tokens are
+    fed one by one, as when they are generated: no step that compresses the prompt ever sees them.
+    """
+    logits, total, name = first, 0.0, cache_argument(model)
+    for number, token in enumerate(ids):
+        if number:
+            token_before = torch.tensor([[ids[number - 1]]], device=first.device)
+            logits = model(
+                input_ids=token_before,
+                attention_mask=token_before.new_ones(1, cache.get_seq_length() + 1),
+                position_ids=position + number - 1,
+                **{name: cache},
+            ).logits[0, -1]
+        total += float(logits.float().log_softmax(-1)[token])
+    rewind(cache, len(ids) - 1)
+    return total
+
+
+@contextmanager
+def first_position(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Yields a list that gets the position ids (..., 1, 1) of the token after the next prompt.
+
+    As ``generate`` counts, whatever a ``compress`` makes of it: one row of them, or several where
+    positions have axes of their own (M-RoPE).
+    """
+    found: list[Tensor] = []
+
+    def read(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        positions = kwargs.get("position_ids")
+        if not found:
+            if positions is None:
+                raise moved("generate() no longer passes position ids")
+            found.append(positions[..., :1, -1:] + 1)
+
+    with ExitStack() as stack:
+        attach(stack, model, read, with_kwargs=True)
+        yield found
+
+
+def rewind(cache, count: int) -> None:
+    """Forget the last ``count`` tokens of a cache whose layers may differ in length."""
+    if count:  # older releases read crop(0) as "keep nothing"
+        for layer in cache.layers:
+            layer.crop(-count)
+
+
+# --- wall time -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def timed(model: nn.Module, tower: nn.Module, watch: Stopwatch) -> Iterator[None]:
+    """Add up "vision", "prefill" and "decoding" while ``model`` runs; enter before ``compress``.
+
+    tower: the model's vision tower.
+    """
+    decoder = model.get_decoder()
+    running: list[str] = []
+
+    def begin(stage: str) -> None:
+        running.append(stage)
+        watch.start(stage)
+
+    def enter_decoder(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        cache = cache_given(kwargs, "the decoder")
+        first = cache is None or cache.get_seq_length() == 0
+        begin("prefill" if first else "decoding")
+
+    def end(*_) -> None:
+        watch.stop(running.pop())
+
+    with ExitStack() as stack:
+        attach(stack, tower, lambda *_: begin("vision"))
+        attach(stack, decoder, enter_decoder, with_kwargs=True)
+        attach(stack, tower, end, after=True)
+        attach(stack, decoder, end, after=True)
+        yield

@@ -1,0 +1,83 @@
+"""Shares: of a budget among frames or groups, and of tokens in the mean that carries them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from stc_core.methods.base import precise
+
+
+def apportion(total: int, weights: Sequence[float], limits: Sequence[int]) -> list[int]:
+    """Whole numbers that sum to ``total``, in proportion to the weights, by largest remainder.
+
+    Every part gets the floor of its quota ``total * weight / sum(weights)``; what the floors leave
+    goes, one each, to the parts of largest remainder. Where equal remainders compete, the winners
+    are spread evenly over the list: 16 tokens for 32 frames are one for every other frame, not one
+    for each frame of the first half.
+
+    Parameters
+    ----------
+    total : int
+    weights : sequence of float
+        At least 0 each; parts in their order in time. Quotas are rounded to nine decimals, so that
+        equal ones tie.
+    limits : sequence of int
+        Most that each part can take. What a full part cannot take goes to the others.
+
+    Returns
+    -------
+    list of int
+
+    Raises
+    ------
+    ValueError
+        The limits leave no room for ``total``.
+    """
+    whole = sum(weights) or 1
+    quotas = [round(total * weight / whole, 9) for weight in weights]
+    shares = [min(math.floor(quota), most) for quota, most in zip(quotas, limits, strict=True)]
+    left = total - sum(shares)
+    while left:
+        room = [part for part, most in enumerate(limits) if shares[part] < most]
+        if not room:
+            raise ValueError(f"{sum(limits)} places cannot hold {total} tokens")
+        groups: dict[float, list[int]] = {}
+        for part in room:
+            groups.setdefault(round(quotas[part] % 1, 9), []).append(part)
+        for remainder in sorted(groups, reverse=True):
+            tied = groups[remainder]
+            wins = min(left, len(tied))
+            for win in range(wins):
+                shares[tied[(2 * win + 1) * len(tied) // (2 * wins)]] += 1
+            left -= wins
+    return shares
+
+
+def leading(scores: Tensor, counts: Sequence[int]) -> Tensor:
+    """(F, n) bool: the ``counts[f]`` highest of the scores (F, n) in row f, ties to the earlier."""
+    order = torch.sort(scores, dim=1, descending=True, stable=True).indices
+    places = torch.arange(scores.shape[1], device=scores.device).expand_as(order)
+    rank = torch.empty_like(order).scatter_(1, order, places)
+    return rank < torch.tensor(counts, device=scores.device)[:, None]
+
+
+def center_weights(target: Tensor, beta: float) -> Tensor:
+    """(N,) float64: ``max(1 / (m + 1), beta)`` for a token that m others join; they share the rest.
+
+    target (N,) as in a ``Decision``; dropped tokens get 1, which nobody reads.
+    """
+    carried = target >= 0
+    joined = precise(torch.bincount(target[carried], minlength=len(target)) - 1)[target]
+    center = (1 / (joined + 1)).clamp(min=beta)
+    itself = target == torch.arange(len(target), device=target.device)
+    weight = torch.where(itself, center, (1 - center) / joined.clamp(min=1))
+    return torch.where(carried, weight, 1.0)
+
+
+def round_down(value: float) -> int:
+    """Largest integer not above the value; what is an integer but for rounding, is one."""
+    return math.floor(value + 1e-9)

@@ -1,0 +1,13 @@
+"""A name into a model: what families differ in, what a checkpoint holds, where it fits.
+
+loading     open a Video-LLM: the embedded one, a folder, a name on the model hub
+families    one record per model family
+layout      where the tokens of a video stand in a prompt
+hub         a checkpoint on the model hub
+checkpoint  whether all of a checkpoint is there
+placement   device, number type, attention kernel
+memory      how much memory a model takes
+fitting     whether a model fits, before it is downloaded
+llava_video LLaVA-Video on stock classes
+table       the families as a table in Markdown
+"""

@@ -1,0 +1,92 @@
+"""Will it fit? A model's memory on a device, before it is loaded or even downloaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from stc_core.models.checkpoint import full_config
+from stc_core.models.hub import in_bytes
+from stc_core.models.loading import Name, default_frames, described
+from stc_core.models.memory import Memory, available, estimate
+from stc_core.models.placement import Placement
+
+__all__ = ["Fit", "fit"]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A model beside a device.
+
+    Attributes
+    ----------
+    name : str
+    frames : int
+        Of the video that is asked about.
+    memory : Memory
+    device : str
+    free : int
+        Bytes that the device has left.
+    download : int
+        Bytes that are not on this machine yet.
+    """
+
+    name: str
+    frames: int
+    memory: Memory
+    device: str
+    free: int
+    download: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether an uncompressed answer has room, as far as the estimate tells."""
+        return self.memory.total <= self.free
+
+    def __str__(self) -> str:
+        """A sentence or two for a reader."""
+        memory = self.memory
+        words = (
+            f"{self.name} takes about {in_bytes(memory.total)} for {self.frames} frames (weights "
+            f"{in_bytes(memory.weights)}, cache {in_bytes(memory.cache)}, work "
+            f"{in_bytes(memory.activations)}); {self.device} has {in_bytes(self.free)} left: "
+            f"it {'fits' if self.fits else 'does not fit'}."
+        )
+        if self.download:
+            words += f" It is a download of {in_bytes(self.download)}."
+        return words
+
+
+def fit(
+    name: Name = None,
+    *,
+    frames: int | None = None,
+    device: str | None = None,
+    dtype: torch.dtype | str | None = None,
+    quantization: str | None = None,
+    freed: int = 0,
+) -> Fit:
+    """What ``load`` with these arguments, and then a question, would take.
+
+    Parameters
+    ----------
+    name, device, dtype, quantization
+        As for ``load``. Of a model on the hub a few kB are read.
+    frames
+        Of the video; default: the checkpoint's own number.
+    freed
+        Bytes on the device that will be free by then, such as those of a model that makes room.
+
+    Raises
+    ------
+    InputError
+        As ``load``, as far as the config tells.
+    """
+    place = Placement.of(device, dtype, quantization=quantization)
+    where, shown, config = described(name)
+    full = full_config(config)
+    frames = frames or default_frames(full)
+    memory = estimate(full, frames, place.dtype, place.quantization)
+    coming = sum(where.missing().values()) if hasattr(where, "missing") else 0
+    return Fit(shown, frames, memory, place.device, available(place.device) + freed, coming)

@@ -1,0 +1,564 @@
+"""LLaVA-Video on stock classes: the few lines that differ from LLaVA-OneVision, and a converter.
+
+Zhang et al., "LLaVA-Video: Video Instruction Tuning With Synthetic Data", arXiv 2410.02713. A frame
+of 27 x 27 SigLIP patches is projected, pooled 2 x 2 to 13 x 13 tokens, and each row of tokens is
+followed by one learned newline: 13 x 14 = 182 places a frame. No stock class lays a video out so;
+here LLaVA-OneVision's does, with two methods replaced. Importing this registers nothing: open a
+converted checkpoint with ``stc_core.load`` or the classes' own ``from_pretrained``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    BatchFeature,
+    GenerationConfig,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionModel,
+    LlavaOnevisionVideoProcessor,
+    Qwen2Config,
+    SiglipVisionConfig,
+)
+from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
+
+from stc_core.errors import InputError
+
+VIDEO, IMAGE = "<video>", "<image>"
+FRAMES = 64  # the most that the published models were made for
+NO_IMAGES = "LLaVA-Video takes no images beside a video; pass a picture as a video of one frame"
+
+# --- model ---------------------------------------------------------------------------------------
+
+
+class LlavaVideoConfig(LlavaOnevisionConfig):
+    """LLaVA-OneVision's config and how patches are pooled.
+
+    Parameters
+    ----------
+    spatial_pool_mode : "average" (27 -> 13 tokens a side) or "bilinear" (27 -> 14)
+    spatial_pool_stride : int
+    """
+
+    model_type = "llava_video"
+
+    spatial_pool_mode: str = "average"
+    spatial_pool_stride: int = 2
+
+    def __post_init__(self, **kwargs) -> None:
+        super().__post_init__(**kwargs)
+        if self.spatial_pool_mode not in ("average", "bilinear"):
+            raise InputError(
+                f"LLaVA-Video pools its patches by 'average' or 'bilinear', not by "
+                f"{self.spatial_pool_mode!r}"
+            )
+        if not 1 <= self.spatial_pool_stride <= self.patches_per_side:
+            raise InputError(
+                f"{self.patches_per_side} x {self.patches_per_side} patches cannot be pooled by "
+                f"{self.spatial_pool_stride}"
+            )
+
+    @property
+    def patches_per_side(self) -> int:
+        return self.vision_config.image_size // self.vision_config.patch_size
+
+    @property
+    def tokens_per_side(self) -> int:
+        """Rows, and columns without the newline, of one frame's tokens."""
+        patches, stride = self.patches_per_side, self.spatial_pool_stride
+        return patches // stride if self.spatial_pool_mode == "average" else -(-patches // stride)
+
+    @property
+    def covered(self) -> float:
+        """Share of a frame's side, from its upper left corner, that lies in tokens."""
+        patches = self.patches_per_side
+        if self.spatial_pool_mode == "average":
+            patches = self.tokens_per_side * self.spatial_pool_stride
+        return patches * self.vision_config.patch_size / self.vision_config.image_size
+
+
+class LlavaVideoModel(LlavaOnevisionModel):
+    """LLaVA-OneVision's body with LLaVA-Video's pooling and a newline after every row."""
+
+    config_class = LlavaVideoConfig
+
+    def apply_pooling(self, image_features: Tensor) -> Tensor:
+        """(T, patches, d) -> (T, rows * cols, d); patches that fill no window are left out."""
+        side, stride = self.config.patches_per_side, self.config.spatial_pool_stride
+        maps = image_features.transpose(1, 2).unflatten(2, (side, side))
+        if self.config.spatial_pool_mode == "average":
+            maps = F.avg_pool2d(maps, stride)
+        else:
+            maps = F.interpolate(maps, size=(self.config.tokens_per_side,) * 2, mode="bilinear")
+        return maps.flatten(2).transpose(1, 2)
+
+    @wraps(LlavaOnevisionModel.get_video_features, assigned=())  # generate() reads the signature
+    def get_video_features(self, *args, **kwargs):
+        """LLaVA-OneVision's, but (B, T * rows * (cols + 1), d): each row ends in a newline.
+
+        The stock classes put one newline behind the whole video, in this method or (transformers
+        5.10) in ``forward``. The last row's newline is that one.
+        """
+        outputs = super().get_video_features(*args, **{**kwargs, "return_dict": True})
+        features, side = outputs.pooler_output, self.config.tokens_per_side
+        frames = len(outputs.last_hidden_state) // len(features)
+        tokens = frames * side * side
+        rows = features[:, :tokens].unflatten(1, (frames * side, side))
+        newline = self.image_newline.to(rows).expand(*rows.shape[:2], 1, -1)
+        lines = torch.cat([rows, newline], dim=2).flatten(1, 2)
+        outputs.pooler_output = lines if features.shape[1] > tokens else lines[:, :-1]
+        return outputs
+
+    def get_image_features(self, *args, **kwargs):
+        raise InputError(NO_IMAGES)
+
+
+class LlavaVideoForConditionalGeneration(LlavaOnevisionForConditionalGeneration):
+    """LLaVA-Video: SigLIP, a two-layer projector and Qwen2."""
+
+    config_class = LlavaVideoConfig
+
+    def __init__(self, config: LlavaVideoConfig) -> None:
+        # past the parent's, which would build a body of its own first
+        super(LlavaOnevisionForConditionalGeneration, self).__init__(config)
+        text = config.text_config
+        self.model = LlavaVideoModel(config)
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        self.post_init()
+
+
+# --- prompt --------------------------------------------------------------------------------------
+
+# ChatML as the models were tuned on: the default system line, the video, then the text on its line.
+CHAT_TEMPLATE = (
+    "{% if messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}"
+    "{% endif %}"
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] | selectattr('type', 'equalto', 'video') %}"
+    "{{ '<video>\\n' }}{% endfor %}"
+    "{% for part in message['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{{ part['text'] }}{% endfor %}"
+    "{% endif %}"
+    "{{ '<|im_end|>\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+def time_instruction(seconds: Sequence[float], duration: float) -> str:
+    """The sentence on frame times that the models were trained to see between video and question.
+
+    Parameters
+    ----------
+    seconds : (T,) times of the sampled frames
+    duration : of the whole video, in seconds
+    """
+    times = ",".join(f"{second:.2f}s" for second in seconds)
+    return (
+        f"The video lasts for {duration:.2f} seconds, and {len(seconds)} frames are uniformly "
+        f"sampled from it. These frames are located at {times}. "
+        f"Please answer the following questions related to this video."
+    )
+
+
+class LlavaVideoProcessor(ProcessorMixin):
+    """Frames and text into inputs, each ``<video>`` widened to T * rows * (cols + 1) placeholders.
+
+    Parameters
+    ----------
+    video_processor, tokenizer : stock ones; the tokenizer holds ``<video>`` as a special token
+    tokens_per_side : rows, and columns without the newline, of one frame
+    covered : share of a frame's side, from its upper left corner, that lies in tokens
+    chat_template : str
+    """
+
+    def __init__(
+        self,
+        video_processor=None,
+        tokenizer=None,
+        tokens_per_side=13,
+        covered=1.0,
+        chat_template=None,
+    ) -> None:
+        self.tokens_per_side, self.covered = tokens_per_side, covered
+        self.video_token = VIDEO
+        self.video_token_id = tokenizer.convert_tokens_to_ids(VIDEO)
+        super().__init__(video_processor, tokenizer, chat_template=chat_template)
+
+    def __call__(self, images=None, text=None, videos=None, **kwargs) -> BatchFeature:
+        """text: str or list of str; videos: list of (T, 3, H, W) or of lists of T frames."""
+        if images is not None:
+            raise InputError(NO_IMAGES)
+        options = self._merge_kwargs(
+            ProcessingKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs
+        )
+        text = [text] if isinstance(text, str) else list(text)
+        asked = sum(sample.count(VIDEO) for sample in text)
+        found: dict = {}
+        runs: Iterator[str] = iter(())
+        if videos is not None:
+            found = dict(self.video_processor(videos, **options["videos_kwargs"]))
+            place = VIDEO * (self.tokens_per_side * (self.tokens_per_side + 1))
+            lengths = [len(video) for video in found["pixel_values_videos"]]
+            runs = iter([place * length for length in lengths])
+            found.pop("video_metadata", None)
+        given = len(found.get("pixel_values_videos", ()))
+        if asked != given:
+            raise InputError(f"the text has {asked} {VIDEO} but {given} videos came with it")
+        text = [re.sub(VIDEO, lambda _: next(runs), sample) for sample in text]
+        tensors = options["text_kwargs"].pop("return_tensors", None)
+        options["text_kwargs"].pop("return_mm_token_type_ids", None)
+        tokens = self.tokenizer(text, **options["text_kwargs"])
+        return BatchFeature({**tokens, **found}, tensor_type=tensors)
+
+
+def classes() -> tuple[type, type, type]:
+    """Config, model and processor; from here on ``AutoConfig`` knows the first.
+
+    The library's loader of tokenizers asks it what kind of model a folder holds.
+    """
+    AutoConfig.register(LlavaVideoConfig.model_type, LlavaVideoConfig, exist_ok=True)
+    return LlavaVideoConfig, LlavaVideoForConditionalGeneration, LlavaVideoProcessor
+
+
+# --- conversion ----------------------------------------------------------------------------------
+
+TOWERS = {  # mm_vision_tower -> its config; the published checkpoints only name it
+    "siglip-so400m-patch14-384": {
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 27,
+        "num_attention_heads": 16,
+        "image_size": 384,
+        "patch_size": 14,
+    }
+}
+# name in config.json -> (what this adapter computes, what the published code takes if it is absent)
+SUPPORTED = {
+    "mm_projector_type": ("mlp2x_gelu", "linear"),
+    "mm_vision_select_layer": (-2, -2),
+    "mm_newline_position": ("grid", "one_token"),
+    "mm_resampler_type": (None, None),
+    "add_faster_video": (False, False),
+}
+TEXT_SETTINGS = (
+    "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads "
+    "num_key_value_heads hidden_act max_position_embeddings initializer_range rms_norm_eps "
+    "rope_theta rope_scaling attention_dropout use_sliding_window sliding_window "
+    "max_window_layers tie_word_embeddings bos_token_id eos_token_id pad_token_id use_cache"
+).split()
+TOWER = "model.vision_tower."
+RENAMED = {  # published prefix -> ours; the first that fits
+    "model.vision_tower.vision_tower.vision_model.": TOWER,
+    "model.mm_projector.0.": "model.multi_modal_projector.linear_1.",
+    "model.mm_projector.2.": "model.multi_modal_projector.linear_2.",
+    "model.image_newline": "model.image_newline",
+    "model.": "model.language_model.",
+    "lm_head.": "lm_head.",
+}
+
+
+def convert(
+    source: Path | str,
+    target: Path | str,
+    *,
+    vision: Path | str | None = None,
+    pool: str | None = None,
+    progress: Callable[[str, float], None] = lambda stage, share: None,
+) -> LlavaVideoConfig:
+    """Turn a published LLaVA-Video checkpoint into one that ``stc_core.load`` opens.
+
+    Everything is checked before the first byte is written: each weight of the source is used once
+    and each of the target is there, in its shape. One shard is in memory at a time. The folder
+    appears under its name when it is whole, or not at all.
+
+    Parameters
+    ----------
+    source
+        Folder such as a download of lmms-lab/LLaVA-Video-7B-Qwen2: config.json ("architectures":
+        ["LlavaQwenForCausalLM"]), tokenizer, safetensors with or without an index.
+    target
+        Folder to make; must not exist.
+    vision
+        Folder of the SigLIP model that was the vision tower: its config is used, and its weights
+        where the checkpoint holds none. The published code reads ``hidden_states[-2]`` of the
+        tower, so its last layer and its pooling head are left out.
+    pool
+        "average" or "bilinear" in place of the config's ``mm_spatial_pool_mode``: evaluations
+        commonly set "average", 13 x 13 tokens a frame, whatever the config says.
+    progress
+        Called with "converting" and the share done.
+
+    Returns
+    -------
+    LlavaVideoConfig
+        As it is in ``target``.
+
+    Raises
+    ------
+    InputError
+        Not such a checkpoint, a missing or damaged shard, missing or unexpected weights, a target
+        that exists, a disk that is full.
+    """
+    source, target = Path(source), Path(target).resolve()
+    vision = None if vision is None else Path(vision)
+    if target.exists():
+        raise InputError(f"{target} exists already; choose another folder, or remove it first")
+    config = _config(_read_json(source, "config.json"), vision, pool)
+    processor = _processor(source, config)
+    plan = _plan(source, vision, config)
+    _check_room(target, sum(file.stat().st_size for file in plan))
+    with _whole_or_nothing(target) as fresh:
+        total, weights = 0, {}
+        for number, (file, names) in enumerate(plan.items(), start=1):
+            shard = f"model-{number:05d}-of-{len(plan):05d}.safetensors"
+            with safe_open(file, "pt") as stored:
+                tensors = {ours: stored.get_tensor(name) for name, ours in names.items()}
+            save_file(tensors, fresh / shard, metadata={"format": "pt"})
+            total += sum(tensor.nbytes for tensor in tensors.values())
+            weights |= dict.fromkeys(tensors, shard)
+            progress("converting", number / len(plan))
+        index = {"metadata": {"total_size": total}, "weight_map": weights}
+        (fresh / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+        config.save_pretrained(fresh)
+        processor.save_pretrained(fresh)
+        generation = source / "generation_config.json"
+        if generation.is_file():
+            shutil.copyfile(generation, fresh / generation.name)
+        else:
+            GenerationConfig.from_model_config(config).save_pretrained(fresh)
+    return config
+
+
+@contextmanager
+def _whole_or_nothing(target: Path) -> Iterator[Path]:
+    """A folder to fill, beside ``target``: renamed to it at the end, gone after an exception."""
+    fresh = target.with_name(f".{target.name}.unfinished")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)  # of a conversion that was killed
+        fresh.mkdir(parents=True)
+        yield fresh
+        fresh.rename(target)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{target} could not be written ({reason}); nothing of it is left"
+        ) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _check_room(target: Path, size: int) -> None:
+    free = shutil.disk_usage(next(path for path in target.parents if path.exists())).free
+    if free < size:
+        raise InputError(
+            f"{target} needs {size / 1e9:.1f} GB and its disk has {free / 1e9:.1f} GB free; "
+            f"make room, or choose another disk"
+        )
+
+
+def _read_json(folder: Path, name: str) -> dict:
+    try:
+        return dict(json.loads((folder / name).read_text()))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{folder} is no checkpoint folder: {name} is missing; download the model first"
+        ) from None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{folder / name} is damaged; download it again") from error
+
+
+def _config(published: dict, vision: Path | None, pool: str | None) -> LlavaVideoConfig:
+    """The config of the converted model; refuses what the adapter does not compute."""
+    if "LlavaQwenForCausalLM" not in (published.get("architectures") or ()):
+        raise InputError(
+            f"this is a {published.get('model_type', 'model of unknown type')!r} checkpoint, not "
+            f"a published LLaVA-Video (LlavaQwenForCausalLM); only that needs conversion"
+        )
+    for name, (wanted, absent) in SUPPORTED.items():
+        if published.get(name, absent) != wanted:
+            raise InputError(
+                f"this checkpoint has {name} = {published.get(name, absent)!r}; "
+                f"only {wanted!r}, as in the published LLaVA-Video, can be converted"
+            )
+    text = {name: published[name] for name in TEXT_SETTINGS if name in published}
+    try:
+        config = LlavaVideoConfig(
+            vision_config=_tower(published, vision),
+            text_config=Qwen2Config(**text),
+            vision_feature_layer=-1,
+            vision_feature_select_strategy="full",
+            tie_word_embeddings=published.get("tie_word_embeddings", False),
+            spatial_pool_mode=pool or published.get("mm_spatial_pool_mode") or "bilinear",
+            spatial_pool_stride=published.get("mm_spatial_pool_stride") or 2,
+            dtype=published.get("torch_dtype", "bfloat16"),
+            architectures=[LlavaVideoForConditionalGeneration.__name__],
+        )
+    except InputError:
+        raise
+    except Exception as error:  # the library's validation raises types of its own
+        raise InputError(
+            "the settings in config.json are not those of a Qwen2 model with a SigLIP tower; "
+            "download it again"
+        ) from error
+    config.stc = {"frames": FRAMES}
+    return config
+
+
+def _tower(published: dict, vision: Path | None) -> SiglipVisionConfig:
+    """Config of the tower without its last layer and head, which nothing reads."""
+    name = str(published.get("mm_vision_tower", "")).rstrip("/").split("/")[-1]
+    if vision is not None:
+        settings = _read_json(vision, "config.json")
+        settings = settings.get("vision_config", settings)
+        if not str(settings.get("model_type", "")).startswith("siglip"):
+            raise InputError(f"{vision} is not a SigLIP model; pass the folder of {name!r}")
+    elif name in TOWERS:
+        settings = TOWERS[name]
+    else:
+        raise InputError(
+            f"the vision tower {name!r} of this checkpoint is not one this program knows; "
+            f"pass the folder of that SigLIP model as --vision"
+        )
+    whole = SiglipVisionConfig(**settings)
+    whole.num_hidden_layers -= 1
+    whole.vision_use_head = False
+    return whole
+
+
+def _processor(source: Path, config: LlavaVideoConfig) -> LlavaVideoProcessor:
+    """Tokenizer of the checkpoint with the two placeholders; writes their ids into ``config``."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except Exception as error:  # tokenizers raises types of its own
+        raise InputError(
+            f"the tokenizer in {source} is missing or damaged; download it again"
+        ) from error
+    tokenizer.add_tokens([IMAGE, VIDEO], special_tokens=True)
+    config.image_token_id, config.video_token_id = tokenizer.convert_tokens_to_ids([IMAGE, VIDEO])
+    rows = config.text_config.vocab_size
+    if max(config.image_token_id, config.video_token_id) >= rows:
+        raise InputError(
+            f"the embedding has {rows} rows and the tokenizer {len(tokenizer)} entries with the "
+            f"placeholder of a video; this checkpoint leaves no room for it"
+        )
+    side = config.vision_config.image_size
+    half = (0.5, 0.5, 0.5)  # pixels reach SigLIP in -1..1
+    pixels = LlavaOnevisionVideoProcessor(
+        size={"height": side, "width": side}, image_mean=half, image_std=half
+    )
+    return LlavaVideoProcessor(
+        pixels, tokenizer, config.tokens_per_side, config.covered, CHAT_TEMPLATE
+    )
+
+
+def _plan(
+    source: Path, vision: Path | None, config: LlavaVideoConfig
+) -> dict[Path, dict[str, str]]:
+    """File -> {name in it: our name}; every weight of the model once, in its shape."""
+    with torch.device("meta"):
+        model = LlavaVideoForConditionalGeneration(config)
+    needed = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if config.tie_word_embeddings:
+        del needed["lm_head.weight"]
+    renamed, unexpected = {}, []
+    for file, shapes in _stored(source).items():
+        for name, shape in shapes.items():
+            prefix = next((prefix for prefix in RENAMED if name.startswith(prefix)), None)
+            ours = None if prefix is None else RENAMED[prefix] + name[len(prefix) :]
+            if ours not in needed and not _unread(ours, config):
+                unexpected.append(name)
+            renamed.setdefault(ours, []).append((file, name, shape))
+    if vision is not None and not any((name or "").startswith(TOWER) for name in renamed):
+        for file, shapes in _stored(vision).items():
+            for name, shape in shapes.items():
+                ours = TOWER + name.removeprefix("vision_model.")
+                if ours in needed:  # the folder also holds SigLIP's text model
+                    renamed.setdefault(ours, []).append((file, name, shape))
+    missing = [_published_name(name) for name in needed if name not in renamed]
+    if vision is None and not any((name or "").startswith(TOWER) for name in renamed):
+        raise InputError(
+            f"{source} does not hold its vision tower; pass the folder of that SigLIP model "
+            f"as --vision"
+        )
+    twice = [_published_name(name) for name, places in renamed.items() if len(places) > 1]
+    for fault, names in (
+        ("lacks weights", missing),
+        ("has weights that no LLaVA-Video has", unexpected),
+        ("has weights twice", twice),
+    ):
+        if names:
+            raise InputError(f"{source} {fault}: {_some(names)}; is it a LLaVA-Video checkpoint?")
+    plan: dict[Path, dict[str, str]] = {}
+    for ours, expected in needed.items():
+        [(file, name, shape)] = renamed[ours]
+        if shape != expected:
+            raise InputError(
+                f"the weight {name} in {source} has the shape {shape}, its config says {expected}"
+            )
+        plan.setdefault(file, {})[name] = ours
+    return plan
+
+
+def _published_name(name: str) -> str:
+    prefix = next(prefix for prefix in RENAMED if name.startswith(RENAMED[prefix]))
+    return prefix + name[len(RENAMED[prefix]) :]
+
+
+def _unread(name: str | None, config: LlavaVideoConfig) -> bool:
+    """Whether a weight belongs to the tower's last layer or head, after the feature."""
+    last = f"{TOWER}encoder.layers.{config.vision_config.num_hidden_layers}."
+    return name is not None and name.startswith((last, f"{TOWER}head."))
+
+
+def _stored(folder: Path) -> dict[Path, dict[str, tuple[int, ...]]]:
+    """File -> {weight: shape} of a checkpoint, read from the files' headers."""
+    index = folder / "model.safetensors.index.json"
+    single = folder / "model.safetensors"
+    if not index.is_file() and not single.is_file():
+        raise InputError(
+            f"{folder} holds neither model.safetensors nor {index.name}; download the model again, "
+            f"in safetensors"
+        )
+    files = [single.name]
+    if index.is_file():
+        listed = _read_json(folder, index.name).get("weight_map")
+        if not isinstance(listed, dict):
+            raise InputError(f"{index} is damaged; download it again")
+        files = sorted(set(map(str, listed.values())))
+    stored: dict[Path, dict[str, tuple[int, ...]]] = {}
+    for name in files:
+        file = folder / Path(name).name  # an index cannot point out of its folder
+        try:
+            with safe_open(file, "pt") as tensors:
+                stored[file] = {
+                    key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()
+                }
+        except FileNotFoundError:
+            raise InputError(f"{file.name} is missing in {folder}; download it again") from None
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise InputError(f"{file} is damaged or half downloaded; download it again") from error
+    return stored
+
+
+def _some(names: list[str]) -> str:
+    """At most three names and how many more."""
+    rest = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")

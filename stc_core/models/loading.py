@@ -1,0 +1,214 @@
+"""Open a Video-LLM: the embedded one, a checkpoint folder, or a name on the model hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from stc_core.errors import InputError
+from stc_core.models.checkpoint import (
+    check_files,
+    check_processor,
+    check_torchvision,
+    classes_of,
+    config_in,
+    family_in,
+    full_config,
+)
+from stc_core.models.hub import Checkpoint, announce, find, in_bytes
+from stc_core.models.memory import available, estimate, skeleton, tokens_of, tower_name
+from stc_core.models.placement import Placement, device_named
+from stc_core.models.vlm import DEFAULT_FRAMES, VLM
+from stc_core.versions import warn_once
+
+__all__ = ["DEFAULT_FRAMES", "EMBEDDED", "VLM", "default_frames", "device_named", "load"]
+
+EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "model"
+
+
+Name = str | os.PathLike | Checkpoint | None
+
+
+def load(
+    name: Name = None,
+    *,
+    device: str | None = None,
+    dtype: torch.dtype | str | None = None,
+    attn: str = "sdpa",
+    quantization: str | None = None,
+    vision_batch: int | None = None,
+    on_download: Callable[[str, int], None] | None = announce,
+) -> VLM:
+    """Open a Video-LLM of a known family.
+
+    A model of the hub is downloaded once, into the hub's own cache; after that no network is
+    needed. What it is, and whether it fits, is known before the download begins.
+
+    Parameters
+    ----------
+    name
+        None for the embedded teaching model, a checkpoint folder, or a hub id such as
+        "llava-hf/llava-onevision-qwen2-7b-ov-hf". What ``hub.find`` gives is never a folder.
+    device
+        "cuda", "cuda:1", "mps" or "cpu"; default: the first of these that is there. "auto" spreads
+        the layers over all GPUs and the machine's memory, for a model that no single GPU holds; it
+        needs the package accelerate.
+    dtype
+        Or its name; default: bfloat16 on a GPU that computes in it, float16 on others, float32 on
+        the CPU.
+    attn
+        Attention kernel: "sdpa", "eager", or "flash_attention_2" with the package flash-attn.
+    quantization
+        "4bit" (NF4) or "8bit" (LLM.int8()) for the LLM's layers, by the package bitsandbytes; the
+        vision tower is left as it is.
+    vision_batch
+        Frames that the vision tower sees at once, 1 or more; default: as many as it works on in
+        1 GiB. Fewer take less memory and change features by rounding at most.
+    on_download
+        Called with the name and the bytes to come before a download; the default says so on stderr.
+        What it raises ends it.
+
+    Raises
+    ------
+    InputError
+        In one sentence: no such model, a gated or half-downloaded one, the hub out of reach, not a
+        Video-LLM of a known family, a damaged checkpoint, a device or a package that is not there,
+        too little memory.
+    """
+    place = Placement.of(device, dtype, attn, quantization)
+    if vision_batch is not None and vision_batch < 1:
+        raise InputError(f"vision_batch must be 1 frame or more, not {vision_batch}")
+    check_torchvision()
+    folder, shown, config = _checkpoint(name, place, on_download)
+    kind, model_class, processor_class = classes_of(config["model_type"])
+    warn_once("transformers", "torch")
+    try:
+        full = kind.from_pretrained(folder)
+        processor = processor_class.from_pretrained(folder)
+        check_processor(processor, shown)
+        model = model_class.from_pretrained(
+            folder, config=full, **place.options(lambda: tower_name(skeleton(full)))
+        ).eval()
+        if place.single:
+            model = model.to(place.device)
+    except InputError:
+        raise
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise InputError(
+            f"the model {shown!r} does not fit into the memory of {place.device}; "
+            f"choose a smaller one, quantization='4bit', or another device"
+        ) from error
+    except ImportError as error:
+        raise InputError(
+            f"the model {shown!r} needs a package that is missing: {_first_line(error)}; "
+            f"install the requirements again (pip install -r requirements.txt)"
+        ) from error
+    except Exception as error:  # safetensors and tokenizers raise types of their own
+        raise InputError(
+            f"the model in {shown!r} does not open: {_first_line(error)}; "
+            f"download it again, or choose another"
+        ) from error
+    if name is not None:
+        model.name_or_path = shown  # traces name the model, never a folder of this machine
+    recorded = getattr(full, "stc", None) or {}
+    return VLM(
+        model,
+        processor,
+        shown,
+        _first_device(model, place),
+        default_frames(full),
+        dict(recorded.get("settings", {})),
+        vision_batch=vision_batch,
+    )
+
+
+def default_frames(config) -> int:
+    """The frames that a checkpoint records, else 32, or as many halves of it as its context holds.
+
+    An eighth of the context is left to the question and the answer.
+    """
+    recorded = (getattr(config, "stc", None) or {}).get("frames")
+    if recorded is not None:
+        return int(recorded)
+    room = config.get_text_config().max_position_embeddings * 7 // 8
+    frames = DEFAULT_FRAMES
+    while frames > 1 and tokens_of(config, frames)[0] > room:
+        frames //= 2
+    return frames
+
+
+def _checkpoint(
+    name: Name, place: Placement, on_download: Callable[[str, int], None] | None
+) -> tuple[Path, str, dict]:
+    """The folder of a model, what to call it, and its config.json, checked and complete."""
+    where, shown, config = described(name)
+    if name is not None:
+        _check_memory(config, shown, place)
+    if isinstance(where, Path):
+        if name is not None:
+            check_files(where, shown)
+        return where, shown, config
+    folder = where.fetch(on_download)
+    cure = "download it again"
+    if where.cached is not None:
+        cure = f"and the model hub {where.reason}; load it once with the hub at hand"
+    check_files(folder, shown, cure)
+    return folder, shown, config
+
+
+def described(name: Name) -> tuple[Path | Checkpoint, str, dict]:
+    """Where a model is, what to call it, and its config.json; nothing large is read or fetched.
+
+    Raises ``InputError`` where it is nowhere, or no Video-LLM of a known family.
+    """
+    if name is None:
+        return EMBEDDED, "embedded", config_in(EMBEDDED, "embedded")
+    if isinstance(name, Checkpoint):
+        where, shown = name, name.name
+    else:
+        where, shown = Path(name).expanduser(), os.fspath(name)
+        path = isinstance(name, os.PathLike) or shown.startswith((".", "/", "~"))
+        if where.is_dir():
+            shown = where.resolve().name
+        elif path or shown.count("/") > 1:
+            raise InputError(f"there is no checkpoint folder {shown!r}; check the path")
+        else:
+            where = find(shown)
+    config = config_in(where, shown) if isinstance(where, Path) else where.config()
+    family_in(config, shown)
+    return where, shown, config
+
+
+def _check_memory(config: dict, shown: str, place: Placement) -> None:
+    """Raise ``InputError`` where the weights alone are more than the device has left."""
+    needed = estimate(full_config(config), 1, place.dtype, place.quantization).weights
+    free = available(place.device)
+    if needed > free:
+        ways = ["a smaller model"]
+        if place.quantization is None:
+            ways.append("quantization='4bit'")
+        if place.device.startswith("cuda"):
+            ways.append("device='auto' for all devices together")
+        raise InputError(
+            f"the weights of {shown!r} take {in_bytes(needed)} and {place.device} has "
+            f"{in_bytes(free)} left; choose {' or '.join(ways)}"
+        )
+
+
+def _first_device(model: nn.Module, place: Placement) -> str:
+    """Where the embeddings are computed, which is where inputs go."""
+    placed = getattr(model, "hf_device_map", None)
+    if placed is None:
+        return str(model.device) if place.device == "auto" else place.device
+    first = next((where for where in placed.values() if where not in ("cpu", "disk")), "cpu")
+    return f"cuda:{first}" if isinstance(first, int) else str(first)
+
+
+def _first_line(error: BaseException) -> str:
+    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    line = line if len(line) <= 160 else f"{line[:157]}..."
+    return line.rstrip(".:")

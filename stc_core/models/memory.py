@@ -1,0 +1,182 @@
+"""How much memory a model takes, from its config alone, and how much there is.
+
+Weights are counted on a model without storage, exactly. Cache and activations are estimates for a
+sentence, not a measurement: those of the uncompressed run, since that is the largest.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from stc_core.models.checkpoint import classes_of
+from stc_core.models.families import family_of
+from stc_core.models.vlm import VLM
+from stc_core.record.flops import LLMShape, VisionShape
+
+WORKING = 1 << 30  # bytes that the tower may work in, where nobody says how many frames at once
+FRAME = (360, 640)  # pixels: the video of an estimate where the grid depends on the video
+# Bytes per weight of bitsandbytes: NF4 in blocks of 64 with a float32 scale each (QLoRA,
+# arXiv 2305.14314), LLM.int8() with a scale per row, which is nothing (arXiv 2208.07339).
+_QUANTIZED = {"4bit": 0.5 + 4 / 64, "8bit": 1.0}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one run takes.
+
+    Attributes
+    ----------
+    parameters : int
+    weights, cache, activations : int
+        Bytes; the KV cache holds every video token in every layer.
+    """
+
+    parameters: int
+    weights: int
+    cache: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of all."""
+        return self.weights + self.cache + self.activations
+
+
+def estimate(
+    config,
+    frames: int = 32,
+    dtype: torch.dtype = torch.bfloat16,
+    quantization: str | None = None,
+) -> Memory:
+    """The memory of an answer about ``frames`` frames, without a weight being there.
+
+    Parameters
+    ----------
+    config
+        As ``checkpoint.full_config`` gives it.
+    dtype
+        Of weights that are not quantized, activations and cache.
+    quantization
+        None, "4bit" or "8bit": the weights of the LLM's layers.
+    """
+    model = skeleton(config)
+    parameters, weights = _weights(model, dtype.itemsize, quantization)
+    cache, activations = _working(config, frames, dtype.itemsize)
+    return Memory(parameters, weights, cache, activations)
+
+
+def skeleton(config) -> nn.Module:
+    """The stock model of this config on torch's meta device: every shape, no memory.
+
+    Without the config's dtypes, for which transformers would change torch's default dtype in all
+    threads meanwhile.
+    """
+    config = copy.deepcopy(config)
+    _forget_dtypes(config)
+    with torch.device("meta"):
+        return classes_of(config.model_type)[1]._from_config(config)
+
+
+def _forget_dtypes(config) -> None:
+    config.dtype = None
+    for name in config.sub_configs:
+        if getattr(config, name, None) is not None:
+            _forget_dtypes(getattr(config, name))
+
+
+def tower_name(model: nn.Module) -> str:
+    """The name of the vision tower among the model's modules."""
+    tower = family_of(model.config).tower(model)
+    return next(name for name, module in model.named_modules() if module is tower)
+
+
+def available(device: str) -> int:
+    """Free bytes on a device such as "cuda:1" or "cpu"; for "auto" of all GPUs and the machine."""
+    import psutil
+
+    if device == "auto":
+        gpus = sum(available(f"cuda:{index}") for index in range(torch.cuda.device_count()))
+        return gpus + available("cpu")
+    kind = torch.device(device)
+    if kind.type == "cuda":
+        return torch.cuda.mem_get_info(kind)[0]
+    free = psutil.virtual_memory().available
+    if kind.type == "mps":  # shares the machine's memory, up to what Metal recommends
+        return min(free, torch.mps.recommended_max_memory())
+    return free
+
+
+def tokens_of(config, frames: int) -> tuple[int, int]:
+    """(video tokens, patches in the vision tower) of so many frames."""
+    family = family_of(config)
+    if family.cell_shape is not None:
+        rows, cols = family.cell_shape(config)
+        return frames * rows * cols, frames * VisionShape.from_config(config).patches
+    vision = config.vision_config
+    merge = getattr(vision, "spatial_merge_size", None) or 2
+    rows, cols = (round(side / (vision.patch_size * merge)) for side in FRAME)
+    tokens = -(-frames // family.step(config)) * rows * cols
+    return tokens, tokens * merge**2
+
+
+def working_bytes(vlm: VLM, frames: int) -> int:
+    """Rough peak of a run beside the weights, in bytes."""
+    return sum(_working(vlm.model.config, frames, vlm.model.dtype.itemsize))
+
+
+def frames_that_fit(vlm: VLM, frames: int) -> str:
+    """The sentence for a run of ``frames`` frames that did not fit."""
+    total = torch.cuda.get_device_properties(vlm.device).total_memory
+    free = total - vlm.model.get_memory_footprint()
+    # what failed needed more than was free, whatever the estimate says: scale to that
+    scale = max(1.0, free / working_bytes(vlm, frames))
+    fit = next(
+        (count for count in range(frames - 1, 0, -1) if scale * working_bytes(vlm, count) < free),
+        0,
+    )
+    advice = f"about {fit} frames would fit" if fit else "use a smaller model or the device 'cpu'"
+    return (
+        f"the GPU's {total / 2**30:.0f} GiB are too little for {frames} frames with "
+        f"{vlm.name!r}; {advice}"
+    )
+
+
+def _weights(model: nn.Module, size: int, quantization: str | None) -> tuple[int, int]:
+    """(parameters, bytes); tied ones count once."""
+    parameters = model.num_parameters()
+    if quantization is None:
+        return parameters, parameters * size
+    tower = tower_name(model)
+    head = model.get_output_embeddings()
+    small = sum(
+        module.weight.numel()
+        for name, module in model.named_modules()
+        if type(module) is nn.Linear and module is not head and not name.startswith(tower)
+    )
+    return parameters, round((parameters - small) * size + small * _QUANTIZED[quantization])
+
+
+def _working(config, frames: int, size: int) -> tuple[int, int]:
+    """(KV cache, activations) in bytes.
+
+    The tower holds about eight vectors of its width and two of its FFN for every patch of the
+    frames that it sees at once, the LLM eight and three for every token; one runs after the other.
+    """
+    llm, vision = LLMShape.from_config(config), VisionShape.from_config(config)
+    tokens, patches = tokens_of(config, frames)
+    tower = min(tower_bytes(vision, patches, size), WORKING)
+    prefill = tokens * (8 * llm.hidden + 3 * llm.ffn) * size
+    cache = 2 * llm.layers * llm.kv_heads * llm.head_dim * tokens * size
+    return cache, max(tower, prefill)
+
+
+def tower_bytes(shape: VisionShape, patches: int, size: int) -> int:
+    """Estimate the bytes that a vision tower needs for some patches at ``size`` bytes a number.
+
+    About eight vectors of its width and two of its FFN are held for each patch.
+    """
+    return patches * (8 * shape.hidden + 2 * shape.ffn) * size

@@ -1,0 +1,22 @@
+"""The table of models that this program knows, from their records."""
+
+from __future__ import annotations
+
+from stc_core.models.families import FAMILIES, Family
+
+SECTION = "models"
+HEAD = ("family", "stock class", "tokens of a frame", "checked", "notes", "checkpoints")
+SUITE = "suite"
+
+
+def models_table() -> str:
+    """A table in Markdown, one line a family."""
+    lines = [HEAD, ["---"] * len(HEAD), *map(_line, FAMILIES.values())]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _line(family: Family) -> list[str]:
+    checked = f"{SUITE}; {family.checked}" if family.checked else SUITE
+    classes = ", ".join(f"`{name}`" for name in family.architectures)
+    hub = ", ".join(family.hub)
+    return [family.name, classes, family.tokens, checked, family.about, hub]

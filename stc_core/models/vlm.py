@@ -1,0 +1,57 @@
+"""A loaded Video-LLM: model, processor and what a run must know of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from stc_core.models.families import Family, family_of
+
+__all__ = ["DEFAULT_FRAMES", "VLM"]
+
+DEFAULT_FRAMES = 32
+
+
+@dataclass
+class VLM:
+    """A Video-LLM ready to answer.
+
+    Attributes
+    ----------
+    model : stock ``...ForConditionalGeneration`` in evaluation mode
+    processor : its processor (tokenizer, video processor, chat template)
+    name : str
+        Hub id, the folder's name, or "embedded".
+    device : str
+        Where inputs go; of a model on several devices, the first.
+    frames : int
+        Frames to sample where nobody says otherwise.
+    settings : dict
+        Options of ``STC`` that suit this checkpoint better than the paper's, chosen on development
+        clips and recorded in ``config.stc``; empty where none are. Nothing uses them unasked.
+    times : bool
+        Whether prompts tell when each frame was, of a family tuned on such a sentence
+        (LLaVA-Video); methods that read the question then read it, too.
+    vision_batch : int or None
+        Frames that the vision tower sees at once; None: as many as it works on in 1 GiB.
+    """
+
+    model: nn.Module
+    processor: object
+    name: str
+    device: str
+    frames: int = DEFAULT_FRAMES
+    settings: dict[str, float] = field(default_factory=dict)
+    times: bool = False
+    vision_batch: int | None = None
+    warm: bool = field(default=False, repr=False)  # whether it has run before
+
+    @property
+    def family(self) -> Family:
+        return family_of(self.model.config)
+
+    @property
+    def embedded(self) -> bool:
+        """True for the small teaching model that this repository ships."""
+        return self.name == "embedded"

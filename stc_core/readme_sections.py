@@ -1,0 +1,34 @@
+"""Sections of a README that commands write: what stands between two marks, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stc_core.errors import InputError
+from stc_core.writing import write_whole
+
+
+def check_section(readme: Path, name: str) -> None:
+    """Raise ``InputError`` unless the README has a place for the section of this name."""
+    _around(readme, name)
+
+
+def write_section(readme: Path, name: str, content: str) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->``, whole or not at all."""
+    before, after = _around(readme, name)
+    write_whole(readme, f"{before}\n\n{content}\n\n{after}")
+
+
+def _around(readme: Path, name: str) -> tuple[str, str]:
+    """What stands before and after, the marks included."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"there is no text file {str(readme)!r}; check the path") from None
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise InputError(
+            f"{str(readme)!r} must hold {begin} and, after it, {end}, once each: what stands "
+            f"between them is replaced"
+        )
+    return text[: text.index(begin) + len(begin)], text[text.index(end) :]

@@ -1,0 +1,10 @@
+"""What is known of a run, and what it costs: traces, grids, FLOPs, times. numpy and plain Python.
+
+grid          where a video token lies: flat index <-> (frame, row, column) <-> box of pixels
+trace         the fate of every video token, from the projector to the LLM's last layer
+trace_header  the JSON header of a trace file: its schema, with a limit on everything
+archive       ``.npz`` files from strangers, read within bounds
+costs         what an answer costs: tokens, arithmetic, memory, time
+flops         the arithmetic of an answer, from the shapes of the model
+stopwatch     wall time per stage and per generated token
+"""

@@ -1,0 +1,24 @@
+"""A model that is to be examined: opened, and told from others by its weights."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+
+from stc_core.models.loading import load
+
+
+def open_model(source: Any) -> Any:
+    """What has `model` and `processor`: `source` itself, or what `stc_core.load` makes of it."""
+    return source if hasattr(source, "model") else load(source)
+
+
+def weights_fingerprint(model: torch.nn.Module) -> str:
+    """SHA-256 of all weights with their names and types, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What compression costs on this machine."""

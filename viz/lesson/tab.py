@@ -1,0 +1,406 @@
+"""The lesson: six steps on saved traces, each a few sentences and a state of the workspace.
+
+Every number and every token in it follows from the traces by a rule, so that it stays true when
+they are made anew. ``lesson.js`` shows the steps, moves the workspace and holds the quiz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+
+from stc_core.record.trace import Fate, Trace
+from viz.examples import Known
+from viz.page.guard import guarded
+from viz.pictures.words import percent, printable
+from viz.server.runner import failure
+from viz.server.shelf import Shelf
+from viz.workspace.component import HERE, script, style
+
+# The value is {"steps": [...], "traces": {name: addresses}, "note": why there are no steps}. The
+# event "appear" says that the tab is seen for the first time: no trace is read before.
+EMPTY = "No saved trace shows the whole method; make them with python -m stc_core clips --traces."
+START = """
+const lesson = new Lesson(element.querySelector('.lesson'));
+const update = () => lesson.take(props.value);
+watch('value', update);
+update();
+new IntersectionObserver((seen) => {
+  const visible = seen.some((one) => one.isIntersecting);
+  if (visible && !lesson.asked) trigger('appear');
+  lesson.appear(visible);
+}).observe(element);
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the lesson.
+
+    Attributes
+    ----------
+    title : str
+    text : tuple of str
+        Sentences. They may quote a question or an answer: untrusted.
+    attempt : str
+        What to try, one sentence.
+    trace : str
+        "main" or "failure".
+    state : dict
+        Of the workspace, as in an address: f, tok, stage, overlay, step, panel.
+    views : tuple of str
+        Those of the workspace that matter here; the others are put away.
+    quiz : bool
+        Whether the quiz follows.
+    """
+
+    title: str
+    text: tuple[str, ...]
+    attempt: str
+    trace: str = "main"
+    state: dict[str, str] = field(default_factory=dict)
+    views: tuple[str, ...] = ("controls", "player", "card", "strip")
+    quiz: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """A saved trace, what is known of its question, and its file."""
+
+    path: Path
+    trace: Trace
+    known: Known | None = None
+
+
+def lesson_tab(
+    shelf: Shelf, saved: Sequence[Path], about: Callable[[Path, Trace], Known | None],
+    clips: Mapping[str, Path] | None = None,
+) -> gr.HTML:  # fmt: skip
+    """Lay out and wire the tab, inside the ``with gr.Tab`` of the caller.
+
+    Parameters
+    ----------
+    saved
+        The saved traces.
+    about
+        What is known of the question of such a trace.
+    clips
+        {name of a saved trace: the clip it was made of}; those in Gradio's static folders play.
+    """
+    page = gr.HTML(
+        value={}, html_template='<div class="workspace lesson"></div>', css_template=style(),
+        js_on_load="\n".join([script(), (HERE / "js" / "lesson.js").read_text("utf-8"), START]),
+        apply_default_css=False, elem_id="lesson",
+    )  # fmt: skip
+
+    def open_lesson() -> dict:
+        try:
+            cases = choose([read(path, about) for path in saved])
+        except Exception as error:
+            return {"steps": [], "note": str(failure(error))}
+        if "main" not in cases:
+            return {"steps": [], "note": EMPTY}
+        traces = {}
+        for name, case in cases.items():
+            home = shelf.put(case.trace, case.path)
+            clip = (clips or {}).get(case.path.name)
+            traces[name] = shelf.addresses(case.trace, home, case.known, clip)
+        return {"steps": [asdict(step) for step in steps(cases)], "traces": traces}
+
+    page.appear(
+        guarded(open_lesson), None, page, api_visibility="private", show_progress="hidden",
+        concurrency_id="pictures",
+    )  # fmt: skip
+    return page
+
+
+def read(path: Path, about: Callable[[Path, Trace], Known | None]) -> Case:
+    trace = Trace.load(path)
+    return Case(path, trace, about(path, trace))
+
+
+def choose(cases: Sequence[Case]) -> dict[str, Case]:
+    """{"main": case, "failure": case} as far as there are such.
+
+    The main one shows every part of the method: a pool, clusters and merging inside the LLM, best
+    with the order of its choices on record. The failure is right without compression and wrong with
+    it, best where all of the evidence is lost.
+    """
+    found = {}
+    whole = [case for case in cases if _shows_all(case.trace)]
+    if whole:
+        found["main"] = max(whole, key=lambda case: (case.trace.order.max() >= 0, _right(case)))
+    failed = [case for case in cases if _failed(case)]
+    if failed:
+        found["failure"] = max(failed, key=lambda case: (_shows_all(case.trace), -_left(case)))
+    return found
+
+
+def steps(cases: Mapping[str, Case]) -> list[Step]:
+    """The steps that these cases can show: six, five without a failure, none without a main one."""
+    if "main" not in cases:
+        return []
+    main = cases["main"]
+    made = [_redundancy(main), _contribution(main), _pool(main), _recycling(main), _inside(main)]
+    return made + ([_failure(cases["failure"])] if "failure" in cases else [])
+
+
+# --- the steps -----------------------------------------------------------------------------------
+
+
+def _redundancy(case: Case) -> Step:
+    trace, grid = case.trace, case.trace.grid
+    text = [
+        f"The clip was cut into {grid.frames} frames and each frame into {grid.rows} by "
+        f"{grid.cols} cells; every cell became one token for the language model, {grid.size} in "
+        f"all.",
+        "What a cell shows is often what another one shows, a moment before or beside it.",
+    ]
+    twin = _twin(trace)
+    tokens: list[int] = []
+    if twin is not None:
+        token, near = twin
+        tokens = [near, token] if near >= 0 else [token]
+        both = "The two outlined cells have" if near >= 0 else "The outlined cell has, to another,"
+        text.append(
+            f"{both} a cosine of {trace.similarity[token]:.2f}, where 1 means the same direction: "
+            f"to the model they say nearly the same."
+        )
+    looked, taken = _turns(trace), _count(trace, Fate.KEPT)
+    if looked:
+        text.append(
+            f"Of the {looked} tokens that the method looked at, {looked - taken} were too alike to "
+            f"one that it had taken before."
+        )
+    return Step(
+        "Redundancy: most tokens repeat others", tuple(text),
+        "Point at bright cells: the card says which token each one repeats.",
+        state=_state(trace, tokens, stage="raw", overlay="similarity"),
+    )  # fmt: skip
+
+
+def _contribution(case: Case) -> Step:
+    trace = case.trace
+    best = int(np.nanargmax(trace.contribution))
+    low, high = np.nanmin(trace.contribution), np.nanmax(trace.contribution)
+    frame, row, col = trace.grid.locate(best)
+    text = [
+        "If many tokens are alike, which one should stay? The method asks the vision tower how "
+        "much attention each token receives within its frame.",
+        "This is known before anybody reads the question: it says what stands out in the picture, "
+        "not what was asked for.",
+        f"Here it runs from {low:.3g} to {high:.3g}; the outlined cell, frame {frame} "
+        f"({row}, {col}), has the most.",
+    ]
+    evidence = _evidence(case)
+    if evidence is not None:
+        rank = int((trace.contribution > np.nanmax(trace.contribution[evidence])).sum()) + 1
+        text.append(
+            f"Of the {len(evidence)} cells that show the answer, the best one ranks {rank} of "
+            f"{trace.grid.size}."
+        )
+    return Step(
+        "Contribution: what the vision tower looks at", tuple(text),
+        "Play the clip and watch whether the bright cells go with the shapes or stay behind.",
+        state=_state(trace, [best], stage="raw", overlay="contribution"),
+    )  # fmt: skip
+
+
+def _pool(case: Case) -> Step:
+    trace = case.trace
+    taken, looked = _count(trace, Fate.KEPT), _turns(trace)
+    text = [
+        f"The method walks from the highest contribution down and fills a pool, here with "
+        f"{taken} tokens.",
+        "A token enters the pool if it is unlike every token in it. If it is too alike to one, it "
+        "is set aside, and the place stays free for something new.",
+    ]
+    state = _state(trace, [], stage="pool" if looked else "refilled")
+    if looked:
+        never = trace.grid.size - looked
+        text.append(
+            f"After {looked} turns the pool was full; the other {never} tokens were never looked "
+            f"at." if never else "It looked at every token of the clip."
+        )  # fmt: skip
+        walk = np.argsort(np.where(trace.order < 0, looked, trace.order))[:looked]
+        aside = np.flatnonzero(trace.stages[0].fate[walk] != Fate.KEPT)
+        turn = int(aside[0]) + 1 if len(aside) else looked
+        token = walk[turn - 1]
+        frame = token // trace.grid.per_frame
+        state = _state(trace, [], step=turn, panel="replay", f=frame)
+        if len(aside):
+            text.append(
+                f"The picture stands at turn {turn}, the first token that was set aside: its "
+                f"cosine to the pool is {trace.similarity[token]:.2f}."
+            )
+    return Step(
+        "The pool: take what is new", tuple(text),
+        "Step on with the buttons of the replay, or let it play; then take the quiz."
+        if looked else "Point at the yellow cells, the tokens of the pool; then take the quiz.",
+        state=state, views=("replay", "strip"), quiz=True,
+    )  # fmt: skip
+
+
+def _recycling(case: Case) -> Step:
+    trace = case.trace
+    outside = trace.stages[0]
+    taken, centers = _count(trace, Fate.KEPT), _count(trace, Fate.CENTER)
+    dropped = _count(trace, Fate.DROPPED)
+    sizes = np.bincount(outside.target[outside.target >= 0], minlength=trace.grid.size)
+    center = int(np.where(outside.fate == Fate.CENTER, sizes, 0).argmax())
+    members = np.flatnonzero(outside.target == center)
+    frames = len(np.unique(members // trace.grid.per_frame))
+    lost = f", and {dropped} are dropped" if dropped else ""
+    text = (
+        f"The {trace.grid.size - taken} tokens outside the pool are recycled: they are gathered "
+        f"into {_many(centers, 'cluster')}{lost}.",
+        "Of each cluster one token enters the language model, the mean of all its members, at the "
+        "place of its center.",
+        f"The outlined center stands for {_many(len(members), 'token')} of "
+        f"{_many(frames, 'frame')}.",
+        f"Pool and clusters make {taken + centers} tokens, "
+        f"{percent(taken + centers, trace.grid.size)} of the clip; a mean says that something was "
+        f"there, no longer what exactly.",
+    )
+    return Step(
+        "Recycling: the rest as means", text,
+        "Follow the lines from the center to its members, then see below what the LLM got.",
+        state=_state(trace, [center], stage="refilled", panel="sheet"),
+        views=("controls", "player", "card", "strip", "sheet"),
+    )  # fmt: skip
+
+
+def _inside(case: Case) -> Step:
+    trace = case.trace
+    outside, inside = trace.stages
+    entered, left = len(outside.survivors), len(inside.survivors)
+    ended = outside.survivors[inside.fate[outside.survivors] == Fate.MERGED_INSIDE]
+    close = int(ended[np.nanargmax(np.nan_to_num(trace.relevance[ended], nan=-np.inf))])
+    goal = int(inside.target[close])
+    rank = int((trace.relevance > trace.relevance[close]).sum()) + 1
+    text = (
+        "So far nobody has read the question. Inside the language model its words have attended "
+        f"to the video tokens by layer {inside.layer}.",
+        "How much they attend to a token, and how much they resemble it, is the token's relevance "
+        f"to “{printable(trace.question, 120)}”.",
+        f"Of the {entered} tokens the {left} most relevant go on; each other one is merged into "
+        f"the most similar of these.",
+        f"The first one that missed ranked {rank} of {entered}: it went into frame "
+        f"{trace.grid.locate(goal)[0]}, the other outlined cell.",
+    )
+    return Step(
+        "Merging by the text, inside the LLM", text,
+        "Choose the stage before this one and the one after: vermillion is what ended inside.",
+        state=_state(trace, [close, goal], stage="layer", overlay="relevance"),
+        views=("controls", "player", "card", "strip", "budget"),
+    )  # fmt: skip
+
+
+def _failure(case: Case) -> Step:
+    trace, evidence = case.trace, _evidence(case)
+    before, *after = trace.alive(evidence)
+    frames = evidence // trace.grid.per_frame
+    most = int(np.bincount(frames).argmax())
+    said, full = printable(trace.answer, 60), printable(trace.baseline["answer"], 60)
+    text = [
+        f"“{printable(trace.question, 120)}” With all {trace.grid.size} tokens the model says "
+        f"“{full}”, which is right; with {trace.alive()[1]} of them it says “{said}”.",
+        f"The answer shows in {_many(before, 'token')} of {_many(len(set(frames)), 'frame')}; "
+        f"{after[0]} of them entered the language model as a token.",
+    ]
+    if not after[0]:
+        text.append("All of it was merged or dropped before the LLM, so no later stage could help.")
+    elif not after[-1]:
+        text.append(
+            f"What entered was merged or dropped after layer {trace.stages[-1].layer}: the words "
+            f"of the question did not hold on to it."
+        )
+    else:
+        text.append(f"{after[-1]} were there until the end: to be kept is not yet to be read.")
+    text.append(
+        "That they are gone makes it likely that this is the reason, no more; to know, give them "
+        "back and ask again."
+    )
+    stage = "refilled" if not after[0] else "end"
+    there = evidence[frames == most][:4].tolist()
+    return Step(
+        "A failure, and where it happened", tuple(text),
+        "The cells with coloured corners show the answer; click one and read what became of it.",
+        trace="failure", state=_state(trace, there, stage=stage),
+        views=("controls", "player", "card", "strip", "words", "budget"),
+    )  # fmt: skip
+
+
+# --- rules ---------------------------------------------------------------------------------------
+
+
+def _state(trace: Trace, tokens: Sequence[int], **parts: object) -> dict[str, str]:
+    """Parts of an address; the frame is that of the last token."""
+    state = {name: str(value) for name, value in parts.items()}
+    if len(tokens):
+        state["tok"] = ".".join(map(str, tokens))
+        state["f"] = str(tokens[-1] // trace.grid.per_frame)
+    return state
+
+
+def _twin(trace: Trace) -> tuple[int, int] | None:
+    """(token, its nearest of the pool) of the highest cosine, in two frames where possible."""
+    aside = (trace.stages[0].fate != Fate.KEPT) & np.isfinite(trace.similarity)
+    frame = np.arange(trace.grid.size) // trace.grid.per_frame
+    apart = aside & (trace.nearest >= 0) & (frame != frame[trace.nearest])
+    among = np.flatnonzero(apart if apart.any() else aside)
+    if not len(among):
+        return None
+    token = int(among[trace.similarity[among].argmax()])
+    return token, int(trace.nearest[token])
+
+
+def _turns(trace: Trace) -> int:
+    return int(trace.order.max()) + 1
+
+
+def _count(trace: Trace, fate: Fate) -> int:
+    return int((trace.stages[0].fate == fate).sum())
+
+
+def _shows_all(trace: Trace) -> bool:
+    names = [stage.name for stage in trace.stages]
+    measured = np.isfinite(trace.contribution).any() and np.isfinite(trace.relevance).any()
+    return (
+        names == ["outside", "inside"]
+        and bool(measured and np.isfinite(trace.similarity).any())
+        and min(_count(trace, Fate.KEPT), _count(trace, Fate.CENTER)) > 0
+        and bool((trace.fate == Fate.MERGED_INSIDE).any())
+    )
+
+
+def _evidence(case: Case) -> np.ndarray | None:
+    return case.known.tokens(case.trace.grid) if case.known else None
+
+
+def _same(one: str, other: str) -> bool:
+    return one.strip().lower() == other.strip().lower()
+
+
+def _right(case: Case) -> bool:
+    return case.known is not None and _same(case.trace.answer, case.known.answer)
+
+
+def _failed(case: Case) -> bool:
+    full = case.trace.baseline.get("answer")
+    if case.known is None or _evidence(case) is None or not isinstance(full, str):
+        return False
+    return _same(full, case.known.answer) and not _right(case)
+
+
+def _left(case: Case) -> int:
+    """Tokens of the evidence that enter the LLM, then those that reach its end."""
+    return sum(case.trace.alive(_evidence(case))[1:])
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"

@@ -1,0 +1,283 @@
+"""The page's text as HTML: answers side by side, costs, progress, notes. Pure functions.
+
+Everything that a person, a file or a model wrote goes through ``escape``; nothing else may put
+such text on the page.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+
+from stc_core.record.trace import Trace
+from stc_core.text import readable
+from viz.examples import Known
+from viz.pictures.words import alive, percent
+
+DASH = "–"  # for what was not measured
+
+STAGES = {
+    "decode": "reading the video",
+    "vision": "vision tower",
+    "compression": "choosing and merging tokens",
+    "prefill": "LLM reads video and question",
+    "answer": "LLM writes the answer",
+    "done": "drawing the pictures",
+    "drawing": "drawing the pictures",
+}
+
+
+def escape(text: object) -> str:
+    """Return text as text: markup, quotes and template signs lose their meaning.
+
+    What no browser can be sent, as in odd names of files, becomes U+FFFD.
+    """
+    escaped = html.escape(readable(str(text)), quote=True)
+    return escaped.replace("{", "&#123;").replace("$", "&#36;").replace("`", "&#96;")
+
+
+def status(words: str, kind: str = "quiet", fraction: float | None = None) -> str:
+    """The line under Run. ``kind``: "quiet", "busy", "done" or "error"."""
+    # what changes all the time must not be read out all the time
+    role = {"error": ' role="alert"', "busy": ""}.get(kind, ' role="status"')
+    bar = ""
+    if fraction is not None:
+        share = min(max(fraction, 0.0), 1.0)
+        bar = f'<div class="meter"><div style="width:{100 * share:.1f}%"></div></div>'
+    return f'<div class="status {kind}"{role}>{escape(words)}{bar}</div>'
+
+
+def progress(stage: str, fraction: float, elapsed: float) -> str:
+    """What runs now and for how long."""
+    plain, prefix = stage, ""
+    if stage.startswith("uncompressed: "):
+        plain, prefix = stage.removeprefix("uncompressed: "), "Uncompressed run: "
+    name, _, count = plain.partition(" ")  # "vision 12/512 frames"
+    words = f"{STAGES[name]}, {count}" if count and name in STAGES else STAGES.get(plain, plain)
+    line = f"{prefix}{words}" if prefix else words[:1].upper() + words[1:]
+    return status(f"{line} … {elapsed:.1f} s", "busy", fraction)
+
+
+def answers(trace: Trace, about: Known | None = None) -> str:
+    """Question, both answers and where the evidence went.
+
+    Parameters
+    ----------
+    about : Known, optional
+        The right answer and its evidence, where the world that made the clip knows them.
+    """
+    expected = about.answer if about else None
+    first = trace.baseline.get("answer")
+    cards = _card("Uncompressed", "all video tokens", first, "plain", expected)
+    n, left = trace.grid.size, trace.alive()[-1]
+    share = f"{percent(left, n)} of them at the end"
+    title = "Compressed, edited" if trace.method.startswith("Edited(") else "Compressed"
+    cards += _card(title, share, trace.answer, "accent", expected)
+    return (
+        f'<section class="answers"><h2 class="question"><span>Question</span> '
+        f"{escape(trace.question) or DASH}</h2>"
+        f'<div class="pair">{cards}</div>{_verdict(first, trace.answer, expected)}'
+        f"{_evidence(trace, about)}</section>"
+    )
+
+
+def costs(trace: Trace) -> str:
+    """What both runs cost, the saving of the LLM's work in the heading, the table folded away."""
+    whole, small = trace.baseline.get("costs") or {}, trace.costs
+    rows = "".join(_row(*row) for row in _costs(whole, small))
+    work = saved(_number(whole.get("paper_flops")), _number(small.get("paper_flops")))
+    lead = f": FLOPs of the LLM {escape(work)}" if work != DASH else ""
+    return (
+        f'<details class="bill"><summary>Costs{lead}</summary>'
+        f'<div class="scroll"><table class="costs"><thead><tr><th scope="col">Cost</th>'
+        f'<th scope="col">Uncompressed</th><th scope="col">Compressed</th>'
+        f'<th scope="col">Saved</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        f"{_stages(whole, small)}</details>"
+    )
+
+
+def run_line(trace: Trace) -> str:
+    """Method, model and counts: whose pictures these are."""
+    return (
+        f'<p class="run"><code>{escape(trace.method) or DASH}</code> on '
+        f"<code>{escape(trace.model) or DASH}</code><br>{escape(alive(trace))}; positions "
+        f"{escape(trace.positions)}</p>"
+    )
+
+
+def notes(trace: Trace) -> str:
+    """What was unusual about this run; empty where nothing was."""
+    if not trace.notes:
+        return ""
+    items = "".join(f"<li>{escape(note)}</li>" for note in trace.notes)
+    return f'<aside class="notes" aria-label="Notes on this run"><ul>{items}</ul></aside>'
+
+
+def section(title: str, explanation: str) -> str:
+    """Heading and explanation of a picture; our own words, but escaped all the same."""
+    return f'<div class="section"><h2>{escape(title)}</h2><p>{escape(explanation)}</p></div>'
+
+
+def big(value: object) -> str:
+    """A count of operations with a prefix: 41.4 T."""
+    return _scaled(value, (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)))
+
+
+def memory(value: object) -> str:
+    """Bytes with a binary prefix: 3.1 MiB."""
+    units = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10))
+    number = _number(value)
+    return f"{number:.0f} B" if number is not None and number < 1024 else _scaled(value, units)
+
+
+def duration(value: object) -> str:
+    """Seconds: 31 ms, 1.10 s."""
+    number = _number(value)
+    if number is None:
+        return DASH
+    return f"{1000 * number:.0f} ms" if number < 1 else f"{number:.2f} s"
+
+
+def saved(whole: object, small: object) -> str:
+    """How many times less: "49 × less"."""
+    a, b = _number(whole), _number(small)
+    if not a or not b:
+        return DASH
+    factor = a / b
+    if 0.95 < factor < 1.05:
+        return "same"
+    return f"{factor:.3g} × less" if factor > 1 else f"{1 / factor:.3g} × more"
+
+
+def _card(title: str, detail: str, answer: str | None, kind: str, expected: str | None) -> str:
+    words = "not run" if answer is None else (escape(answer) or "(empty answer)")
+    quiet = ' class="none"' if answer is None else ""
+    mark = ""
+    if answer is not None and expected is not None:
+        look, word = ("good", "right") if _same(answer, expected) else ("bad", "wrong")
+        mark = f'<span class="mark {look}">{word}</span>'
+    return (
+        f'<article class="card {kind}"><header><b>{title}</b> <span>{escape(detail)}</span>{mark}'
+        f"</header><p{quiet}>{words}</p></article>"
+    )
+
+
+def _verdict(whole: str | None, small: str, expected: str | None) -> str:
+    """Whether compression changed the answer, and what is right where that is known."""
+    parts = []
+    if whole is not None:
+        same = _same(whole, small)
+        parts.append("Both runs give the same answer." if same else "The two answers differ.")
+    if expected is not None:
+        parts.append(f"The right answer is <b>{escape(expected)}</b>.")
+    return f'<p class="verdict">{" ".join(parts)}</p>' if parts else ""
+
+
+def _evidence(trace: Trace, about: Known | None) -> str:
+    """How many of the tokens with the evidence go on at each step, and where the last one ended."""
+    tokens = about.tokens(trace.grid) if about else None
+    if tokens is None:
+        return ""
+    frames = len(set(tokens // trace.grid.per_frame))
+    before, enter, *stay = trace.alive(tokens)
+    layer = trace.stages[-1].layer
+    words = f"The evidence is {_many(before, 'token')} in {_many(frames, 'frame')}. "
+    words += f"Tokens of it that enter the LLM on their own: {enter}"
+    words += f"; that stay after layer {layer}: {stay[0]}." if stay else "."
+    if not enter:
+        words += " All of it is merged or dropped <b>before the LLM</b>."
+    elif stay == [0]:
+        words += f" The last of it is merged or dropped <b>inside the LLM</b>, after layer {layer}."
+    return f'<p class="verdict">{words}</p>'
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def _same(one: str, other: str) -> bool:
+    """Equal but for case, spaces and a final full stop."""
+    plain = [" ".join(text.lower().split()).rstrip(".") for text in (one, other)]
+    return plain[0] == plain[1]
+
+
+def _costs(whole: dict, small: dict) -> list[tuple[str, str, str, str]]:
+    """(name, uncompressed, compressed, saved) of each row."""
+
+    def row(name: str, value, show, title: str = "") -> tuple[str, str, str, str]:
+        a, b = value(whole), value(small)
+        return name, show(a), show(b), saved(a, b)
+
+    rows = [
+        row("Video tokens entering the LLM", lambda c: c.get("tokens_llm"), _count),
+        row("Video tokens in the last layer", lambda c: c.get("tokens_end"), _count),
+        row("FLOPs, the paper’s convention", lambda c: c.get("paper_flops"), big),
+        row("FLOPs, real: all parts, text too", lambda c: _total(c.get("real_flops")), big),
+        row("KV memory after the prefill", lambda c: c.get("kv_bytes"), memory),
+        row("Time to the first token", lambda c: c.get("time_to_first_token"), duration),
+        row("Time in all", lambda c: _total(c.get("seconds")), duration),
+    ]
+    if whole.get("peak_memory_bytes") or small.get("peak_memory_bytes"):
+        rows.append(row("Peak GPU memory", lambda c: c.get("peak_memory_bytes"), memory))
+    return rows
+
+
+def _row(name: str, whole: str, small: str, factor: str) -> str:
+    return (
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(whole)}</td>'
+        f"<td>{escape(small)}</td><td>{escape(factor)}</td></tr>"
+    )
+
+
+def _stages(whole: dict, small: dict) -> str:
+    """Seconds and FLOPs of each part, folded away."""
+    parts = []
+    for title, key, show in (("Time", "seconds", duration), ("Real FLOPs", "real_flops", big)):
+        one, two = _dict(whole.get(key)), _dict(small.get(key))
+        rows = [
+            (name, show(one.get(name)), show(two.get(name)), saved(one.get(name), two.get(name)))
+            for name in dict.fromkeys([*two, *one]) if name != "total"
+        ]  # fmt: skip
+        if rows:
+            body = "".join(_row(name.replace("_", " "), *rest) for name, *rest in rows)
+            parts.append(f'<tbody><tr class="part"><th colspan="4">{title}</th></tr>{body}</tbody>')
+    if not parts:
+        return ""
+    return (
+        '<details class="parts"><summary>Time and FLOPs of each part</summary><div class="scroll">'
+        f'<table class="costs">{"".join(parts)}</table></div></details>'
+    )
+
+
+def _scaled(value: object, units: tuple[tuple[str, float], ...]) -> str:
+    number = _number(value)
+    if number is None:
+        return DASH
+    for unit, size in units:
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.3g}"
+
+
+def _count(value: object) -> str:
+    number = _number(value)
+    return DASH if number is None else f"{number:,.0f}".replace(",", " ")
+
+
+def _number(value: object) -> float | None:
+    """A finite number; None for anything else: a trace file may hold whatever."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _dict(value: object) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _total(parts: object) -> float | None:
+    """The sum of a dict's numbers, or its own "total"."""
+    if isinstance(parts, dict) and "total" in parts:
+        return _number(parts["total"])
+    found = [n for n in map(_number, _dict(parts).values()) if n is not None]
+    return sum(found) if found else _number(parts)

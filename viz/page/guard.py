@@ -1,0 +1,67 @@
+"""What every event of the page has in common: whose it is, and what is said where it breaks."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+
+import gradio as gr
+
+from viz.server.runner import failure
+
+
+def name_of(request: gr.Request | None) -> str:
+    """The visitor of an event: the hash of the session, without a space; "anybody" without one."""
+    hashed = getattr(request, "session_hash", None) or "anybody"
+    return "".join(hashed.split())[:64]
+
+
+def guarded(function: Callable) -> Callable:
+    """The same function, whose exceptions become one sentence on the page, never their own text."""
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def steps(*given, **named):
+            try:
+                yield from function(*given, **named)
+            except gr.Error:
+                raise
+            except Exception as error:
+                raise told(error) from error
+
+        return steps
+
+    @functools.wraps(function)
+    def call(*given, **named):
+        try:
+            return function(*given, **named)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise told(error) from error
+
+    return call
+
+
+def closed(choice: gr.Dropdown) -> gr.Dropdown:
+    """The same menu, which does not repeat what it refuses.
+
+    Gradio's own sentence does, and with half a character in it the visitor's stream would break.
+    """
+    stock = choice.preprocess
+
+    def preprocess(payload):
+        try:
+            return stock(payload)
+        except gr.Error:
+            words = "There is no such choice on this page; take one of the menu."
+            raise gr.Error(words, print_exception=False) from None
+
+    choice.preprocess = preprocess
+    return choice
+
+
+def told(error: Exception) -> gr.Error:
+    """An error as Gradio shows it."""
+    return gr.Error(str(failure(error)), print_exception=False)

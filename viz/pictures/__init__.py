@@ -1,0 +1,1 @@
+"""Pictures of a trace: pure functions of (Trace, frames). No model, no torch, no gradio."""

@@ -1,0 +1,82 @@
+"""From what was typed on the page to the arguments of ``answer``, or a sentence about it.
+
+Whether a number suits the method, the method says itself when the run makes it (``make_method``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stc_core.errors import InputError
+from stc_core.text import checked_text
+from viz.server.origin import Origin, method_spec
+
+LONGEST = 2000  # characters of a question: far more than any; 10,000 words are a mistake
+MOST_FRAMES = 128
+BIGGEST = 500 << 20  # bytes of a video
+NUMBERS = ("retention", "keep_inside", "tau", "cluster_ratio", "lam")  # fields of the method
+
+
+def job_of(
+    video, question, retention, frames, keep_inside, baseline, tau, cluster_ratio, layer, lam,
+    model=None,
+) -> dict:  # fmt: skip
+    """The keyword arguments of ``answer``; ``InputError`` says what is missing or no such thing.
+
+    ``model`` is a label of ``models.Models``; without one the page's first model answers.
+    """
+    if not video:
+        raise InputError("choose an example clip or upload a video first")
+    text = (question or "").strip()
+    if not text:
+        raise InputError("the question is empty; type one or choose one below the clip")
+    if len(text) > LONGEST:
+        raise InputError(
+            f"the question has {len(text)} characters; {LONGEST} is the most this page takes"
+        )
+    checked_text(text, "the question", LONGEST)
+    frames = _whole(frames, "the number of frames")
+    if frames is not None and not 1 <= frames <= MOST_FRAMES:
+        given = str(frames)[:20]
+        raise InputError(f"the number of frames must be 1 to {MOST_FRAMES}; it is {given}")
+    layer = _whole(layer, "layer K")
+    method = method_spec(
+        "stc", retention, tau=tau, cluster_ratio=cluster_ratio, layer=layer,
+        keep_inside=keep_inside, lam=lam,
+    )  # fmt: skip
+    job = {
+        "video": str(video), "question": text, "method": method, "frames": frames,
+        "baseline": bool(baseline), "record": True,
+    }  # fmt: skip
+    return job | {"model": str(model)} if model else job
+
+
+def origin_of(job: Mapping[str, Any]) -> Origin:
+    """What the trace of this job was made of."""
+    return Origin(job["video"], job["question"], job["frames"], job["method"], job.get("model"))
+
+
+def recorded(checkpoint: Path) -> dict[str, float]:
+    """Settings that suit a checkpoint better than the paper's, as its folder records them.
+
+    They are those of ``VLM.settings``, read without opening the model, as far as the page has
+    fields for them; {} where there are none.
+    """
+    try:
+        config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+        settings = config.get("stc", {}).get("settings", {})
+        return {name: float(settings[name]) for name in NUMBERS if name in settings}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}  # whoever opens the model says what is wrong with it
+
+
+def _whole(text, name: str) -> int | None:
+    """A whole number typed as text; None where nothing was typed."""
+    text = str(text or "").strip()
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise InputError(f"{name} must be a whole number or empty; it is {text[:20]!r}") from None

@@ -1,0 +1,254 @@
+"""One model, one run at a time, and a run that can be watched and stopped.
+
+No gradio here, and no torch before the model is wanted: the page is up before they are imported.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import queue
+import re
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from stc_core.errors import InputError
+from stc_core.text import readable
+from viz.server.turns import Turns, visitor_of
+
+log = logging.getLogger(__name__)
+
+LOADING = "loading the model"
+WAITING = "waiting for another run to end"
+TICK = 0.25  # seconds between two looks at the clock
+MOST_EARLY = 1000  # stops that are remembered for runs that have not begun
+FOLDERS = re.compile(  # of an absolute path, which may hold spaces where it is quoted
+    r"(?<=['\"])/(?:[^/'\"]+/)+(?=[^/'\"])|(?<![\w.:/])/(?:[^/\s'\"]+/)+(?=[^/\s'\"])"
+)
+FULL = "The disk of the machine that runs this page is full; try again later, or tell who runs it."
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a run is.
+
+    Attributes
+    ----------
+    stage : str
+    fraction : float
+        0 to 1 of the whole run.
+    elapsed : float
+        Seconds since Run.
+    """
+
+    stage: str
+    fraction: float
+    elapsed: float
+
+
+class Stopped(Exception):
+    """The person who started the run has cancelled it."""
+
+
+class Failure(Exception):
+    """A run ended without an answer; the text is one sentence for the person who started it."""
+
+
+class Runner:
+    """Holds the loaded model and lets one run at a time use it, visitors in turn.
+
+    All of it on one thread: in a new one for each run torch's own threads and memory start cold,
+    which a short run feels.
+
+    Parameters
+    ----------
+    load : callable
+        () -> model; called once, on the model's thread.
+    answer : callable
+        (model, progress=..., **job) -> Answer.
+    turns : Turns, optional
+        Who is next, and how many may wait.
+    """
+
+    def __init__(
+        self, load: Callable[[], Any], answer: Callable[..., Any], turns: Turns | None = None
+    ) -> None:
+        self._load, self._answer = load, answer
+        self._model: Any = None
+        self._error: BaseException | None = None
+        self._loaded = threading.Event()
+        self._starting = threading.Lock()
+        self._started = False
+        self._turns = turns or Turns()
+        self._stops: dict[str, threading.Event] = {}
+        self._early: deque[str] = deque(maxlen=MOST_EARLY)
+        self._stopping = threading.Lock()
+
+    def start(self) -> None:
+        """Begin to load the model, once; returns at once."""
+        with self._starting:
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._serve, daemon=True, name="model").start()
+
+    @property
+    def state(self) -> str:
+        """ "idle", "loading", "ready" or "failed"."""
+        if self._error is not None:
+            return "failed"
+        return "ready" if self._loaded.is_set() else "loading" if self._started else "idle"
+
+    def stop(self, owner: str) -> None:
+        """Stop the run of this owner; returns once it reports no more.
+
+        One that has not begun, since it waits in a queue or is on its way, ends when it begins: an
+        owner whose next run may go on needs another name.
+        """
+        with self._stopping:
+            stop = self._stops.get(owner)
+            if stop is None:
+                self._early.append(owner)
+                return
+            stop.set()
+        patience = time.perf_counter() + 10 * TICK
+        while self._stops.get(owner) is stop and time.perf_counter() < patience:
+            time.sleep(TICK / 10)
+
+    def stop_all(self, prefix: str) -> None:
+        """Tell all runs of owners whose name begins so to stop, and do not wait for it."""
+        with self._stopping:
+            for owner, stop in self._stops.items():
+                if owner.startswith(prefix):
+                    stop.set()
+
+    def busy(self, prefix: str) -> bool:
+        """Whether an owner whose name begins so has a run under way."""
+        with self._stopping:
+            return any(owner.startswith(prefix) for owner in self._stops)
+
+    def run(self, owner: str, **job: Any) -> Iterator[Step | Any]:
+        """Yield a ``Step`` every moment and, last, what ``answer`` returned.
+
+        Raises ``Failure`` with a sentence, ``InputError`` where too many runs wait already, or
+        ``Stopped``. Closing the iterator stops the run.
+
+        Parameters
+        ----------
+        owner : str
+            Who may stop it. What is before its first space names the visitor, of whom no more than
+            ``turns`` allows may run or wait.
+        """
+        self.start()
+        began, stop, visitor = time.perf_counter(), threading.Event(), visitor_of(owner)
+        self._turns.enter(visitor)
+        news: queue.Queue[tuple[str, Any]] = queue.Queue()
+        work = partial(self._work, job, stop, news)
+        stage, fraction = None, 0.0
+        try:
+            with self._stopping:
+                if owner in self._early:
+                    raise Stopped
+                self._stops[owner] = stop
+            self._turns.put(visitor, work)
+            while True:
+                try:
+                    kind, value = news.get(timeout=TICK)
+                except queue.Empty:
+                    kind = "tick"
+                if kind == "step":
+                    stage, fraction = value
+                elif kind == "answer":
+                    yield value
+                    return
+                elif kind == "error":
+                    raise failure(value) from value
+                if stop.is_set():
+                    raise Stopped
+                # A cancelled run holds the model until its next step: the one after it waits.
+                waits_for = WAITING if self._loaded.is_set() else LOADING
+                yield Step(stage or waits_for, fraction, time.perf_counter() - began)
+        finally:
+            stop.set()
+            self._turns.drop(visitor, work)
+            self._turns.leave(visitor)
+            if self._stops.get(owner) is stop:
+                del self._stops[owner]
+
+    def _serve(self) -> None:
+        try:
+            self._model = self._load()
+        except BaseException as error:
+            self._error = error
+            log.warning("the model could not be loaded: %s", sentence(error))
+        self._loaded.set()
+        while True:
+            self._turns.take()()
+
+    def _work(self, job: dict, stop: threading.Event, news: queue.Queue) -> None:
+        def report(stage: str, fraction: float) -> None:
+            if stop.is_set():
+                raise Stopped
+            news.put(("step", (stage, fraction)))
+
+        try:
+            if stop.is_set():
+                return
+            if self._error is not None:
+                raise self._error
+            news.put(("answer", self._answer(self._model, progress=report, **job)))
+        except Stopped:
+            pass
+        except BaseException as error:
+            news.put(("error", error))
+
+
+def failure(error: BaseException) -> Failure:
+    """One sentence for the person; the traceback of what nobody expected goes to the log.
+
+    An ``InputError`` is the person's to mend and its message is meant for people; any other
+    ``ValueError`` is a fault of the program. A full disk is neither.
+    """
+    if isinstance(error, Failure):
+        return error
+    if disk_is_full(error):
+        log.error("the disk is full: %s", error)
+        return Failure(FULL)
+    if isinstance(error, InputError):
+        return Failure(without_folders(sentence(error)))
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return Failure("There is not enough memory for this run; try fewer frames.")
+    run = uuid.uuid4().hex[:8]
+    log.error("run %s failed", run, exc_info=error)
+    return Failure(
+        f"Something broke here, and what you gave is not to blame; tell who runs this page that "
+        f"its log says more under number {run}."
+    )
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, says so: where the file lay is nobody's business."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def without_folders(text: str) -> str:
+    """The text with the names of files alone: a visitor need not know this machine's folders."""
+    return FOLDERS.sub("", text)
+
+
+def sentence(error: BaseException) -> str:
+    """The error's text as one line with a capital and a full stop."""
+    text = " ".join(readable(str(error)).split()) or type(error).__name__
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else text + "."

@@ -1,0 +1,36 @@
+"""Clips of the world of shapes, made anew from their seeds, and what is known of their questions.
+
+The error table is about such clips; no file has them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from viz.examples import Known
+
+if TYPE_CHECKING:
+    from stc_core.answering.video import Video
+
+
+def clip(seed: int, frames: int) -> Video:
+    """The clip as a benchmark on the world showed it to the model."""
+    from stc_core.answering.video import Video
+    from stc_core.shapes import make_clip  # torch comes with it
+    from stc_core.shapes.world.clip import FRAMES_PER_SECOND
+
+    made = make_clip(seed, frames)
+    count, height, width = made.frames.shape[:3]
+    return Video(
+        made.frames, made.seconds, f"clip {seed}", count / FRAMES_PER_SECOND, count,
+        FRAMES_PER_SECOND, (height, width), None,
+    )  # fmt: skip
+
+
+def known(seed: int, frames: int, question: str) -> Known | None:
+    """The right answer and its evidence; None for a question that the world does not ask there."""
+    from stc_core.shapes import make_clip
+
+    questions = (q for q in make_clip(seed, frames).questions if q.text == question)
+    found = next(questions, None)
+    return found and Known(question, found.answer, frames, found.evidence)

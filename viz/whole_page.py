@@ -1,0 +1,120 @@
+"""The page as a whole. Its sides are in ``parts``, what they do is in ``events``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+from stc_core import Trace
+from stc_core.answering.teaching import REAL_MODEL, TEACHING
+from viz.errors.case import opener
+from viz.errors.tab import errors_tab
+from viz.examples import Known, asked, known_questions, read_examples, read_origins
+from viz.lesson.tab import lesson_tab
+from viz.page import api, cards, compare, projections, share, what_if
+from viz.page.inspect_events import wire
+from viz.page.inspect_tab import Views, ask_side, html, see_side
+from viz.page.model_menu import Models, menu
+from viz.page.model_menu import wire as wire_models
+from viz.server.job import recorded
+from viz.server.origin import about, recall
+from viz.server.runner import Runner
+from viz.server.shelf import Shelf
+
+TITLE = "Where do the video tokens go?"
+LEAD = (
+    "A Video-LLM turns a clip into thousands of tokens; a few per cent can carry the answer. "
+    "See which are kept, merged or dropped, before the LLM and inside it."
+)
+HOW_TO_CHANGE = f"{TEACHING}: python app.py --model {REAL_MODEL}"
+
+
+def build(
+    runner: Runner, shelf: Shelf, assets: Path, checkpoint: Path | None = None,
+    models: Models | None = None,
+) -> gr.Blocks:  # fmt: skip
+    """Lay out the page and wire it.
+
+    Parameters
+    ----------
+    runner : Runner
+    shelf : Shelf
+        Its folder must lie in Gradio's temporary directory.
+    assets : Path
+        With example ``clips``, saved ``traces`` and a benchmark's ``results``.
+    checkpoint : Path, optional
+        Of the model; its folder, or whatever the hub calls it. Default: the embedded one.
+    models : Models, optional
+        Those that visitors may choose; default: no menu.
+    """
+    own = recorded(checkpoint or assets / "model")
+    whose = checkpoint.name if checkpoint else "the built-in model"
+    clips, traces = assets / "clips", assets / "traces"
+    examples, saved = read_examples(clips), sorted(traces.glob("*.npz"))
+    known, origins = known_questions(examples), read_origins(traces, clips)
+
+    def of_saved(path: Path, trace: Trace) -> Known | None:
+        clip, _ = origins.get(path.name, (None, None))
+        return known.get(asked(clip, trace.question)) if clip else None
+
+    def of_shelf(key: str, trace: Trace) -> Known | None:
+        origin = recall(shelf.folder, key)
+        return about(origin, known) if origin else None
+
+    gr.set_static_paths([str(clips)])
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 24 * 3600)) as demo:
+        api.wire(runner, shelf)  # first: an event whose function is called "answer" takes the name
+        html(_header(teaching=checkpoint is None))
+        with gr.Tabs(elem_id="tabs") as tabs:  # each tab is a function in a file of its own
+            with gr.Tab("Inspect", id="inspect"):
+                with gr.Row(elem_id="work"):
+                    with gr.Column(scale=3, min_width=300, elem_id="ask"):
+                        chooser = None if models is None else menu(models)
+                        controls = ask_side(examples, saved, own, whose)
+                        if chooser is not None:
+                            controls.settings["model"] = chooser.model
+                            wire_models(chooser, models)
+                    with gr.Column(scale=9, min_width=340, elem_id="see"):
+                        views = see_side()
+                        exports = share.build()
+                show = wire(
+                    demo, runner, shelf, examples, saved, origins, known, own, controls, views
+                )
+                share.wire(exports, views.workspace, shelf, of_shelf)
+                _workspace(runner, shelf, views, known)
+            with gr.Tab("Learn", id="learn"):
+                of_clips = {name: clip for name, (clip, _) in origins.items()}
+                lesson_tab(shelf, saved, of_saved, of_clips)
+            with gr.Tab("Errors", id="errors"):
+                errors_tab(
+                    assets / "results", shelf.folder.parent / "tables",
+                    opener(runner, show), [*views.all, tabs],
+                )  # fmt: skip
+        demo.load(
+            _tab_of, None, tabs, api_visibility="private", show_progress="hidden", queue=False
+        )
+    return demo
+
+
+def _workspace(
+    runner: Runner, shelf: Shelf, views: Views, known: dict[tuple[str, str], Known]
+) -> None:
+    """What the workspace asks of the server: other methods, edits, places of the tokens."""
+    for part in (compare, what_if):
+        part.wire(views.workspace, runner, shelf, known)
+    projections.wire(views.workspace, projections.build(), shelf)
+
+
+def _tab_of(request: gr.Request) -> dict:
+    """A link to a step of the lesson opens its tab."""
+    step = share.lesson_step(request.query_params)
+    return gr.skip() if step is None else gr.update(selected="learn")
+
+
+def _header(teaching: bool) -> str:
+    note = f'<p class="teaching">{cards.escape(HOW_TO_CHANGE)}</p>' if teaching else ""
+    return (
+        f'<header class="top"><h1>{cards.escape(TITLE)}</h1><p>{cards.escape(LEAD)}</p>{note}'
+        "</header>"
+    )
