@@ -11,7 +11,7 @@ from inputs import clip_frames, prompt
 from test_seams import masked_logits, snapshot
 
 from stc_core import METHODS, STC, InputError, Trace, answer, compress, load
-from stc_core.answering import answer as answering
+from stc_core.answering import words
 from stc_core.answering.conversation import Conversation
 from stc_core.answering.prompt import build_prompt, encode_text
 from stc_core.answering.video import Video
@@ -254,7 +254,7 @@ def test_words_are_those_of_the_question_and_the_answer_alone(vlm):
 
 
 def test_of_a_very_long_question_the_end_is_recorded(vlm, monkeypatch):
-    monkeypatch.setattr("stc_core.answering.answer.QUESTION_WORDS", 4)
+    monkeypatch.setattr("stc_core.answering.generation.QUESTION_WORDS", 4)
     short = answer(vlm, clip(), QUESTION, record=True, max_new_tokens=2).trace
     monkeypatch.undo()
     full = answer(vlm, clip(), QUESTION, record=True, max_new_tokens=2).trace
@@ -336,7 +336,7 @@ def test_an_exception_while_recording_leaves_the_model_clean(vlm, monkeypatch):
         raise ArithmeticError("on purpose")
 
     with monkeypatch.context() as patch:
-        patch.setattr("stc_core.hooks.seams.attention_paid", fail)
+        patch.setattr("stc_core.hooks.probes.attention_paid", fail)
         with pytest.raises(ArithmeticError):
             answer(vlm, clip(), QUESTION, record=True, max_new_tokens=2)
     assert snapshot(vlm.model) == before
@@ -451,7 +451,7 @@ def test_what_a_model_writes_can_be_saved_whatever_it_is(vlm, monkeypatch, tmp_p
 
 
 def test_of_very_many_words_the_first_are_recorded(vlm, monkeypatch):
-    monkeypatch.setattr(answering, "MAX_WORDS", 8)
+    monkeypatch.setattr(words, "MAX_WORDS", 8)
     trace = answer(vlm, clip(), QUESTION, record=True, baseline=True, max_new_tokens=6).trace
     assert len(trace.words) == len(trace.full_words) == len(trace.attention) == 8
     assert words_of(trace, "question") == ["what", "color", "is", "the", "star", "?"]

@@ -15,9 +15,12 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from stc_core import STC, answer, compress, load
 from stc_core.answering.prompt import build_prompt, encode_text, grid_of
 from stc_core.answering.video import Video
-from stc_core.hooks.seams import attention_paid, first_position, log_probability, probe, rewind
+from stc_core.hooks.attention import attention_paid
+from stc_core.hooks.forced import first_position, log_probability, rewind
+from stc_core.hooks.probes import probe
 from stc_core.methods import Downsample, FastV, Frames
-from stc_core.models.families import FAMILIES, contribution_module, to_grid
+from stc_core.models.contribution import contribution_module, to_grid
+from stc_core.models.families import FAMILIES
 
 KERNELS = ["sdpa", "eager"]
 # deepstack adds features after the first two layers of Qwen3-VL: K is 1 at the earliest

@@ -30,7 +30,7 @@ from stc_core.answering import answer as answering
 from stc_core.answering.prompt import _metadata, build_prompt
 from stc_core.answering.video import Video, read_video
 from stc_core.methods import FastV, Uniform
-from stc_core.models.families import to_grid
+from stc_core.models.contribution import to_grid
 from stc_core.models.llava_video import (
     LlavaVideoConfig,
     LlavaVideoForConditionalGeneration,

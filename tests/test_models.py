@@ -31,11 +31,15 @@ def test_every_family_has_a_whole_line():
     for line, family in zip(lines, FAMILIES.values(), strict=True):
         assert line.count("|") == head.count("|") and "\n" not in line
         assert line.startswith(f"| {family.name} | `{family.architectures[0]}` |")
-        assert family.tokens and family.hub and all(name.count("/") == 1 for name in family.hub)
+        assert (
+            family.card.tokens
+            and family.card.hub
+            and all(name.count("/") == 1 for name in family.card.hub)
+        )
 
 
 def test_names_of_checkpoints_belong_to_one_family():
-    names = [name for family in FAMILIES.values() for name in family.hub]
+    names = [name for family in FAMILIES.values() for name in family.card.hub]
     assert len(set(names)) == len(names)
 
 

@@ -15,16 +15,12 @@ from inputs import clip_frames, prompt
 from masked import GREEDY, generate, masked, snapshot
 
 from stc_core import STC, compress
-from stc_core.hooks import seams
-from stc_core.hooks.seams import (
-    attention_paid,
-    attention_received,
-    listening,
-    log_probability,
-    probe,
-    rewind,
-)
-from stc_core.models.families import contribution_module, family_of, layout_of, to_grid
+from stc_core.hooks import attention
+from stc_core.hooks.attention import attention_paid, attention_received
+from stc_core.hooks.forced import log_probability, rewind
+from stc_core.hooks.probes import listening, probe
+from stc_core.models.contribution import contribution_module, to_grid
+from stc_core.models.families import family_of, layout_of
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stopwatch import Stopwatch
 from stc_core.record.trace import Fate
@@ -261,7 +257,7 @@ def test_listening_within_a_compression_equals_the_masked_reference(tiny, layer)
 
 @pytest.mark.parametrize("block", [1 << 20, 1200, 1])  # bytes: all heads, three, one
 def test_attention_received_takes_some_heads_of_a_frame_and_grouped_keys(block, monkeypatch):
-    monkeypatch.setitem(seams.BLOCK, "cpu", block)
+    monkeypatch.setitem(attention.BLOCK, "cpu", block)
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(3, 4, 10, 8, generator=generator)
     key = torch.randn(3, 2, 10, 8, generator=generator)

@@ -17,7 +17,7 @@ from tiny import BUILDERS
 
 from stc_core import STC, InputError, answer, compress, load
 from stc_core.answering.prompt import build_prompt
-from stc_core.hooks import kv_cache, seams
+from stc_core.hooks import kv_cache, shortening
 from stc_core.hooks.kv_cache import CompressedCache, cache_argument, cache_of
 from stc_core.shapes.model.sizes import build
 
@@ -314,7 +314,7 @@ def test_a_decode_step_never_counts_as_a_prefill(asked, monkeypatch, kernel):
     """As if the library called the cache something else and left an empty argument behind."""
     model, inputs = asked
     model.set_attn_implementation(kernel)
-    monkeypatch.setattr(seams, "cache_given", lambda kwargs, who: None)
+    monkeypatch.setattr(shortening, "cache_given", lambda kwargs, who: None)
     with pytest.raises(RuntimeError, match="without the cache that it has filled.*tested with"):
         with compress(model, BOTH):
             generate(model, inputs)
@@ -323,12 +323,12 @@ def test_a_decode_step_never_counts_as_a_prefill(asked, monkeypatch, kernel):
 @pytest.mark.parametrize("name", ["inside", "both"])
 def test_a_cache_that_was_filled_otherwise_is_noticed(asked, monkeypatch, name):
     model, inputs = asked
-    stock = seams.Sequence
+    stock = shortening.Sequence
 
     def longer(length, short, **more):
         return stock(length, short + 1, **more)
 
-    monkeypatch.setattr(seams, "Sequence", longer)
+    monkeypatch.setattr(shortening, "Sequence", longer)
     with pytest.raises(RuntimeError, match="the cache of a prompt of .* holds"):
         with compress(model, METHODS[name]):
             generate(model, inputs)
@@ -341,7 +341,7 @@ def test_a_layer_with_a_cache_of_its_own_is_noticed(asked, monkeypatch):
         found = kv_cache.cache_given(kwargs, who)
         return copy.copy(found) if who == "a decoder layer" else found
 
-    monkeypatch.setattr(seams, "cache_given", given)
+    monkeypatch.setattr(shortening, "cache_given", given)
     with pytest.raises(RuntimeError, match="another cache than its decoder"):
         with compress(model, BOTH):
             generate(model, inputs)

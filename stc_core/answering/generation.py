@@ -1,12 +1,176 @@
-"""Let a loaded model generate."""
+"""Let a loaded model generate, greedily, with the probability of what it says."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from stc_core.answering.prompt import build_prompt
-from stc_core.models.vlm import VLM
+from stc_core.answering.prompt import Prompt, build_prompt, encode_text
+from stc_core.answering.reporting import SHARES, Reporter
+from stc_core.errors import InputError
+from stc_core.hooks.forced import first_position, log_probability, rewind
+from stc_core.hooks.kv_cache import cache_of
+from stc_core.hooks.probes import listening
+from stc_core.hooks.recording import QUESTION_WORDS
+from stc_core.hooks.timing import timed
+from stc_core.models.loading import VLM
+from stc_core.models.memory import frames_that_fit
+from stc_core.record.trace_header import LONGEST_ANSWER, MAX_SCORES
+from stc_core.text import checked_text, readable
+
+See = Callable[..., AbstractContextManager[None]]  # ``hooks.vision_cache.vision`` for one model
+GREEDY = {
+    "do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None,
+}  # fmt: skip
+
+
+@dataclass
+class Said:
+    """One run of the model.
+
+    ids are the new tokens, the end among them where it came, logprobs theirs; first (V,) are the
+    logits of the first one and ``position`` its position ids (..., 1, 1), cache holds the prompt,
+    heard is what ``listening`` yields.
+    """
+
+    text: str
+    ids: list[int]
+    logprobs: list[float]
+    first: Tensor
+    position: Tensor
+    cache: object
+    heard: list[Tensor]
+
+    @property
+    def logprob(self) -> float:
+        return sum(self.logprobs)
+
+
+def greedy(
+    model: nn.Module, inputs: Mapping[str, Any], limit: int, **options: Any
+) -> tuple[Any, Tensor, Tensor]:
+    """Generate without sampling, and say how likely each token was.
+
+    Parameters
+    ----------
+    model, inputs
+        A stock model and what its processor made of B prompts.
+    limit
+        Tokens of the longest answer.
+    options
+        More arguments of ``model.generate``.
+
+    Returns
+    -------
+    output
+        What ``model.generate`` returned.
+    new : Tensor
+        (B, tokens) int64, padded behind an answer's end.
+    logprobs : Tensor
+        (B, tokens) float32, natural logarithms, from the logits before any processor.
+    """
+    output = model.generate(
+        **inputs,
+        **GREEDY,
+        max_new_tokens=limit,
+        output_logits=True,
+        return_dict_in_generate=True,
+        **options,
+    )
+    new = output.sequences[:, inputs["input_ids"].shape[1] :]
+    sure = torch.stack(output.logits, dim=1).float().log_softmax(-1)
+    return output, new, sure.gather(2, new[..., None])[..., 0]
+
+
+def recorded_question(prompt: Prompt) -> range:
+    """Places of the question's tokens that are recorded."""
+    return prompt.asked[-QUESTION_WORDS:]
+
+
+def generate(
+    vlm: VLM, prompt: Prompt, see: See, watch: Reporter, limit: int, layer: int | None = None
+) -> Said:
+    """Answer; the watch learns of every token. ``layer``: where to listen, None: nowhere.
+
+    see: ``vision`` for this model, without its watch.
+    """
+    count = 0
+
+    def step(ids: Tensor, scores: Tensor, **_) -> Tensor:
+        nonlocal count
+        count += 1
+        watch.token()
+        watch.tell("answer", SHARES["answer"] + (1 - SHARES["answer"]) * count / limit)
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
+    length = prompt.inputs["input_ids"].shape[1]
+    last = (
+        length - recorded_question(prompt).start
+    )  # the question and what the template puts after it
+    ear = nullcontext([]) if layer is None else listening(vlm.model, layer, last, watch)
+    try:
+        tower = vlm.family.tower(vlm.model)
+        place = first_position(vlm.model)
+        sight = see(watch=watch, report=watch.seen)
+        times = timed(vlm.model, tower, watch)
+        with torch.no_grad(), sight, times, place as position, ear as heard:
+            output, new, sure = greedy(vlm.model, prompt.inputs, limit, stopping_criteria=[step])
+    except torch.OutOfMemoryError as error:
+        raise InputError(frames_that_fit(vlm, prompt.frames)) from error
+    cache = cache_of(output)
+    rewind(cache, count - 1)  # the last token was never fed
+    return Said(
+        readable(vlm.processor.decode(new[0], skip_special_tokens=True).strip())[:LONGEST_ANSWER],
+        new[0].tolist(),
+        sure[0].tolist(),
+        output.logits[0][0],
+        position[0],
+        cache,
+        heard,
+    )
+
+
+def endings_of(vlm: VLM, score: Sequence[str]) -> dict[str, list[int]]:
+    """The tokens of each answer to score, with the end. ``InputError`` for what cannot be said."""
+    if isinstance(score, str):
+        raise InputError("score takes several answers; write score=[answer] for one")
+    if len(score) > MAX_SCORES:
+        raise InputError(f"at most {MAX_SCORES} answers can be scored, not {len(score)}")
+    tokenizer, endings = vlm.processor.tokenizer, {}
+    for text in score:
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"an answer to score must be a text, not {text!r}")
+        checked_text(text, "an answer to score", LONGEST_ANSWER, controls=True)
+        ids = encode_text(tokenizer, text.strip())
+        if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+            raise InputError(
+                f"the model {vlm.name!r} has no words for the answer {text!r}; score one that it "
+                f"can give"
+            )
+        endings[text] = [*ids, *end_tokens(vlm)[:1]]
+    return endings
+
+
+def end_tokens(vlm: VLM) -> list[int]:
+    """The tokens that end an answer, the usual one first."""
+    ends = vlm.model.generation_config.eos_token_id
+    if ends is None:
+        return []
+    return list(ends) if isinstance(ends, (list, tuple)) else [ends]
+
+
+def scores_of(vlm: VLM, said: Said, forced: dict[str, list[int]]) -> dict[str, float]:
+    """Logarithms of the probability of other answers after the prompt that the cache holds."""
+    return {
+        text: log_probability(vlm.model, said.cache, said.first, ids, said.position)
+        for text, ids in forced.items()
+    }
 
 
 def warm_up(vlm: VLM) -> None:

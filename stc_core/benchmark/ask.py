@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList
 
-from stc_core.answering.answer import GREEDY
+from stc_core.answering.generation import end_tokens, generate, scores_of
 from stc_core.answering.prompt import Prompt, build_prompt, encode_text
+from stc_core.answering.reporting import Reporter
 from stc_core.benchmark.cases import Case
 from stc_core.benchmark.rows import name_of
 from stc_core.benchmark.vision_once import vision_once
 from stc_core.hooks.compression import compress
-from stc_core.hooks.seams import timed
 from stc_core.methods import Method
 from stc_core.models.families import vision_shape
 from stc_core.models.loading import VLM
 from stc_core.record.costs import layers_after, paper_flops
 from stc_core.record.flops import LLMShape, real_flops
-from stc_core.record.stopwatch import Stopwatch
 from stc_core.record.trace import Trace
 
 
@@ -60,23 +56,17 @@ def ask(
         vlm, case.frames, case.question, answer_tokens,
         seconds=case.seconds, duration=case.duration,
     )  # fmt: skip
-    tokenizer = vlm.processor.tokenizer
-    ends = vlm.model.generation_config.eos_token_id
-    end = ends[0] if isinstance(ends, list) else ends
-    right_ids = [*encode_text(tokenizer, case.answer), *([] if end is None else [end])]
+    right_ids = [*encode_text(vlm.processor.tokenizer, case.answer), *end_tokens(vlm)[:1]]
     with vision_once(vlm.model, [method for method in methods if method is not None]):
         for method in methods:
-            watch = Stopwatch(vlm.device)
+            watch = Reporter(vlm.device)
             around = nullcontext() if method is None else compress(vlm.model, method, watch=watch)
             with around as live:
-                with timed(vlm.model, vlm.family.tower(vlm.model), watch):
-                    new, log_answer = _generate(vlm, prompt, answer_tokens)
+                said = generate(vlm, prompt, _as_it_is, watch, answer_tokens)
+                right = said.logprob
+                if said.ids != right_ids:
+                    right = scores_of(vlm, said, {case.answer: right_ids})[case.answer]
                 seconds = dict(watch.seconds)
-                said = vlm.processor.decode(new, skip_special_tokens=True).strip()
-                if new.tolist() == right_ids:
-                    log_right = log_answer
-                else:
-                    log_right = _generate(vlm, prompt, len(right_ids), right_ids)[1]
                 trace = None if live is None else live.freeze()
             tokens, per_layer = _tokens(vlm, prompt, trace)
             yield {
@@ -87,13 +77,13 @@ def ask(
                 "question": case.question,
                 "expected": case.answer,
                 "method": name_of(method),
-                "answer": said,
-                "right": case.is_right(said),
-                "log_answer": round(log_answer, 5),
-                "log_right": round(log_right, 5),
+                "answer": said.text,
+                "right": case.is_right(said.text),
+                "log_answer": round(said.logprob, 5),
+                "log_right": round(right, 5),
                 "tokens": tokens,
                 "evidence": _evidence(case, trace),
-                "flops": _flops(vlm, prompt, per_layer, len(new)),
+                "flops": _flops(vlm, prompt, per_layer, len(said.ids)),
                 "seconds": {
                     stage: round(seconds.get(stage, 0.0), 5)
                     for stage in ("compression", "prefill", "decoding")
@@ -101,36 +91,9 @@ def ask(
             }
 
 
-class _Forced(LogitsProcessor):
-    """Leaves no choice but these tokens, one after the other."""
-
-    def __init__(self, ids: list[int], start: int) -> None:
-        self.ids, self.start = ids, start
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        forced = torch.full_like(scores, -torch.inf)
-        forced[:, self.ids[input_ids.shape[1] - self.start]] = 0.0
-        return forced
-
-
-@torch.no_grad()
-def _generate(
-    vlm: VLM, prompt: Prompt, limit: int, forced: list[int] | None = None
-) -> tuple[Tensor, float]:
-    """(new tokens (G,), logarithm of their probability); ``forced``: the tokens to be said."""
-    start = prompt.inputs["input_ids"].shape[1]
-    processors = LogitsProcessorList([] if forced is None else [_Forced(forced, start)])
-    output = vlm.model.generate(
-        **prompt.inputs,
-        **GREEDY,
-        max_new_tokens=limit,
-        logits_processor=processors,
-        output_logits=True,  # as the model gave them, before any processor
-        return_dict_in_generate=True,
-    )
-    new = output.sequences[0, start:]
-    sure = torch.cat(output.logits).float().log_softmax(-1)
-    return new, float(sure.gather(1, new[:, None]).cpu().double().sum())
+def _as_it_is(**_: Any) -> AbstractContextManager[None]:
+    """Leave the vision tower alone: ``vision_once`` is around all methods."""
+    return nullcontext()
 
 
 def _tokens(vlm: VLM, prompt: Prompt, trace: Trace | None) -> tuple[list[int], list[int]]:

@@ -2,7 +2,11 @@
 
 attaching    forward hooks that always come off again
 kv_cache     the KV cache of a call, under whichever name the library passes it
-seams        attention probes, shortening, timing
+probes       what attention modules see, read while they run
+attention    attention weights from queries and keys
+shortening   the sequence made shorter at the decoder's door and after layer K
+forced       the probability of a given answer
+timing       wall time of tower, prefill and decoding
 compression  ``compress(model, method)``
 vision_cache the vision tower in bounded batches, and not at all for a clip that it has seen
 recording    what a recorded run keeps beside the fates

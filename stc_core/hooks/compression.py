@@ -12,28 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from stc_core.errors import InputError, moved
+from stc_core.hooks.attention import attention_of_first, attention_received
+from stc_core.hooks.probes import probe, probe_head, tower_calls
 from stc_core.hooks.recording import leading_components
-from stc_core.hooks.seams import (
-    Door,
-    Seam,
-    Shortened,
-    attention_of_first,
-    attention_received,
-    probe,
-    probe_head,
-    tower_calls,
-)
+from stc_core.hooks.shortening import Door, Seam, Shortened
 from stc_core.methods import Decision, Method
-from stc_core.models.families import (
-    Family,
-    class_token,
+from stc_core.models.contribution import (
+    check_class_token,
     contribution_module,
-    family_of,
-    layout_of,
-    patch_grid,
     pooling_head,
     to_grid,
 )
+from stc_core.models.families import Family, family_of, layout_of, patch_grid
 from stc_core.models.layout import ONE_VIDEO, Layout
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stopwatch import Stopwatch
@@ -189,7 +179,7 @@ class _Run:
         if self.method.signal == "head":
             return probe_head(pooling_head(self.model, self.family), self.look_at_head)
         if self.method.signal == "cls":
-            class_token(self.model, self.family)
+            check_class_token(self.model, self.family)
         layer = self.method.contribution_layer
         return probe(contribution_module(self.model, self.family, layer), self.look)
 

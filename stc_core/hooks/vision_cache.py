@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from stc_core.errors import InputError
 from stc_core.hooks.attaching import attach
 from stc_core.methods import Method
-from stc_core.models.families import contribution_module, family_of, pooling_head
+from stc_core.models.contribution import contribution_module, pooling_head
+from stc_core.models.families import family_of
 from stc_core.models.memory import WORKING, tower_bytes
 from stc_core.record.flops import VisionShape
 from stc_core.record.stopwatch import Stopwatch

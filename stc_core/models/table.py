@@ -16,7 +16,7 @@ def models_table() -> str:
 
 
 def _line(family: Family) -> list[str]:
-    checked = f"{SUITE}; {family.checked}" if family.checked else SUITE
+    checked = f"{SUITE}; {family.card.checked}" if family.card.checked else SUITE
     classes = ", ".join(f"`{name}`" for name in family.architectures)
-    hub = ", ".join(family.hub)
-    return [family.name, classes, family.tokens, checked, family.about, hub]
+    hub = ", ".join(family.card.hub)
+    return [family.name, classes, family.card.tokens, checked, family.card.about, hub]

@@ -15,7 +15,7 @@ from browser import PATIENCE, chromium  # noqa: F401
 from gradio_client import Client, handle_file
 
 import app
-from stc_core.answering import answer
+from stc_core.answering import accounting
 from viz.server import uploads
 from viz.server.job import BIGGEST
 
@@ -162,7 +162,7 @@ def log(caplog):
 
 
 def test_a_fault_of_the_program_is_not_called_the_users(client, monkeypatch, log):
-    monkeypatch.setattr(answer, "kv_cache_bytes", planted)
+    monkeypatch.setattr(accounting, "kv_cache_bytes", planted)
     with pytest.raises(Exception, match="Something broke here") as caught:
         client.predict(handle_file(CLIP), QUESTION, "stc@0.1", 2, api_name="/answer")
     number = str(caught.value).rstrip(".").split()[-1]
@@ -178,7 +178,7 @@ def test_a_fault_on_the_page_has_a_number_that_is_in_the_log(chromium, whole, mo
         page.wait_for_function("window.__tokenview?.ready")
         page.locator("#examples .gallery-item").first.click()
         with monkeypatch.context() as patch:
-            patch.setattr(answer, "kv_cache_bytes", planted)
+            patch.setattr(accounting, "kv_cache_bytes", planted)
             page.click("#run")
             page.locator("#status .error").wait_for()
         words = page.locator("#status .error").inner_text()

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from stc_core.answering.generation import greedy
 from stc_core.errors import InputError
 from stc_core.models.families import family_of
 from stc_core.shapes.exam.calibration import Calibration, calibrate, wilson
@@ -432,16 +433,7 @@ def replies(
         padding_side="left",
         return_tensors="pt",
     ).to(model.device, model.dtype)
-    output = model.generate(
-        **inputs,
-        do_sample=False,
-        max_new_tokens=ANSWER_TOKENS,
-        output_logits=True,
-        return_dict_in_generate=True,
-    )
-    new = output.sequences[:, inputs.input_ids.shape[1] :]
-    sure = torch.stack(output.logits, dim=1).float().log_softmax(-1)
-    sure = sure.gather(2, new[..., None])[..., 0]  # (B, tokens)
+    _, new, sure = greedy(model, inputs, ANSWER_TOKENS)
     ends = model.generation_config.eos_token_id
     ended = torch.isin(new, torch.tensor(ends, device=new.device)).cumsum(1)
     # Padding follows the first end; the end itself belongs to the answer.

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stc_core.hooks.seams import attention_received, probe
+from stc_core.hooks.attention import attention_received
+from stc_core.hooks.probes import probe
 from stc_core.models.families import family_of
 from stc_core.shapes.model.opened import open_model
 from stc_core.shapes.world.clip import make_clip

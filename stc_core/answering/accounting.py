@@ -1,0 +1,75 @@
+"""What a finished run has cost: tokens, FLOPs, memory, seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from stc_core.models.families import vision_shape
+from stc_core.models.loading import VLM
+from stc_core.record.costs import Costs, kv_cache_bytes, layers_after, paper_flops
+from stc_core.record.flops import LLMShape, inside_flops, outside_flops, real_flops
+from stc_core.record.stopwatch import Stopwatch
+from stc_core.record.trace import Fate, Trace
+
+
+def costs_of(
+    vlm: VLM, trace: Trace | None, prompt, generated: int, watch: Stopwatch, decode: Stopwatch
+) -> Costs:
+    """The costs of a finished run; trace None: nothing was compressed."""
+    config = vlm.model.config
+    llm, vision = LLMShape.from_config(config), vision_shape(config)
+    full = prompt.video_tokens
+    steps = [full] if trace is None else trace.alive()
+    inside = None if trace is None else trace.stage("inside")
+    layer = llm.layers - 1 if inside is None else inside.layer
+    llm_tokens, end = steps[min(1, len(steps) - 1)], steps[-1]
+    per_layer = layers_after(layer, llm.layers, llm_tokens, end)
+    compression, text_tokens = 0, prompt.text_tokens
+    if trace is not None:
+        entered = torch.from_numpy(trace.stage("outside").survivors).to(vlm.device)
+        length = prompt.inputs["input_ids"].shape[1]
+        text_tokens = int(prompt.layout.going(length, entered).sum()) - len(entered)
+        fates = np.bincount(trace.stage("outside").fate, minlength=len(Fate))
+        compression = sum(
+            outside_flops(
+                full,
+                llm.hidden,
+                int(fates[Fate.KEPT]),
+                int(fates[Fate.CENTER]),
+                vision=vision,
+                frames=prompt.layout.frames,
+                patches=prompt.patches,
+            ).values()
+        ) + inside_flops(llm, llm_tokens, end, prompt.text_after)
+    parameter = next(vlm.model.parameters())
+    seconds = {"decode": 0.0} | decode.seconds | watch.seconds
+    return Costs(
+        tokens_full=full,
+        tokens_llm=llm_tokens,
+        tokens_end=end,
+        tokens_per_layer=tuple(per_layer),
+        text_tokens=text_tokens,
+        generated_tokens=generated,
+        paper_flops=paper_flops(per_layer, llm.hidden, llm.ffn),
+        real_flops=real_flops(
+            llm,
+            per_layer,
+            text_tokens,
+            generated,
+            vision=vision,
+            frames=prompt.layout.frames,
+            patches=prompt.patches,
+            compression=compression,
+        ),
+        kv_bytes=kv_cache_bytes(
+            [count + text_tokens for count in per_layer],
+            llm.kv_heads,
+            llm.head_dim,
+            parameter.element_size(),
+        ),
+        seconds=seconds,
+        seconds_per_token=tuple(watch.per_token),
+        time_to_first_token=watch.first_token,
+        peak_memory_bytes=watch.peak_memory_bytes(),
+    )

@@ -1,0 +1,56 @@
+"""The attention in a vision tower that is the contribution, and its way to the token grid."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stc_core.errors import InputError
+from stc_core.models.families.family import Cells, Family
+
+
+def contribution_module(model: nn.Module, family: Family, layer: int | None) -> nn.Module:
+    """The vision attention whose weights are the contribution.
+
+    layer: a list index; None for what the checkpoint records in ``config.stc`` or, where it records
+    nothing, the layer whose output is the feature.
+    """
+    modules = family.attentions(family.tower(model))
+    if layer is None:
+        recorded = (getattr(model.config, "stc", None) or {}).get("contribution_layer")
+        layer = family.feature_layer(model.config) if recorded is None else recorded
+    if not -len(modules) <= layer < len(modules):
+        raise InputError(
+            f"contribution layer {layer} is outside this vision tower of {len(modules)} layers"
+        )
+    if not family.whole_frames(model.config, layer % len(modules)):
+        whole = [i for i in range(len(modules)) if family.whole_frames(model.config, i)]
+        raise InputError(
+            f"contribution layer {layer} of this {family.name} attends within small windows only; "
+            f"use one of {', '.join(map(str, whole))}"
+        )
+    return modules[layer]
+
+
+def check_class_token(model: nn.Module, family: Family) -> None:
+    """Raise ``InputError`` where the vision tower has no class token."""
+    if not family.class_token(model.config):
+        raise InputError(
+            f"the vision tower of this {family.name} has no class token; use signal='received'"
+        )
+
+
+def pooling_head(model: nn.Module, family: Family) -> nn.Module:
+    """The attention of the vision tower's pooling head; ``InputError`` where there is none."""
+    head = family.head(family.tower(model))
+    if head is None:
+        raise InputError(
+            f"the vision tower of this {family.name} has no pooling head; use signal='received'"
+        )
+    return head
+
+
+def to_grid(model: nn.Module, family: Family, scores: Tensor, cells: Cells) -> Tensor:
+    """(T, patches) scores -> (T, rows * cols) on the token grid, in float32."""
+    with torch.no_grad():
+        return family.pool(model.base_model, scores.float(), cells)

@@ -1,0 +1,128 @@
+"""What a record of a model family holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from stc_core.models.layout import Reader
+
+Cells = tuple[int, int]
+Box = tuple[float, float, float, float]
+
+
+def _attentions(tower: nn.Module) -> list[nn.Module]:
+    return [layer.self_attn for layer in tower.encoder.layers]
+
+
+def _encoder(model: nn.Module) -> nn.Module:
+    return model.get_encoder(modality="image")
+
+
+def _projection(model: nn.Module) -> nn.Module | None:
+    return getattr(model.base_model, "multi_modal_projector", None)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a reader wants to know of a family; no run depends on it.
+
+    Attributes
+    ----------
+    hub : tuple of str
+        Names of checkpoints on the model hub that are of this family.
+    tokens : str
+        Video tokens of a frame in these checkpoints.
+    checked : str
+        What it was tried with, beside the conformance suite.
+    about : str
+        What is special about it.
+    """
+
+    hub: tuple[str, ...] = ()
+    tokens: str = ""
+    checked: str = ""
+    about: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """How one family of Hugging Face models lays out its video.
+
+    Attributes
+    ----------
+    name : str
+    architectures : tuple of str
+        Class names, as in a checkpoint's ``config.architectures``.
+    placeholder : callable
+        config -> id of the token that stands for one video token in ``input_ids``.
+    layout : callable
+        (config, ids (L,), grid_thw or None) -> ``Layout``: where the video stands in a prompt.
+    pool : callable
+        (model without head, (T, patches) float, (rows, cols)) -> (T, rows * cols): a map over
+        patches, in the order in which the tower holds them, brought to the token grid.
+    feature_layer : callable
+        config -> list index of the attention module in the layer whose output is the feature.
+    cell_shape : callable
+        config -> (rows, cols) of every frame; None where the processor chooses them per video.
+    tower : callable
+        model -> its vision tower.
+    attentions : callable
+        vision tower -> its self-attention modules, first layer first.
+    whole_frames : callable
+        (config, layer >= 0) -> whether that layer of the tower attends within whole frames.
+    class_token : callable
+        config -> whether the tower puts a class token before the patches.
+    head : callable
+        vision tower -> the ``torch.nn.MultiheadAttention`` of its pooling head, None without one.
+    step : callable
+        config -> frames that one time step of the grid holds.
+    image_token : callable
+        config -> id of the placeholder of ordinary images; None where frames are images to the
+        family, so that an image, or a second video, in a prompt is more frames of the one.
+    seen : callable
+        (processor, height, width) -> (top, left, bottom, right), the part of a frame that reaches
+        the tower, in pixels of the frame; None: all of it.
+    options : mapping
+        For the processor, with each video.
+    note : str
+        A sentence for every trace.
+    times : callable
+        (seconds (T,), duration) -> the sentence on frame times that the model was tuned to read
+        between video and question; None: it was not. ``VLM.times`` asks for it.
+    classes : callable
+        () -> this package's own (config, model, processor); None: transformers' are used.
+    projection : callable
+        model -> the module that brings patches to the LLM's width one by one, None where that is
+        part of the tower or patches are joined first.
+    projector : callable
+        config -> fields of ``VisionShape``: what lies between tower and LLM, where it is not two
+        layers over every patch.
+    card : Card
+        For the reader.
+    """
+
+    name: str
+    architectures: tuple[str, ...]
+    placeholder: Callable[[object], int]
+    layout: Reader
+    pool: Callable[[nn.Module, Tensor, Cells], Tensor]
+    feature_layer: Callable[[object], int]
+    cell_shape: Callable[[object], Cells] | None = None
+    tower: Callable[[nn.Module], nn.Module] = _encoder
+    attentions: Callable[[nn.Module], list[nn.Module]] = _attentions
+    whole_frames: Callable[[object, int], bool] = lambda config, layer: True
+    class_token: Callable[[object], bool] = lambda config: False
+    head: Callable[[nn.Module], nn.Module | None] = lambda tower: None
+    step: Callable[[object], int] = lambda config: 1
+    image_token: Callable[[object], int | None] = lambda config: config.image_token_id
+    seen: Callable[[object, int, int], Box | None] = lambda processor, height, width: None
+    options: Mapping[str, object] = field(default_factory=dict)
+    note: str = ""
+    times: Callable[[Sequence[float], float], str] | None = None
+    classes: Callable[[], tuple[type, type, type]] | None = None
+    projection: Callable[[nn.Module], nn.Module | None] = _projection
+    projector: Callable[[object], dict] = lambda config: {}
+    card: Card = field(default_factory=lambda: Card())
