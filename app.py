@@ -114,7 +114,7 @@ def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
     @functools.cache
     def kept():
         """What was worked out for the clips seen last, so that a change runs only what it must."""
-        from stc_core.hooks.vision_cache import VisionCache
+        from stc_core.hooks.run_cache import VisionCache
 
         return VisionCache()
 

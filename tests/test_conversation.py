@@ -8,7 +8,7 @@ from inputs import clip_frames
 from stc_core import METHODS, STC, InputError, answer
 from stc_core.answering.conversation import Conversation
 from stc_core.answering.video import Video
-from stc_core.hooks.vision_cache import VisionCache
+from stc_core.hooks.run_cache import VisionCache
 from stc_core.models.loading import VLM
 
 METHOD = STC(retention=0.4, layer=2, tau=0.99)

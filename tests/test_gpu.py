@@ -10,7 +10,7 @@ from inputs import clip_frames, prompt
 from stc_core import STC, answer, compress, load
 from stc_core.answering.video import Video
 from stc_core.record.grid import TokenGrid
-from stc_core.speed.measure import made_up
+from stc_core.speed.inputs import made_up
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 METHOD = STC(retention=0.1)

@@ -31,15 +31,9 @@ from stc_core.answering.prompt import _metadata, build_prompt
 from stc_core.answering.video import Video, read_video
 from stc_core.methods import FastV, Uniform
 from stc_core.models.contribution import to_grid
-from stc_core.models.llava_video import (
-    LlavaVideoConfig,
-    LlavaVideoForConditionalGeneration,
-    LlavaVideoProcessor,
-    _check_room,
-    _tower,
-    convert,
-    time_instruction,
-)
+from stc_core.models.llava_video.converter import _check_room, _tower, convert
+from stc_core.models.llava_video.model import LlavaVideoConfig, LlavaVideoForConditionalGeneration
+from stc_core.models.llava_video.processor import LlavaVideoProcessor, time_instruction
 from stc_core.record.grid import TokenGrid
 from stc_core.shapes.world.questions import words
 

@@ -24,7 +24,7 @@ from stc_core.models.families import family_of, layout_of
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stopwatch import Stopwatch
 from stc_core.record.trace import Fate
-from stc_core.speed import measure
+from stc_core.speed import clocks
 
 KERNELS = ["sdpa", "eager"]
 METHODS = {
@@ -280,9 +280,9 @@ def _extra_of_attention() -> int:
     query, key = torch.empty(2, 32, 16, 729, 72, dtype=torch.bfloat16).normal_()
     few = query[:1, :2, :64]
     attention_received(few, few, 0.1)  # libraries load their kernels at the first call
-    before = measure._held_bytes(torch.device("cpu"))
+    before = clocks.held_bytes(torch.device("cpu"))
     attention_received(query, key, 0.1)
-    return measure._most_bytes(torch.device("cpu")) - before
+    return clocks.most_bytes(torch.device("cpu")) - before
 
 
 # --- nothing is left behind ----------------------------------------------------------------------

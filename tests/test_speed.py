@@ -13,7 +13,10 @@ from stc_core.__main__ import cli
 from stc_core.errors import InputError
 from stc_core.methods import Decision
 from stc_core.record.grid import TokenGrid
-from stc_core.speed.measure import RIVALS, made_up, measure, obvious, spread
+from stc_core.speed.inputs import made_up
+from stc_core.speed.lengths import spread
+from stc_core.speed.measure import measure
+from stc_core.speed.parts import RIVALS, obvious
 
 CPU = torch.device("cpu")
 LONGEST = 256 * 49  # tokens of the longer of the two quick lengths

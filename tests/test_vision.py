@@ -20,7 +20,8 @@ from torch import nn
 
 from stc_core import METHODS, STC, InputError, answer, compress, load
 from stc_core.answering.generation import warm_up
-from stc_core.hooks.vision_cache import VisionCache, fingerprint, vision
+from stc_core.hooks.run_cache import VisionCache, fingerprint
+from stc_core.hooks.tower import vision
 from stc_core.methods import Uniform
 from stc_core.models.families import family_of
 from stc_core.models.loading import VLM
@@ -128,7 +129,7 @@ def test_a_long_clip_is_seen_in_parts_and_says_so(vlm, monkeypatch):
     """Without a number from anybody the bound is one of memory."""
     runs, hook = tower_runs(vlm.model)
     try:
-        monkeypatch.setattr("stc_core.hooks.vision_cache.WORKING", 3 << 20)
+        monkeypatch.setattr("stc_core.hooks.tower.WORKING", 3 << 20)
         told = []
         answer(vlm, CLIP, QUESTION, frames=32, progress=lambda stage, _: told.append(stage))
     finally:

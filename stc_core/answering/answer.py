@@ -21,7 +21,8 @@ from stc_core.answering.video import MAX_SIDE, Video, read_video, thumbnails
 from stc_core.answering.words import words_of
 from stc_core.errors import InputError
 from stc_core.hooks.compression import compress
-from stc_core.hooks.vision_cache import VisionCache, fingerprint, vision
+from stc_core.hooks.run_cache import RunCache, fingerprint
+from stc_core.hooks.tower import vision
 from stc_core.methods import STC, Method
 from stc_core.methods.stc import paper_layer
 from stc_core.models.loading import VLM
@@ -71,7 +72,7 @@ def answer(
     record: bool = False,
     score: Sequence[str] = (),
     max_new_tokens: int = 64,
-    cache: VisionCache | None = None,
+    cache: RunCache | None = None,
     progress: Progress | None = None,
 ) -> Answer:
     """Ask one question about one video, greedily decoded.
@@ -179,7 +180,7 @@ def answer(
     return Answer(said.text, trace, costs, said.logprob, scores)
 
 
-def _kept(vlm: VLM, cache: VisionCache | None, what: tuple | None, make: Callable[[], Any]) -> Any:
+def _kept(vlm: VLM, cache: RunCache | None, what: tuple | None, make: Callable[[], Any]) -> Any:
     """What ``make`` gave before for the same model and ``what``; None of either: what it gives."""
     if cache is None or what is None:
         return make()

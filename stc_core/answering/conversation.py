@@ -12,7 +12,7 @@ from torch import Tensor
 from stc_core.answering.answer import Answer, answer
 from stc_core.answering.video import Video
 from stc_core.errors import InputError
-from stc_core.hooks.vision_cache import VisionCache
+from stc_core.hooks.run_cache import RunCache
 from stc_core.methods import STC, Decision, Method
 from stc_core.methods.base import Around
 from stc_core.models.loading import VLM
@@ -57,11 +57,11 @@ class Conversation:
         method: Method | None = None,
         *,
         frames: int | None = None,
-        cache: VisionCache | None = None,
+        cache: RunCache | None = None,
     ) -> None:
         self.vlm, self.video, self.frames = vlm, video, frames
         self.method = STC() if method is None else method
-        self.cache = VisionCache() if cache is None else cache
+        self.cache = RunCache() if cache is None else cache
         self._once = _OutsideOnce(self.method)
 
     def ask(self, question: str, **options: Any) -> Answer:

@@ -24,7 +24,7 @@ from stc_core.models.memory import frames_that_fit
 from stc_core.record.trace_header import LONGEST_ANSWER, MAX_SCORES
 from stc_core.text import checked_text, readable
 
-See = Callable[..., AbstractContextManager[None]]  # ``hooks.vision_cache.vision`` for one model
+See = Callable[..., AbstractContextManager[None]]  # ``hooks.tower.vision`` for one model
 GREEDY = {
     "do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None,
 }  # fmt: skip

@@ -12,7 +12,9 @@ from stc_core.answering.prompt import grid_of
 from stc_core.benchmark.wording import letter, plain
 from stc_core.errors import InputError
 from stc_core.models.loading import VLM
-from stc_core.shapes.exam.evaluation import ANSWER_TOKENS, exam, frame_size
+from stc_core.shapes.exam.asking import exam
+from stc_core.shapes.exam.grids import frame_size
+from stc_core.shapes.exam.replying import ANSWER_TOKENS
 from stc_core.shapes.world.scenes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, WORLD, World
 
 

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 
 from torch import nn
 
-from stc_core.hooks.vision_cache import VisionCache, vision
+from stc_core.hooks.run_cache import RunCache
+from stc_core.hooks.tower import vision
 from stc_core.methods import Method
 
 
@@ -18,4 +19,4 @@ def vision_once(model: nn.Module, methods: Iterable[Method] = ()) -> AbstractCon
     ``methods`` are those that will be tried: what they read of the tower is kept from the first
     run on. The time of reading it anew stays part of the compression's time.
     """
-    return vision(model, cache=VisionCache(sys.maxsize), methods=methods)
+    return vision(model, cache=RunCache(sys.maxsize), methods=methods)

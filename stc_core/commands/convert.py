@@ -26,7 +26,7 @@ def convert(
 ) -> None:
     """Turn a published LLaVA-Video checkpoint into one that --model opens."""
     with user_errors():
-        from stc_core.models.llava_video import convert as into
+        from stc_core.models.llava_video.converter import convert as into
 
         with progress_bar() as progress:
             config = into(checkpoint, output, vision=vision, pool=pool, progress=progress)

@@ -61,8 +61,8 @@ def evaluate(
             )
         from stc_core.hooks.compression import compress
         from stc_core.models.loading import load
+        from stc_core.shapes.exam.asking import BLANK_EVERY
         from stc_core.shapes.exam.calibration import checked_picture, plot
-        from stc_core.shapes.exam.evaluation import BLANK_EVERY
         from stc_core.shapes.exam.evaluation import evaluate as measure
         from stc_core.shapes.world.scenes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS
 

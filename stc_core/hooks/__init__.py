@@ -8,6 +8,7 @@ shortening   the sequence made shorter at the decoder's door and after layer K
 forced       the probability of a given answer
 timing       wall time of tower, prefill and decoding
 compression  ``compress(model, method)``
-vision_cache the vision tower in bounded batches, and not at all for a clip that it has seen
+tower        the vision tower in bounded batches, and not at all for a clip that it has seen
+run_cache    what runs have worked out, kept from call to call
 recording    what a recorded run keeps beside the fates
 """

@@ -25,12 +25,9 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from stc_core.models.llava_video import CHAT_TEMPLATE as LLAVA_VIDEO_TEMPLATE
-from stc_core.models.llava_video import (
-    LlavaVideoConfig,
-    LlavaVideoForConditionalGeneration,
-    LlavaVideoProcessor,
-)
+from stc_core.models.llava_video.model import LlavaVideoConfig, LlavaVideoForConditionalGeneration
+from stc_core.models.llava_video.processor import CHAT_TEMPLATE as LLAVA_VIDEO_TEMPLATE
+from stc_core.models.llava_video.processor import LlavaVideoProcessor
 from stc_core.shapes.model.sizes import CHAT_TEMPLATE as LLAVA_ONEVISION_TEMPLATE
 
 IMAGE, VIDEO = "<image>", "<video>"

@@ -22,18 +22,11 @@ from stc_core import STC, compress
 from stc_core.__main__ import cli
 from stc_core.models.loading import EMBEDDED
 from stc_core.shapes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, KINDS
+from stc_core.shapes.exam.asking import exam
 from stc_core.shapes.exam.calibration import calibrate, plot, wilson
-from stc_core.shapes.exam.evaluation import (
-    ANSWER_TOKENS,
-    BANDS,
-    Answered,
-    Report,
-    Score,
-    evaluate,
-    exam,
-    replies,
-    reply,
-)
+from stc_core.shapes.exam.evaluation import evaluate
+from stc_core.shapes.exam.examined import BANDS, Answered, Report, Score
+from stc_core.shapes.exam.replying import ANSWER_TOKENS, replies, reply
 from stc_core.shapes.model.contribution_layer import auc, layer_auc, received_per_layer
 from stc_core.shapes.model.opened import weights_fingerprint
 from stc_core.shapes.model.sizes import Size, build, save

@@ -14,6 +14,7 @@ from torch import nn
 
 from stc_core.shapes.model.batches import IGNORED, LONG_SHARE, VIEW_SEEDS, Stage, choose, draw_step
 from stc_core.shapes.model.batches import stage_batches as batches_of
+from stc_core.shapes.model.losses import language_loss, patch_features, project
 from stc_core.shapes.model.random_parts import (
     CLEAR,
     FULL,
@@ -29,7 +30,7 @@ from stc_core.shapes.model.random_parts import (
     still_answerable,
 )
 from stc_core.shapes.model.sizes import Size, build
-from stc_core.shapes.model.training import attend_by_turns, language_loss, patch_features, project
+from stc_core.shapes.model.turns import attend_by_turns
 from stc_core.shapes.world.questions import KINDS, Question, ask
 from stc_core.shapes.world.scenes import WORLD, Dice
 

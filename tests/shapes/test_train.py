@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from stc_core.__main__ import cli
 from stc_core.errors import InputError
 from stc_core.shapes import TRAIN_SEEDS, make_clip
-from stc_core.shapes.model import training as training
+from stc_core.shapes.model import run as training_run
 from stc_core.shapes.model.batches import (
     FRAME_EVENTS,
     IGNORED,
@@ -37,28 +37,22 @@ from stc_core.shapes.model.batches import (
     token_labels,
 )
 from stc_core.shapes.model.learning_curve import accuracies, plot, read, series
-from stc_core.shapes.model.sizes import Size, build, save
-from stc_core.shapes.model.training import (
-    GPU_RECIPE,
+from stc_core.shapes.model.losses import (
     LABELS,
-    RECIPE,
     DenseHead,
     EventHead,
-    Progress,
-    Recipe,
-    alone,
-    attend_by_turns,
     dense_loss,
     event_loss,
-    fast_bfloat16,
     language_loss,
-    learning_rate,
     patch_features,
     project,
-    recipe_for,
-    train,
     whole_answers,
 )
+from stc_core.shapes.model.recipe import GPU_RECIPE, RECIPE, Recipe, recipe_for
+from stc_core.shapes.model.run import Progress, learning_rate
+from stc_core.shapes.model.sizes import Size, build, save
+from stc_core.shapes.model.training import fast_bfloat16, train
+from stc_core.shapes.model.turns import alone, attend_by_turns
 from stc_core.shapes.world.questions import KINDS, ask
 from stc_core.shapes.world.scenes import WORLD
 
@@ -117,8 +111,8 @@ def straight(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """What `straight` does in full is left out elsewhere: it takes longer than the steps."""
-    monkeypatch.setattr(training, "plot", lambda *_: None)
-    monkeypatch.setattr(training, "layer_auc", lambda *_, **__: [0.5, 0.6])
+    monkeypatch.setattr(training_run, "plot", lambda *_: None)
+    monkeypatch.setattr(training_run, "layer_auc", lambda *_, **__: [0.5, 0.6])
 
 
 # Interruptions
@@ -298,7 +292,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, error):
     output = tmp_path / "model"
     train(output, recipe=replace(SHORT, stages=SHORT.stages[:1]), **EXACT)
     former = (tmp_path / "model-training" / "state.pt").read_bytes()
-    monkeypatch.setattr(training.torch, "save", broken)
+    monkeypatch.setattr(training_run.torch, "save", broken)
     with pytest.raises(InputError, match="make room and resume") as caught:
         train(output, recipe=SHORT, resume=True, **EXACT)
     assert "\n" not in str(caught.value)
@@ -339,13 +333,13 @@ def test_numbers_are_chosen_by_what_the_processor_computes_in(
             monkeypatch.setattr(torch.cpu, name, lambda there=there: there, raising=False)
     assert fast_bfloat16(torch.device("cpu")) is fast
     assert fast_bfloat16(torch.device("meta")) is False
-    seen, one_step = [], training.vision_loss
+    seen, one_step = [], training_run.vision_loss
 
     def listen(*args):
         seen.append(torch.is_autocast_enabled("cpu"))
         return one_step(*args)
 
-    monkeypatch.setattr(training, "vision_loss", listen)
+    monkeypatch.setattr(training_run, "vision_loss", listen)
     recipe = replace(SHORT, stages=(replace(SHORT.stages[0], steps=1),))
     train(tmp_path / "model", recipe=recipe, **{**EXACT, "half": None})
     train(tmp_path / "other", recipe=recipe, **{**EXACT, "half": not fast})
@@ -721,7 +715,7 @@ def test_what_cannot_be_trained_is_one_sentence(tmp_path, arguments, sentence):
 def test_a_state_of_another_size_is_one_sentence(tmp_path):
     work = tmp_path / "model-training"
     work.mkdir()
-    state = {"layout": training.LAYOUT, "recipe": asdict(replace(RECIPE, size=TINY, middle=0))}
+    state = {"layout": training_run.LAYOUT, "recipe": asdict(replace(RECIPE, size=TINY, middle=0))}
     torch.save(state, work / "state.pt")
     result = run("--output", str(tmp_path / "model"), "--resume", "--device", "cpu")
     assert result.exit_code == 2 and "another size" in result.stderr
@@ -730,8 +724,7 @@ def test_a_state_of_another_size_is_one_sentence(tmp_path):
 def test_a_stopped_run_says_how_to_go_on(tmp_path, monkeypatch):
     given = {}
     monkeypatch.setattr(
-        training,
-        "train",
+        "stc_core.shapes.model.training.train",
         lambda output, **options: given.update(options) or Progress(1, 2, 5, 8, {}),
     )
     result = run("--output", str(tmp_path / "model"), "--stop-after", "5", "--no-compile")

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from transformers import LlavaOnevisionVideoProcessor, Qwen2Config, SiglipVisionConfig
 
-from stc_core.models.llava_video import (
-    CHAT_TEMPLATE,
-    IMAGE,
-    VIDEO,
-    LlavaVideoConfig,
-    LlavaVideoForConditionalGeneration,
-    LlavaVideoProcessor,
-)
+from stc_core.models.llava_video.model import LlavaVideoConfig, LlavaVideoForConditionalGeneration
+from stc_core.models.llava_video.processor import CHAT_TEMPLATE, IMAGE, VIDEO, LlavaVideoProcessor
 
 from .tokens import END, byte_level
 from .weights import DECODER, TOWER, random_model

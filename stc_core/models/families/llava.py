@@ -37,13 +37,13 @@ def _upper_left(processor, height: int, width: int) -> Box:
 
 
 def _llava_video_times(seconds: Sequence[float], duration: float) -> str:
-    from stc_core.models.llava_video import time_instruction
+    from stc_core.models.llava_video.processor import time_instruction
 
     return time_instruction(seconds, duration)
 
 
 def _llava_video_classes() -> tuple[type, type, type]:
-    from stc_core.models.llava_video import classes
+    from stc_core.models.llava_video.model import classes
 
     return classes()
 

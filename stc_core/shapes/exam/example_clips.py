@@ -15,7 +15,8 @@ from stc_core.answering.answer import answer
 from stc_core.answering.video import read_video
 from stc_core.errors import InputError
 from stc_core.methods import METHODS, STC, Method, Uniform
-from stc_core.shapes.exam.evaluation import fixed_cells, reply
+from stc_core.shapes.exam.grids import fixed_cells
+from stc_core.shapes.exam.replying import reply
 from stc_core.shapes.model.opened import open_model
 from stc_core.shapes.world.clip import FRAMES_PER_SECOND, Clip, make_clip
 from stc_core.shapes.world.scenes import DEVELOPMENT_SEEDS, WORLD, World

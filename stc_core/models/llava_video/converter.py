@@ -1,244 +1,33 @@
-"""LLaVA-Video on stock classes: the few lines that differ from LLaVA-OneVision, and a converter.
-
-Zhang et al., "LLaVA-Video: Video Instruction Tuning With Synthetic Data", arXiv 2410.02713. A frame
-of 27 x 27 SigLIP patches is projected, pooled 2 x 2 to 13 x 13 tokens, and each row of tokens is
-followed by one learned newline: 13 x 14 = 182 places a frame. No stock class lays a video out so;
-here LLaVA-OneVision's does, with two methods replaced. Importing this registers nothing: open a
-converted checkpoint with ``stc_core.load`` or the classes' own ``from_pretrained``.
-"""
+"""A published LLaVA-Video checkpoint turned into one that ``stc_core.load`` opens."""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import (
-    AutoConfig,
     AutoTokenizer,
-    BatchFeature,
     GenerationConfig,
-    LlavaOnevisionConfig,
-    LlavaOnevisionForConditionalGeneration,
-    LlavaOnevisionModel,
     LlavaOnevisionVideoProcessor,
     Qwen2Config,
     SiglipVisionConfig,
 )
-from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
 from stc_core.errors import InputError
-
-VIDEO, IMAGE = "<video>", "<image>"
-FRAMES = 64  # the most that the published models were made for
-NO_IMAGES = "LLaVA-Video takes no images beside a video; pass a picture as a video of one frame"
-
-# --- model ---------------------------------------------------------------------------------------
-
-
-class LlavaVideoConfig(LlavaOnevisionConfig):
-    """LLaVA-OneVision's config and how patches are pooled.
-
-    Parameters
-    ----------
-    spatial_pool_mode : "average" (27 -> 13 tokens a side) or "bilinear" (27 -> 14)
-    spatial_pool_stride : int
-    """
-
-    model_type = "llava_video"
-
-    spatial_pool_mode: str = "average"
-    spatial_pool_stride: int = 2
-
-    def __post_init__(self, **kwargs) -> None:
-        super().__post_init__(**kwargs)
-        if self.spatial_pool_mode not in ("average", "bilinear"):
-            raise InputError(
-                f"LLaVA-Video pools its patches by 'average' or 'bilinear', not by "
-                f"{self.spatial_pool_mode!r}"
-            )
-        if not 1 <= self.spatial_pool_stride <= self.patches_per_side:
-            raise InputError(
-                f"{self.patches_per_side} x {self.patches_per_side} patches cannot be pooled by "
-                f"{self.spatial_pool_stride}"
-            )
-
-    @property
-    def patches_per_side(self) -> int:
-        return self.vision_config.image_size // self.vision_config.patch_size
-
-    @property
-    def tokens_per_side(self) -> int:
-        """Rows, and columns without the newline, of one frame's tokens."""
-        patches, stride = self.patches_per_side, self.spatial_pool_stride
-        return patches // stride if self.spatial_pool_mode == "average" else -(-patches // stride)
-
-    @property
-    def covered(self) -> float:
-        """Share of a frame's side, from its upper left corner, that lies in tokens."""
-        patches = self.patches_per_side
-        if self.spatial_pool_mode == "average":
-            patches = self.tokens_per_side * self.spatial_pool_stride
-        return patches * self.vision_config.patch_size / self.vision_config.image_size
-
-
-class LlavaVideoModel(LlavaOnevisionModel):
-    """LLaVA-OneVision's body with LLaVA-Video's pooling and a newline after every row."""
-
-    config_class = LlavaVideoConfig
-
-    def apply_pooling(self, image_features: Tensor) -> Tensor:
-        """(T, patches, d) -> (T, rows * cols, d); patches that fill no window are left out."""
-        side, stride = self.config.patches_per_side, self.config.spatial_pool_stride
-        maps = image_features.transpose(1, 2).unflatten(2, (side, side))
-        if self.config.spatial_pool_mode == "average":
-            maps = F.avg_pool2d(maps, stride)
-        else:
-            maps = F.interpolate(maps, size=(self.config.tokens_per_side,) * 2, mode="bilinear")
-        return maps.flatten(2).transpose(1, 2)
-
-    @wraps(LlavaOnevisionModel.get_video_features, assigned=())  # generate() reads the signature
-    def get_video_features(self, *args, **kwargs):
-        """LLaVA-OneVision's, but (B, T * rows * (cols + 1), d): each row ends in a newline.
-
-        The stock classes put one newline behind the whole video, in this method or (transformers
-        5.10) in ``forward``. The last row's newline is that one.
-        """
-        outputs = super().get_video_features(*args, **{**kwargs, "return_dict": True})
-        features, side = outputs.pooler_output, self.config.tokens_per_side
-        frames = len(outputs.last_hidden_state) // len(features)
-        tokens = frames * side * side
-        rows = features[:, :tokens].unflatten(1, (frames * side, side))
-        newline = self.image_newline.to(rows).expand(*rows.shape[:2], 1, -1)
-        lines = torch.cat([rows, newline], dim=2).flatten(1, 2)
-        outputs.pooler_output = lines if features.shape[1] > tokens else lines[:, :-1]
-        return outputs
-
-    def get_image_features(self, *args, **kwargs):
-        raise InputError(NO_IMAGES)
-
-
-class LlavaVideoForConditionalGeneration(LlavaOnevisionForConditionalGeneration):
-    """LLaVA-Video: SigLIP, a two-layer projector and Qwen2."""
-
-    config_class = LlavaVideoConfig
-
-    def __init__(self, config: LlavaVideoConfig) -> None:
-        # past the parent's, which would build a body of its own first
-        super(LlavaOnevisionForConditionalGeneration, self).__init__(config)
-        text = config.text_config
-        self.model = LlavaVideoModel(config)
-        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
-        self.post_init()
-
-
-# --- prompt --------------------------------------------------------------------------------------
-
-# ChatML as the models were tuned on: the default system line, the video, then the text on its line.
-CHAT_TEMPLATE = (
-    "{% if messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}"
-    "{% endif %}"
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\\n' }}"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] | selectattr('type', 'equalto', 'video') %}"
-    "{{ '<video>\\n' }}{% endfor %}"
-    "{% for part in message['content'] | selectattr('type', 'equalto', 'text') %}"
-    "{{ part['text'] }}{% endfor %}"
-    "{% endif %}"
-    "{{ '<|im_end|>\\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+from stc_core.models.llava_video.model import LlavaVideoConfig, LlavaVideoForConditionalGeneration
+from stc_core.models.llava_video.processor import (
+    CHAT_TEMPLATE,
+    FRAMES,
+    IMAGE,
+    VIDEO,
+    LlavaVideoProcessor,
 )
-
-
-def time_instruction(seconds: Sequence[float], duration: float) -> str:
-    """The sentence on frame times that the models were trained to see between video and question.
-
-    Parameters
-    ----------
-    seconds : (T,) times of the sampled frames
-    duration : of the whole video, in seconds
-    """
-    times = ",".join(f"{second:.2f}s" for second in seconds)
-    return (
-        f"The video lasts for {duration:.2f} seconds, and {len(seconds)} frames are uniformly "
-        f"sampled from it. These frames are located at {times}. "
-        f"Please answer the following questions related to this video."
-    )
-
-
-class LlavaVideoProcessor(ProcessorMixin):
-    """Frames and text into inputs, each ``<video>`` widened to T * rows * (cols + 1) placeholders.
-
-    Parameters
-    ----------
-    video_processor, tokenizer : stock ones; the tokenizer holds ``<video>`` as a special token
-    tokens_per_side : rows, and columns without the newline, of one frame
-    covered : share of a frame's side, from its upper left corner, that lies in tokens
-    chat_template : str
-    """
-
-    def __init__(
-        self,
-        video_processor=None,
-        tokenizer=None,
-        tokens_per_side=13,
-        covered=1.0,
-        chat_template=None,
-    ) -> None:
-        self.tokens_per_side, self.covered = tokens_per_side, covered
-        self.video_token = VIDEO
-        self.video_token_id = tokenizer.convert_tokens_to_ids(VIDEO)
-        super().__init__(video_processor, tokenizer, chat_template=chat_template)
-
-    def __call__(self, images=None, text=None, videos=None, **kwargs) -> BatchFeature:
-        """text: str or list of str; videos: list of (T, 3, H, W) or of lists of T frames."""
-        if images is not None:
-            raise InputError(NO_IMAGES)
-        options = self._merge_kwargs(
-            ProcessingKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs
-        )
-        text = [text] if isinstance(text, str) else list(text)
-        asked = sum(sample.count(VIDEO) for sample in text)
-        found: dict = {}
-        runs: Iterator[str] = iter(())
-        if videos is not None:
-            found = dict(self.video_processor(videos, **options["videos_kwargs"]))
-            place = VIDEO * (self.tokens_per_side * (self.tokens_per_side + 1))
-            lengths = [len(video) for video in found["pixel_values_videos"]]
-            runs = iter([place * length for length in lengths])
-            found.pop("video_metadata", None)
-        given = len(found.get("pixel_values_videos", ()))
-        if asked != given:
-            raise InputError(f"the text has {asked} {VIDEO} but {given} videos came with it")
-        text = [re.sub(VIDEO, lambda _: next(runs), sample) for sample in text]
-        tensors = options["text_kwargs"].pop("return_tensors", None)
-        options["text_kwargs"].pop("return_mm_token_type_ids", None)
-        tokens = self.tokenizer(text, **options["text_kwargs"])
-        return BatchFeature({**tokens, **found}, tensor_type=tensors)
-
-
-def classes() -> tuple[type, type, type]:
-    """Config, model and processor; from here on ``AutoConfig`` knows the first.
-
-    The library's loader of tokenizers asks it what kind of model a folder holds.
-    """
-    AutoConfig.register(LlavaVideoConfig.model_type, LlavaVideoConfig, exist_ok=True)
-    return LlavaVideoConfig, LlavaVideoForConditionalGeneration, LlavaVideoProcessor
-
-
-# --- conversion ----------------------------------------------------------------------------------
 
 TOWERS = {  # mm_vision_tower -> its config; the published checkpoints only name it
     "siglip-so400m-patch14-384": {

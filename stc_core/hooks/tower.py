@@ -11,23 +11,18 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
 import inspect
-import itertools
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stc_core.errors import InputError
 from stc_core.hooks.attaching import attach
+from stc_core.hooks.run_cache import RunCache, bytes_of, fingerprint
 from stc_core.methods import Method
 from stc_core.models.contribution import contribution_module, pooling_head
 from stc_core.models.families import family_of
@@ -35,78 +30,8 @@ from stc_core.models.memory import WORKING, tower_bytes
 from stc_core.record.flops import VisionShape
 from stc_core.record.stopwatch import Stopwatch
 
-__all__ = ["LIMIT", "VisionCache", "fingerprint", "vision"]
-
-LIMIT = 1 << 30  # bytes of a cache
 EVERY_LAYER = 1 / 8  # of a cache: as long as the inputs of all layers take no more, all are kept
-
 Call = tuple[tuple, dict]  # positional and named arguments
-_numbers: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
-_next = itertools.count()
-
-
-class VisionCache:
-    """What was worked out for the clips seen last; beyond ``limit`` bytes the oldest go.
-
-    Give one to ``answer(..., cache=)`` and to the next call. It may hold clips of several models,
-    and stays where the tower ran: on a GPU, in its memory. Any thread may use it.
-
-    Parameters
-    ----------
-    limit
-        Bytes of tensors and arrays that it holds at most. What is larger alone is not kept.
-
-    Attributes
-    ----------
-    bytes : int
-        Held now.
-    hits, misses : int
-        How often something was asked for that was there, or not.
-    """
-
-    def __init__(self, limit: int = LIMIT) -> None:
-        self.limit, self.bytes, self.hits, self.misses = limit, 0, 0, 0
-        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def get(self, key: Hashable, good: Callable[[Any], bool] = lambda value: True) -> Any:
-        """What ``put`` was given under that key, where it is ``good`` enough; else None."""
-        with self._lock:
-            value, _ = self._held.get(key, (None, 0))
-            if value is None or not good(value):
-                self.misses += 1
-                return None
-            self.hits += 1
-            self._held.move_to_end(key)
-            return value
-
-    def put(self, key: Hashable, value: Any, size: int) -> None:
-        """Keep a value of ``size`` bytes as the newest."""
-        with self._lock:
-            self.bytes -= self._held.pop(key, (None, 0))[1]
-            if size > self.limit:
-                return
-            self._held[key] = value, size
-            self.bytes += size
-            while self.bytes > self.limit:
-                self.bytes -= self._held.popitem(last=False)[1][1]
-
-    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What ``make`` once gave, or gives now. Others get the same object: leave it as it is."""
-        value = self.get(key)
-        if value is None:
-            value = make()
-            self.put(key, value, _bytes(value))
-        return value
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._held.clear()
-            self.bytes = 0
 
 
 @dataclass
@@ -122,7 +47,7 @@ class _Seen:
 def vision(
     model: nn.Module,
     *,
-    cache: VisionCache | None = None,
+    cache: RunCache | None = None,
     methods: Iterable[Method] = (),
     batch: int | None = None,
     watch: Stopwatch | None = None,
@@ -187,7 +112,7 @@ def vision(
             with _recorded(read, listened | also, room) as heard:
                 seen = _Seen(run(calls, ends), heard)
             seen.seconds = watch.so_far() - began if watch else 0.0
-            cache.put(key, seen, _bytes((seen.output, list(heard.values()))))
+            cache.put(key, seen, bytes_of((seen.output, list(heard.values()))))
         else:
             for place in listened:
                 for inputs, named in seen.calls[place]:
@@ -240,9 +165,6 @@ def _in_parts(projector: nn.Module, batch: int | None) -> Callable[[Tensor], Ten
     return forward
 
 
-# --- batches -------------------------------------------------------------------------------------
-
-
 def _batches(
     model: nn.Module, names: list[str], args: tuple, kwargs: dict, batch: int | None
 ) -> tuple[list[Call], list[int]]:
@@ -292,9 +214,6 @@ def _joined(parts: list[Any]) -> Any:
     return first
 
 
-# --- what is kept --------------------------------------------------------------------------------
-
-
 def _read_by(model: nn.Module, methods: Iterable[Method]) -> set[nn.Module]:
     """The attention modules of the vision tower whose weights these methods read."""
     family = family_of(model.config)
@@ -325,7 +244,7 @@ def _recorded(
     def note(place: int, args: tuple, kwargs: dict) -> None:
         nonlocal everything
         if everything is None:
-            everything = _bytes((args, kwargs)) * len(modules) <= room
+            everything = bytes_of((args, kwargs)) * len(modules) <= room
         if everything or place in wanted:
             calls.setdefault(place, []).append((args, kwargs))
 
@@ -336,57 +255,3 @@ def _recorded(
                 lambda _, args, kwargs, place=place: note(place, args, kwargs), with_kwargs=True,
             )  # fmt: skip
         yield calls
-
-
-def _bytes(value: Any) -> int:
-    """Of all tensors and arrays in nested containers; tensors that share memory count once."""
-    found: dict[int, int] = {}
-
-    def look(value: Any) -> None:
-        if isinstance(value, Tensor):
-            storage = value.untyped_storage()
-            found[storage.data_ptr()] = storage.nbytes()
-        elif isinstance(value, np.ndarray):
-            found[value.ctypes.data] = value.nbytes
-        elif isinstance(value, Mapping):
-            look(list(value.values()))
-        elif isinstance(value, (tuple, list)):
-            for part in value:
-                look(part)
-        elif is_dataclass(value):
-            look(vars(value))
-
-    look(value)
-    return sum(found.values())
-
-
-def fingerprint(model: nn.Module, *parts: Any) -> str:
-    """SHA-256 of a model and nested containers; tensors count by type, shape, device and content.
-
-    A model is the object and how often its weights were written to, not what they are.
-    """
-    digest = hashlib.sha256()
-
-    def add(value: Any) -> None:
-        if isinstance(value, Tensor):
-            digest.update(repr((value.dtype, value.shape, value.device)).encode())
-            plain = value.detach().cpu().contiguous().reshape(-1)
-            digest.update(memoryview(plain.view(torch.uint8).numpy()))
-        elif isinstance(value, Mapping):
-            add(sorted(value.items()))
-        elif isinstance(value, (tuple, list)):
-            digest.update(f"{type(value).__name__}{len(value)}".encode())
-            for part in value:
-                add(part)
-        else:
-            digest.update(repr(value).encode() + b"\0")
-
-    if model not in _numbers:
-        _numbers[model] = next(_next)
-    weights = list(model.parameters())
-    written = sum(weight._version for weight in weights if not weight.is_inference())
-    configs = (model, family_of(model.config).tower(model), model.get_decoder())
-    kernels = [module.config._attn_implementation for module in configs]
-    add([_numbers[model], written, str(weights[0].device), str(weights[0].dtype), kernels])
-    add(list(parts))
-    return digest.hexdigest()

@@ -1,0 +1,93 @@
+"""All that decides the trained weights: sizes, stages, rates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from stc_core.errors import InputError
+from stc_core.shapes.model.batches import Stage
+from stc_core.shapes.model.sizes import Size
+from stc_core.shapes.world.scenes import WORLD
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the trained weights."""
+
+    size: Size
+    stages: tuple[Stage, ...]
+    seed: int = 0
+    decay: float = 0.01  # AdamW weight decay
+    clip: float = 1.0  # gradient norm
+    warmup: int = 50  # steps, at the start of every stage
+    middle: int = 4  # decoder layer after which events are read
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("a recipe needs at least one stage")
+        if not 0 <= self.middle < self.size.layers:
+            raise ValueError(f"there is no decoder layer {self.middle} to read events from")
+
+    def scaled(self, scale: float) -> Recipe:
+        """The same recipe with `scale` times the steps of every stage."""
+        if not 0 < scale < math.inf:
+            raise InputError(f"the scale of the steps must be above 0, not {scale}")
+        stages = (replace(s, steps=max(1, round(s.steps * scale))) for s in self.stages)
+        return replace(self, stages=tuple(stages))
+
+
+# Worlds of the curriculum, each a little further from "one thing in one picture".
+SEEN = replace(WORLD, always=0.85, flashing=0.0)
+PLAIN = replace(WORLD, always=0.9, flashing=0.0, crossing=0.0, panning=0.0, entering=0.0)
+EVENTS = replace(WORLD, crossing=0.5, flashing=0.5)  # more of what is rare
+RECIPE = Recipe(
+    size=Size(),
+    stages=(
+        Stage("vision", 1500, 96, (2,), (1.5e-3, 2e-5), SEEN),
+        Stage("vision", 450, 96, (2,), (7e-4, 1e-5), SEEN),
+        Stage("language", 160, 96, (1,), (1e-3, 1e-3), replace(PLAIN, objects=(1, 1))),
+        Stage("language", 260, 64, (2, 4), (1e-3, 1e-3), replace(WORLD, objects=(1, 2))),
+        Stage("language", 320, 32, (4, 8), (1e-3, 1e-3), replace(EVENTS, objects=(1, 4))),
+        Stage("language", 420, 24, (8, 16), (1e-3, 6e-4), EVENTS, hard_first=True),
+        Stage(
+            "language",
+            430,
+            20,
+            (8, 16, 8, 32, 8, 16),
+            (9e-4, 1e-5),
+            EVENTS,
+            events=1.0,
+            hard_first=True,
+        ),  # fmt: skip
+        Stage(
+            "language",
+            1150,
+            20,
+            (8, 16, 8, 32, 8, 16),
+            (1e-3, 4e-4),
+            EVENTS,
+            events=1.0,
+            hard_first=True,
+        ),  # fmt: skip
+        Stage(
+            "language",
+            200,
+            20,
+            (8, 16, 32, 8, 16),
+            (4e-4, 1e-5),
+            EVENTS,
+            events=1.0,
+            hard_first=True,
+        ),  # fmt: skip
+    ),
+)
+# A GPU wants larger batches and has the memory for them.
+GPU_RECIPE = replace(RECIPE, stages=tuple(replace(s, clips=4 * s.clips) for s in RECIPE.stages))
+
+
+def recipe_for(device: str | torch.device) -> Recipe:
+    """The recipe that suits a device."""
+    return GPU_RECIPE if torch.device(device).type == "cuda" else RECIPE

@@ -1,0 +1,57 @@
+"""Several questions about one clip in one sequence, each as if it were the only one."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, LlavaOnevisionForConditionalGeneration
+
+
+def alone(
+    turn: Tensor, place: Tensor, prefix: int, places: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Positions (B, L) and, for the turns, a mask (B, 1, P, L): True where a token sees another.
+
+    L is `prefix` tokens that all turns share, then the P tokens of `turn` and `place` (B, P). A
+    turn sees the prefix and itself, as it would if it were the only one. `places` (B, prefix) are
+    the positions of the shared tokens where these have gaps; by default 0, 1, 2, ...
+    """
+    b, p = turn.shape
+    if places is None:
+        places = torch.arange(prefix, device=turn.device).expand(b, -1)
+    positions = torch.cat([places, places[:, -1:] + 1 + place], dim=1)
+    causal = torch.ones(p, p, dtype=torch.bool, device=turn.device).tril()
+    own = (turn[:, None, :] == turn[:, :, None]) & causal
+    return positions, torch.cat([own.new_ones(b, p, prefix), own], dim=2)[:, None]
+
+
+def attend_by_turns(model: LlavaOnevisionForConditionalGeneration) -> None:
+    """Let the decoder read masks of `alone`. It is the same attention, at half the price."""
+    AttentionInterface.register("turns", _turns_attention)
+    model.model.language_model.set_attn_implementation("turns")
+
+
+def _turns_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    scaling: float,
+    **_: object,
+) -> tuple[Tensor, None]:
+    """Causal attention in the prefix, masked attention in the turns: query (B, heads, L, d)."""
+    key, value = (x.repeat_interleave(module.num_key_value_groups, dim=1) for x in (key, value))
+    prefix = query.shape[2] - attention_mask.shape[2]
+    first = F.scaled_dot_product_attention(
+        query[:, :, :prefix], key[:, :, :prefix], value[:, :, :prefix],
+        is_causal=True, scale=scaling,
+    )  # fmt: skip
+    rest = query[:, :, prefix:]
+    if query.is_cuda:
+        then = F.scaled_dot_product_attention(rest, key, value, attention_mask, scale=scaling)
+    else:  # the kernel of CPUs is slow with masks
+        weights = rest @ key.transpose(2, 3) * scaling + attention_mask
+        then = weights.softmax(dim=-1, dtype=torch.float32).to(value.dtype) @ value
+    return torch.cat([first, then], dim=2).transpose(1, 2), None
