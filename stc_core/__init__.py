@@ -10,9 +10,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Trace": "record.trace",
-    "Stage": "record.trace",
-    "Word": "record.trace",
-    "Fate": "record.trace",
+    "Stage": "record.stages",
+    "Word": "record.stages",
+    "Fate": "record.stages",
     "TokenGrid": "record.grid",
     "InputError": "errors",
     "Video": "answering.video",

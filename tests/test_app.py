@@ -22,7 +22,7 @@ from browser import PATIENCE, chromium  # noqa: F401
 from playwright.sync_api import expect
 
 from stc_core import Trace
-from stc_core.record.trace import Word
+from stc_core.record.stages import Word
 from viz.page.inspect_tab import ORDER
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,8 +22,8 @@ from stc_core.hooks.probes import listening, probe
 from stc_core.models.contribution import contribution_module, to_grid
 from stc_core.models.families import family_of, layout_of
 from stc_core.record.grid import TokenGrid
+from stc_core.record.stages import Fate
 from stc_core.record.stopwatch import Stopwatch
-from stc_core.record.trace import Fate
 from stc_core.speed import clocks
 
 KERNELS = ["sdpa", "eager"]

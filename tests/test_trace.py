@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stc_core import Fate, Stage, TokenGrid, Trace
-from stc_core.record import trace as trace_module
-from stc_core.record.trace import Word
+from stc_core.record import trace_file
+from stc_core.record.stages import Word
 
 K, C, M, D, MI, DI = (int(fate) for fate in Fate)
 
@@ -354,7 +354,7 @@ def rewrite(path, **changes):
 
 def test_a_file_from_a_newer_version_is_refused(tmp_path):
     path = full().save(tmp_path / "a.npz")
-    rewrite(path, format=trace_module.FORMAT + 1)
+    rewrite(path, format=trace_file.FORMAT + 1)
     with pytest.raises(ValueError, match="newer than .* update the program"):
         Trace.load(path)
 
@@ -403,7 +403,7 @@ def test_pickles_are_never_opened(tmp_path):
 
 def test_a_file_that_would_unpack_to_too_much_is_refused(tmp_path, monkeypatch):
     path = full().save(tmp_path / "a.npz")
-    monkeypatch.setattr(trace_module, "MAX_UNPACKED", 1000)
+    monkeypatch.setattr(trace_file, "MAX_UNPACKED", 1000)
     with pytest.raises(ValueError, match="would unpack to"):
         Trace.load(path)
 

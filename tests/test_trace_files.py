@@ -14,8 +14,8 @@ from test_trace import full, rewrite, small
 from stc_core import Fate, Stage, TokenGrid, Trace
 from stc_core.errors import InputError
 from stc_core.record import archive, trace_header
-from stc_core.record import trace as trace_module
-from stc_core.record.trace import Word
+from stc_core.record import trace_file
+from stc_core.record.stages import Word
 
 MEASURE = """
 import re, sys, time
@@ -144,7 +144,7 @@ def wrong_attention(about, arrays):
     rows = np.zeros((4000, trace.grid.size), np.float16)
     rows[-1, -1] = np.nan
     arrays.clear()
-    arrays.update({name: getattr(trace, name) for name in trace_module._ARRAYS})
+    arrays.update({name: getattr(trace, name) for name in trace_file._ARRAYS})
     arrays.update(stage0_fate=trace.fate, stage0_target=trace.target, full_attention=rows)
     changes = {"grid": grid, "stages": [{"name": "outside", "layer": None}], "words": [],
                "baseline": {"words": words}}  # fmt: skip
@@ -420,4 +420,4 @@ def test_the_limits_are_those_that_the_reader_is_told():
     told = Trace.load.__doc__
     for name in ("MAX_UNPACKED", "MAX_TOKENS", "MAX_FRAMES", "MAX_CELLS", "MAX_PICTURES",
                  "MAX_PICTURE_SIDE", "MAX_ATTENTION", "MAX_SECONDS"):  # fmt: skip
-        assert name in told and hasattr(trace_module, name)
+        assert name in told and hasattr(trace_file, name)

@@ -9,8 +9,9 @@ from stc_core.models.families import vision_shape
 from stc_core.models.loading import VLM
 from stc_core.record.costs import Costs, kv_cache_bytes, layers_after, paper_flops
 from stc_core.record.flops import LLMShape, inside_flops, outside_flops, real_flops
+from stc_core.record.stages import Fate
 from stc_core.record.stopwatch import Stopwatch
-from stc_core.record.trace import Fate, Trace
+from stc_core.record.trace import Trace
 
 
 def costs_of(

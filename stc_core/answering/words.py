@@ -9,7 +9,9 @@ from stc_core.answering.generation import Said, end_tokens, recorded_question
 from stc_core.answering.prompt import Prompt
 from stc_core.hooks.recording import pieces
 from stc_core.models.loading import VLM
-from stc_core.record.trace import MAX_ATTENTION, Trace, Word
+from stc_core.record.stages import Word
+from stc_core.record.trace import Trace
+from stc_core.record.trace_file import MAX_ATTENTION
 from stc_core.record.trace_header import MAX_WORDS
 from stc_core.text import readable
 

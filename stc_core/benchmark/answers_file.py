@@ -11,11 +11,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from stc_core.errors import InputError
+from stc_core.writing import written_whole
 
 try:
     import fcntl
@@ -131,15 +132,9 @@ def _read(path: Path, file: BinaryIO, configuration: dict) -> dict:
 
 def _pack(path: Path, packed: Path) -> None:
     """Replace the file by its compressed form, which appears whole; same lines, same bytes."""
-    partial = packed.with_suffix(".part")
-    try:
-        with path.open("rb") as plain, partial.open("wb") as raw:
-            with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped:
-                shutil.copyfileobj(plain, zipped)
-        partial.replace(packed)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with path.open("rb") as plain, written_whole(packed) as partial, partial.open("wb") as raw:
+        with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped:
+            shutil.copyfileobj(plain, zipped)
     path.unlink()
 
 

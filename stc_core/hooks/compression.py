@@ -26,8 +26,9 @@ from stc_core.models.contribution import (
 from stc_core.models.families import Family, family_of, layout_of, patch_grid
 from stc_core.models.layout import ONE_VIDEO, Layout
 from stc_core.record.grid import TokenGrid
+from stc_core.record.stages import Stage
 from stc_core.record.stopwatch import Stopwatch
-from stc_core.record.trace import Stage, Trace
+from stc_core.record.trace import Trace
 from stc_core.text import checked_text, readable
 
 _BUSY: WeakKeyDictionary[nn.Module, object] = WeakKeyDictionary()  # model -> its ``with compress``

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stc_core.errors import InputError
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import SURVIVORS, Fate
+from stc_core.record.stages import SURVIVORS, Fate
 
 FAINTEST = 1e-30  # a weight smaller than this counts as this: who is carried has a share
 CARRIED = 1 << 11  # tokens that are averaged at a time

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stc_core.methods.base import Decision, Method, check_outside
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 LONGEST = 2.0  # the sides of a block, in cells, differ by this factor at most
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from stc_core.errors import InputError
 from stc_core.methods.base import Around, Decision, Method
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 
 @dataclass(frozen=True)

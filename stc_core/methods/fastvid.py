@@ -23,7 +23,7 @@ from stc_core.methods.parts.merging import most_alike
 from stc_core.methods.parts.selection import strongest
 from stc_core.methods.parts.sharing import apportion, center_weights, leading, round_down
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from stc_core.methods.parts.merging import min_max, most_alike
 from stc_core.methods.parts.selection import strongest
 from stc_core.methods.parts.sharing import apportion, center_weights, leading
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 FARTHEST = 96  # halvings after which a share is as good as none: 2^-96 is about 1e-29
 

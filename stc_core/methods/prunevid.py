@@ -19,7 +19,7 @@ from stc_core.methods.base import (
 from stc_core.methods.parts.merging import min_max
 from stc_core.methods.parts.selection import strongest
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 
 def prune_by_question(attention: Tensor, keep: int) -> Decision:

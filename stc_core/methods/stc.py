@@ -25,7 +25,7 @@ from stc_core.methods.parts.merging import most_alike, text_relevance
 from stc_core.methods.parts.selection import retention_pool, strongest
 from stc_core.methods.parts.sharing import apportion
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 # The seven rows of the paper's table of modules: which parts of the outside stage are on.
 ABLATIONS: dict[str, dict[str, bool]] = {

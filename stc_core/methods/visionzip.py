@@ -19,7 +19,7 @@ from stc_core.methods.base import (
 )
 from stc_core.methods.parts.sharing import apportion, leading, round_down
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 
 @dataclass(frozen=True, kw_only=True)

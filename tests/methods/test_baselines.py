@@ -12,7 +12,7 @@ from stc_core import STC, compress
 from stc_core.methods import EVS, Downsample, FastV, Frames, Random, Uniform, VidCom2
 from stc_core.methods.stc import ABLATIONS
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 GRIDS = [TokenGrid(*shape) for shape in ((1, 1, 1), (1, 3, 4), (6, 1, 1), (5, 3, 4), (8, 4, 4))]
 RETENTIONS = [0.01, 0.07, 0.25, 0.6, 1.0]

@@ -18,7 +18,7 @@ from stc_core.methods.parts.merging import most_alike
 from stc_core.methods.parts.progress import listening_to_progress
 from stc_core.methods.parts.selection import retention_pool
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 from stc_core.speed.inputs import made_up
 
 CPU = torch.device("cpu")

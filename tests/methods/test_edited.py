@@ -13,7 +13,7 @@ from test_seams import generate, masked_logits
 from token_clips import clip
 
 from stc_core import METHODS, STC, Decision, Edited, InputError, Method, TokenGrid, compress
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 PLAIN = [STC(retention=0.3), METHODS["fastvid"](retention=0.3), METHODS["evs"](retention=0.6)]
 FATES = ("fate", "target", "weight")

@@ -10,7 +10,7 @@ from token_clips import ADVERSARIAL, RETENTIONS, check, clip, compare, shared_ou
 
 from stc_core.methods.holitom import HoliTom, best_windows, run_lengths
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 
 def static_places(alike, start, stop):

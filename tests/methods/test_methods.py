@@ -15,7 +15,8 @@ from stc_core import compress
 from stc_core.methods import METHODS, Decision, Method
 from stc_core.methods.stc import ABLATIONS
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import SURVIVORS, Fate, Trace
+from stc_core.record.stages import SURVIVORS, Fate
+from stc_core.record.trace import Trace
 
 # What is tried of a method beside its defaults; a method that is not here is tried with those.
 OPTIONS = {

@@ -6,7 +6,7 @@ from references import half_up, min_max
 from token_clips import clip
 
 from stc_core.methods.prunevid import PruneVid, prune_by_question
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 
 def reference(attention, keep):

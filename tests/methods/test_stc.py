@@ -15,7 +15,7 @@ from stc_core.methods.parts.clustering import ROWS, dpc_knn
 from stc_core.methods.parts.merging import most_alike, text_relevance
 from stc_core.methods.parts.selection import retention_pool
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 
 def random_case(seed, n=None, width=6, groups=5, noise=0.3):

@@ -5,7 +5,7 @@ import torch
 from references import means
 
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 
 def clip(seed, frames, rows, cols, width=5, still=0.6, scenes=2):

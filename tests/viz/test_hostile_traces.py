@@ -27,7 +27,7 @@ import viz
 from stc_core import Trace
 from stc_core.errors import InputError
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Word
+from stc_core.record.stages import Word
 from viz.page import cards, onefile
 from viz.pictures import overlay
 from viz.pictures.words import alt

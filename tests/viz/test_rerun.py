@@ -44,7 +44,7 @@ def test_an_origin_lies_beside_its_trace(tmp_path, six_fates, origin):
     assert recall(tmp_path, home.parent.name) == origin
     remember(home, Origin("/clips/b.mp4", "?"))
     assert recall(tmp_path, home.parent.name).video == "/clips/b.mp4"
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.part*"))
 
 
 @pytest.mark.parametrize("key", [

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stc_core.errors import InputError
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
+from stc_core.writing import written_whole
 from viz.errors.reading import UNCOMPRESSED, Question, Results, read_results
 from viz.pictures import palette
 from viz.server.quota import PAGE, Ledger, Limits
@@ -132,13 +131,8 @@ class Tables:
     def _write(self, results: Results, name: str) -> str:
         content = json.dumps(payload(results, name), separators=(",", ":")).encode()
         digest = hashlib.sha256(content).hexdigest()[:20]
-        handle, partial = tempfile.mkstemp(dir=self.folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(partial, self.path(digest))
-        finally:
-            Path(partial).unlink(missing_ok=True)
+        with written_whole(self.path(digest)) as partial:
+            partial.write_bytes(content)
         return digest
 
     def _keep(self, name: str, visitor: str) -> None:

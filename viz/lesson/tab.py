@@ -13,7 +13,8 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from stc_core.record.trace import Fate, Trace
+from stc_core.record.stages import Fate
+from stc_core.record.trace import Trace
 from viz.examples import Known
 from viz.page.guard import guarded
 from viz.pictures.words import percent, printable

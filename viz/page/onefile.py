@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from stc_core.errors import InputError
 from stc_core.record.trace import Trace
 from stc_core.text import readable
+from stc_core.writing import writing_errors, written_whole
 from viz.examples import Known
 from viz.page.cards import escape
 from viz.pictures.words import alive
@@ -59,18 +59,8 @@ def write(trace: Trace, path: str | os.PathLike, about: Known | None = None) -> 
         Where nothing can be written at ``path``.
     """
     path = Path(path)
-    try:
-        handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(page(trace, about))
-            os.chmod(partial, 0o644)  # mkstemp's 0600 would hide the file from other users
-            os.replace(partial, path)
-        finally:
-            Path(partial).unlink(missing_ok=True)
-    except OSError as error:
-        shown = readable(str(path))
-        raise InputError(f"cannot write {shown}: {error.strerror or error}") from error
+    with writing_errors(path), written_whole(path) as partial:
+        partial.write_text(page(trace, about), encoding="utf-8")
     return path
 
 

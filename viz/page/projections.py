@@ -23,6 +23,7 @@ import numpy as np
 from stc_core.errors import InputError
 from stc_core.record.trace import Trace
 from stc_core.text import readable
+from stc_core.writing import written_whole
 from viz.pictures.embedding import (
     DISTANCE,
     METRIC,
@@ -119,10 +120,8 @@ def _fit(features: np.ndarray, path: str) -> None:
     """The process: the file appears whole or not at all."""
     if hasattr(os, "nice"):
         os.nice(10)  # answers come first
-    partial = f"{path}.part"
-    with open(partial, "wb") as file:
-        file.write(to_scale(umap(features)).astype("<u2").tobytes())
-    os.replace(partial, path)
+    with written_whole(Path(path)) as partial:
+        partial.write_bytes(to_scale(umap(features)).astype("<u2").tobytes())
 
 
 def build() -> gr.HTML:

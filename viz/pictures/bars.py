@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 from viz.pictures import palette
 from viz.pictures.canvas import Canvas
 

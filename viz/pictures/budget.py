@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stc_core.record.trace import Fate, Trace
+from stc_core.record.stages import Fate
+from stc_core.record.trace import Trace
 from viz.pictures import palette
 from viz.pictures.bars import bar
 from viz.pictures.canvas import Canvas

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stc_core.record.trace import SURVIVORS, Fate, Trace
+from stc_core.record.stages import SURVIVORS, Fate
+from stc_core.record.trace import Trace
 
 
 def outside(trace: Trace) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib import colormaps
 
-from stc_core.record.trace import Fate, Trace
+from stc_core.record.stages import Fate
+from stc_core.record.trace import Trace
 from viz.pictures import marks, palette
 from viz.pictures.canvas import Canvas
 from viz.pictures.strip import Strip, pictures, raster_size

@@ -6,7 +6,6 @@ VP8 in WebM, which browsers play: OpenCV writes no H.264, and they play no other
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,10 @@ import numpy as np
 from PIL import Image
 
 from stc_core.errors import InputError
-from stc_core.record.trace import Fate, Trace
+from stc_core.record.stages import Fate
+from stc_core.record.trace import Trace
 from stc_core.text import readable
+from stc_core.writing import written_whole
 from viz.pictures import caption, fates, marks, palette
 from viz.pictures.canvas import Canvas
 from viz.pictures.strip import Strip, pictures
@@ -60,13 +61,11 @@ def steps(trace: Trace, path: str | os.PathLike, stage: str = "end") -> Iterator
     _check(trace, path, stage, times[-1])
     rate = min(PER_SECOND, MOST / times[-1])
     shown = np.searchsorted(times[1:], np.arange(round(times[-1] * rate)) / rate, side="right")
-    handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".webm")
-    os.close(handle)
-    try:
+    with written_whole(path) as partial:
         sheet = _Sheet(trace, stage)
         code = cv2.VideoWriter_fourcc(*"VP80")
         size = sheet.blank.shape[1::-1]
-        writer = cv2.VideoWriter(partial, cv2.CAP_FFMPEG, code, rate, size)
+        writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG, code, rate, size)
         if not writer.isOpened():
             raise InputError("this OpenCV cannot write WebM; install opencv-python from PyPI")
         try:
@@ -78,10 +77,6 @@ def steps(trace: Trace, path: str | os.PathLike, stage: str = "end") -> Iterator
                 yield (number + 1) / len(shown)
         finally:
             writer.release()
-        os.chmod(partial, 0o644)  # mkstemp's 0600 would hide the file from other users
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def _times(trace: Trace) -> np.ndarray:

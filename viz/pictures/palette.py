@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stc_core.record.trace import Fate
+from stc_core.record.stages import Fate
 
 
 @dataclass(frozen=True)

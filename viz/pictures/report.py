@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 from matplotlib.figure import Figure
 
-from stc_core.record.trace import Fate, Trace
+from stc_core.record.stages import Fate
+from stc_core.record.trace import Trace
 from viz.pictures import budget, caption, fates, heatmap, marks, palette, timeline
 from viz.pictures.canvas import Canvas, to_png, to_svg
 from viz.pictures.strip import Strip

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from stc_core.record.trace import SURVIVORS, Fate, Trace
+from stc_core.record.stages import SURVIVORS, Fate
+from stc_core.record.trace import Trace
 from viz.pictures import palette
 from viz.pictures.bars import bar
 from viz.pictures.canvas import Canvas

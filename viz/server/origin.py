@@ -9,15 +9,14 @@ method travels as plain data, a *spec*, so that neither the page nor its address
 from __future__ import annotations
 
 import json
-import os
 import re
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc_core.errors import InputError
+from stc_core.writing import written_whole
 from viz.examples import Known, asked
 from viz.server import world_clips
 from viz.server.quota import PAGE
@@ -108,12 +107,8 @@ def about(origin: Origin, known: Mapping[tuple[str, str], Known]) -> Known | Non
 
 def remember(home: Path, origin: Origin) -> None:
     """Keep the origin of a trace; ``home`` is what ``Shelf.put`` returned."""
-    partial = home.with_name(f"{uuid.uuid4().hex}.part")
-    try:
+    with written_whole(home.with_name(RECORD)) as partial:
         partial.write_text(json.dumps(asdict(origin)), encoding="utf-8")
-        os.replace(partial, home.with_name(RECORD))
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def recall(folder: Path, key: object) -> Origin | None:

@@ -22,6 +22,7 @@ from urllib.parse import quote
 import numpy as np
 
 from stc_core.record.trace import Trace
+from stc_core.writing import written_whole
 from viz.examples import Known
 from viz.pictures.words import alt
 from viz.server.quota import PAGE, Ledger, Limits
@@ -150,12 +151,8 @@ class Shelf:
         with self._making:
             if not path.exists():
                 path.parent.mkdir(exist_ok=True)
-                partial = path.with_suffix(".part")
-                try:
+                with written_whole(path) as partial:
                     partial.write_bytes(make())
-                    os.replace(partial, path)
-                finally:
-                    partial.unlink(missing_ok=True)
         return path
 
     def _keep(self, home: Path, visitor: str) -> None:

@@ -17,7 +17,8 @@ import struct
 import numpy as np
 
 from stc_core.errors import InputError
-from stc_core.record.trace import Trace, Word
+from stc_core.record.stages import Word
+from stc_core.record.trace import Trace
 from viz.examples import Known
 from viz.pictures.embedding import held, pca, to_scale
 from viz.pictures.palette import CODES

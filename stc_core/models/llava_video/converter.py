@@ -28,6 +28,7 @@ from stc_core.models.llava_video.processor import (
     VIDEO,
     LlavaVideoProcessor,
 )
+from stc_core.writing import written_folder
 
 TOWERS = {  # mm_vision_tower -> its config; the published checkpoints only name it
     "siglip-so400m-patch14-384": {
@@ -138,20 +139,15 @@ def convert(
 
 @contextmanager
 def _whole_or_nothing(target: Path) -> Iterator[Path]:
-    """A folder to fill, beside ``target``: renamed to it at the end, gone after an exception."""
-    fresh = target.with_name(f".{target.name}.unfinished")
+    """A folder to fill, which is there as a whole or not at all; errors as one sentence."""
     try:
-        shutil.rmtree(fresh, ignore_errors=True)  # of a conversion that was killed
-        fresh.mkdir(parents=True)
-        yield fresh
-        fresh.rename(target)
+        with written_folder(target) as fresh:
+            yield fresh
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"{target} could not be written ({reason}); nothing of it is left"
         ) from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _check_room(target: Path, size: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -31,7 +30,7 @@ from stc_core.shapes.model.losses import (
 from stc_core.shapes.model.recipe import Recipe
 from stc_core.shapes.model.sizes import build, save
 from stc_core.shapes.model.turns import attend_by_turns
-from stc_core.writing import made_folder
+from stc_core.writing import made_folder, written_whole
 
 LAYOUT = 3  # of the state file; an older one cannot be gone on with
 LOG_EVERY = 20  # steps
@@ -260,12 +259,10 @@ class Run:
             "events": self.events.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
-        fresh = self.path.with_suffix(".new")
         try:
-            torch.save(state, fresh)
-            os.replace(fresh, self.path)
+            with written_whole(self.path) as fresh:
+                torch.save(state, fresh)
         except (OSError, RuntimeError) as error:  # torch's writer has no type of its own
-            fresh.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise InputError(
                 f"the state of the training cannot be written to {str(self.path)!r} ({reason}); "

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from stc_core.shapes.world.questions import words
+from stc_core.writing import written_folder
 
 PAD, START, END, UNKNOWN = "<pad>", "<|im_start|>", "<|im_end|>", "<unk>"
 IMAGE, VIDEO = "<image>", "<video>"
@@ -190,17 +191,8 @@ def save(
     if facts:
         model.config.stc = dict(facts)
     directory = directory.resolve()  # a link to a folder stays a link
-    fresh = directory.with_name(f".{directory.name}.new")
-    former = directory.with_name(f".{directory.name}.old")
-    if former.exists() and not directory.exists():
-        former.rename(directory)  # an earlier write was killed between the two renames below
-    for leftover in (fresh, former):
-        shutil.rmtree(leftover, ignore_errors=True)
-    if directory.exists():
-        shutil.copytree(directory, fresh)
-    copy.deepcopy(model).to(dtype or model.dtype).save_pretrained(fresh)
-    processor.save_pretrained(fresh)
-    if directory.exists():
-        directory.rename(former)
-    fresh.rename(directory)
-    shutil.rmtree(former, ignore_errors=True)
+    with written_folder(directory) as fresh:
+        if directory.exists():
+            shutil.copytree(directory, fresh, dirs_exist_ok=True)
+        copy.deepcopy(model).to(dtype or model.dtype).save_pretrained(fresh)
+        processor.save_pretrained(fresh)

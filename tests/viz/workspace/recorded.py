@@ -9,7 +9,7 @@ from handmade import big, build
 
 from stc_core import Trace
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Word
+from stc_core.record.stages import Word
 
 NASTY = ("<img src=x onerror=alert(1)>", "${1+1}", "{{x}}", "`${alert(2)}`")
 KEPT = (0, 13, 30)

@@ -13,7 +13,7 @@ from recorded import WORDS, recorded, walked
 
 from stc_core.errors import InputError
 from stc_core.record.grid import TokenGrid
-from stc_core.record.trace import Word
+from stc_core.record.stages import Word
 from viz.examples import Known
 from viz.pictures.palette import CODES
 from viz.workspace.bundle import MAGIC, NOBODY, ROWS, pack, sprite, tiles, unpack
