@@ -8,10 +8,18 @@ sent to a browser nor written to a file.
 from __future__ import annotations
 
 import re
+import string
 
 from stc_core.errors import InputError
 
-__all__ = ["LONGEST_QUESTION", "checked_text", "readable"]
+__all__ = [
+    "LONGEST_QUESTION",
+    "answer_form",
+    "checked_text",
+    "option_letter",
+    "readable",
+    "said_the_same",
+]
 
 LONGEST_QUESTION = 1 << 17  # characters: what a context of 32,768 tokens holds, about
 
@@ -67,3 +75,27 @@ def readable(text: str) -> str:
     For names of files and what a model wrote, which nobody can be asked to write again.
     """
     return _UNREADABLE.sub("\ufffd", text)
+
+
+def answer_form(text: str) -> str:
+    """Return an answer in lower case, with single spaces and without punctuation at its end.
+
+    "Purple  star." and "purple star" have one form. The page's JavaScript does the same
+    (``sameAnswer`` in ``viz/workspace/js/pair.js``).
+    """
+    words = " ".join(text.lower().split())
+    return words.rstrip(" .,!?") or words
+
+
+def said_the_same(one: str, other: str) -> bool:
+    """Tell whether two answers differ in case, spaces and final punctuation at most."""
+    return answer_form(one) == answer_form(other)
+
+
+def option_letter(text: str) -> str:
+    """Return "(b)" for "(B)." or "b": the letter of an option, told apart from an answer "b".
+
+    What is no single letter gives a form that no answer has.
+    """
+    bare = answer_form(text).strip("().: ")
+    return f"({bare})" if len(bare) == 1 and bare in string.ascii_lowercase else "\0"

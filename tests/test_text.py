@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stc_core.errors import InputError
-from stc_core.text import LONGEST_QUESTION, checked_text, readable
+from stc_core.text import (
+    LONGEST_QUESTION,
+    answer_form,
+    checked_text,
+    option_letter,
+    readable,
+    said_the_same,
+)
 
 GOOD = "星星 is\twhat 🌟\r\ncolour? e\u0301 \u202e \ufffd \uffff"
 BAD = [
@@ -50,3 +57,36 @@ def test_what_is_made_readable_passes(text):
     made = readable(text)
     made.encode()
     assert checked_text(made, "a name") == made and len(made) == len(text)
+
+
+SAME = [
+    ("star", "Star.", True),
+    ("purple  star", " purple star!\n", True),
+    ("star", "stars", False),
+    ("2.5", "25", False),
+    ("...", "", False),
+    ("", " ", True),
+    ("no, it left", "no it left", False),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "same"), SAME)
+def test_answers_that_say_the_same(one, other, same):
+    assert said_the_same(one, other) is said_the_same(other, one) is same
+
+
+@given(st.text())
+def test_the_form_of_an_answer_is_its_own_form(text):
+    form = answer_form(text)
+    assert answer_form(form) == form and said_the_same(text, form)
+    assert said_the_same(f"  {form} ", form)
+
+
+@pytest.mark.parametrize("said", ["b", "B", "(b)", "(B).", "b.", " B: "])
+def test_the_letter_of_an_option(said):
+    assert option_letter(said) == "(b)"
+
+
+@pytest.mark.parametrize("said", ["", "bb", "(1)", "a b", "é"])
+def test_what_is_no_letter_is_no_answer(said):
+    assert option_letter(said) == "\0"

@@ -13,8 +13,7 @@ from test_trace import full, rewrite, small
 
 from stc_core import Fate, Stage, TokenGrid, Trace
 from stc_core.errors import InputError
-from stc_core.record import archive, trace_header
-from stc_core.record import trace_file
+from stc_core.record import archive, trace_file, trace_header
 from stc_core.record.stages import Word
 
 MEASURE = """

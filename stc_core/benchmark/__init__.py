@@ -2,7 +2,6 @@
 
 cases           a question about a clip; the world of shapes as a source of them
 video_folder    videos of one's own as another; ``questions_file`` reads and checks their questions
-wording         which answers count as the same
 rows            which methods are tried, how often
 vision_once     the vision tower sees each clip once
 ask             one case under many methods

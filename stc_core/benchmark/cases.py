@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from stc_core.answering.prompt import grid_of
-from stc_core.benchmark.wording import letter, plain
 from stc_core.errors import InputError
 from stc_core.models.loading import VLM
 from stc_core.shapes.exam.asking import exam
 from stc_core.shapes.exam.grids import frame_size
 from stc_core.shapes.exam.replying import ANSWER_TOKENS
 from stc_core.shapes.world.scenes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, WORLD, World
+from stc_core.text import answer_form, option_letter
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Case:
 
     def is_right(self, said: str) -> bool:
         """Equal to the right answer but for case and spaces around it, or to its letter."""
-        return plain(said) in self.right or letter(said) in self.right
+        return answer_form(said) in self.right or option_letter(said) in self.right
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,6 @@ class Shapes:
                 frames=clip.frames,
                 question=question.text,
                 answer=question.answer,
-                right=frozenset([plain(question.answer)]),
+                right=frozenset([answer_form(question.answer)]),
                 evidence=np.unique(question.evidence // [step, 1, 1], axis=0),
             )

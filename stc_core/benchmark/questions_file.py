@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stc_core.benchmark.wording import letter, plain
 from stc_core.errors import InputError
-from stc_core.text import checked_text, readable
+from stc_core.text import answer_form, checked_text, option_letter, readable
 
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
 KEYS = {"video", "question", "answer"}
@@ -153,24 +152,28 @@ def _no_constant(name: str) -> float:
 def _with_options(question: str, answer: str, options: Any) -> tuple[str, str, frozenset[str]]:
     """The question as it is put, the right answer as it should be said, all that is right."""
     if options is None:
-        return question, answer, frozenset([plain(answer)])
+        return question, answer, frozenset([answer_form(answer)])
     texts = isinstance(options, list) and all(isinstance(o, str) and o.strip() for o in options)
-    if not texts or not 2 <= len(options) <= 26 or len({plain(o) for o in options}) < len(options):
+    if (
+        not texts
+        or not 2 <= len(options) <= 26
+        or len({answer_form(o) for o in options}) < len(options)
+    ):
         raise InputError(f"options must be 2 to 26 different texts, not {reprlib.repr(options)}")
     for option in options:
         checked_text(option, "an option")
     letters = string.ascii_uppercase[: len(options)]
-    by_text = {plain(option): place for place, option in enumerate(options)}
-    place = by_text.get(plain(answer))
+    by_text = {answer_form(option): place for place, option in enumerate(options)}
+    place = by_text.get(answer_form(answer))
     if place is None:
-        given = letter(answer)[1:2].upper()
+        given = option_letter(answer)[1:2].upper()
         if not given or given not in letters:
             raise InputError(
                 f"the answer {reprlib.repr(answer)} is none of the options, nor a letter of one"
             )
         place = letters.index(given)
     lines = [f"{name}. {option.strip()}" for name, option in zip(letters, options, strict=True)]
-    said, text = letters[place], plain(options[place])
+    said, text = letters[place], answer_form(options[place])
     right = {text, f"({said.lower()})", f"{said.lower()}. {text}"}
     return "\n".join([question, *lines, INSTRUCTION]), said, frozenset(right)
 

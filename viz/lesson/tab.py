@@ -15,6 +15,7 @@ import numpy as np
 
 from stc_core.record.stages import Fate
 from stc_core.record.trace import Trace
+from stc_core.text import said_the_same
 from viz.examples import Known
 from viz.page.guard import guarded
 from viz.pictures.words import percent, printable
@@ -383,19 +384,15 @@ def _evidence(case: Case) -> np.ndarray | None:
     return case.known.tokens(case.trace.grid) if case.known else None
 
 
-def _same(one: str, other: str) -> bool:
-    return one.strip().lower() == other.strip().lower()
-
-
 def _right(case: Case) -> bool:
-    return case.known is not None and _same(case.trace.answer, case.known.answer)
+    return case.known is not None and said_the_same(case.trace.answer, case.known.answer)
 
 
 def _failed(case: Case) -> bool:
     full = case.trace.baseline.get("answer")
     if case.known is None or _evidence(case) is None or not isinstance(full, str):
         return False
-    return _same(full, case.known.answer) and not _right(case)
+    return said_the_same(full, case.known.answer) and not _right(case)
 
 
 def _left(case: Case) -> int:

@@ -10,7 +10,7 @@ import html
 import math
 
 from stc_core.record.trace import Trace
-from stc_core.text import readable
+from stc_core.text import readable, said_the_same
 from viz.examples import Known
 from viz.pictures.words import alive, percent
 
@@ -154,7 +154,7 @@ def _card(title: str, detail: str, answer: str | None, kind: str, expected: str 
     quiet = ' class="none"' if answer is None else ""
     mark = ""
     if answer is not None and expected is not None:
-        look, word = ("good", "right") if _same(answer, expected) else ("bad", "wrong")
+        look, word = ("good", "right") if said_the_same(answer, expected) else ("bad", "wrong")
         mark = f'<span class="mark {look}">{word}</span>'
     return (
         f'<article class="card {kind}"><header><b>{title}</b> <span>{escape(detail)}</span>{mark}'
@@ -166,7 +166,7 @@ def _verdict(whole: str | None, small: str, expected: str | None) -> str:
     """Whether compression changed the answer, and what is right where that is known."""
     parts = []
     if whole is not None:
-        same = _same(whole, small)
+        same = said_the_same(whole, small)
         parts.append("Both runs give the same answer." if same else "The two answers differ.")
     if expected is not None:
         parts.append(f"The right answer is <b>{escape(expected)}</b>.")
@@ -193,12 +193,6 @@ def _evidence(trace: Trace, about: Known | None) -> str:
 
 def _many(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
-def _same(one: str, other: str) -> bool:
-    """Equal but for case, spaces and a final full stop."""
-    plain = [" ".join(text.lower().split()).rstrip(".") for text in (one, other)]
-    return plain[0] == plain[1]
 
 
 def _costs(whole: dict, small: dict) -> list[tuple[str, str, str, str]]:

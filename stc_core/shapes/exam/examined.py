@@ -13,6 +13,7 @@ from stc_core.shapes.exam.calibration import Calibration, calibrate, wilson
 from stc_core.shapes.world.outside_questions import OUTSIDE
 from stc_core.shapes.world.questions import KINDS, PHRASINGS, UNANSWERABLE, Question
 from stc_core.shapes.world.scenes import COLORS, FILLS, SHAPES, SIZES
+from stc_core.text import said_the_same
 
 SAME_CHOICES = 5  # questions that offer the same answers, on average, to count as a group
 EDGES = (0.003, 0.01, 0.03, 0.1)  # of the share of tokens with evidence
@@ -80,7 +81,7 @@ class Answered:
 
     @property
     def right(self) -> bool:
-        return self.said == self.question.answer
+        return said_the_same(self.said, self.question.answer)
 
     @property
     def band(self) -> str:
