@@ -83,7 +83,7 @@ def test_bad_input_ends_with_2_and_a_sentence(bad, tmp_path, capsys, monkeypatch
     (tmp_path / "letter.npz").write_text("this is no trace")
     out = tmp_path / "out.html"
     monkeypatch.setattr(sys, "argv", ["onefile", str(tmp_path / bad), str(out)])
-    monkeypatch.delitem(sys.modules, "viz.onefile")  # as ``python -m`` has it
+    monkeypatch.delitem(sys.modules, "viz.onefile", raising=False)  # as ``python -m`` has it
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("viz.onefile", run_name="__main__")
     said = capsys.readouterr().err
