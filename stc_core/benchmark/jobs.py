@@ -14,6 +14,7 @@ from stc_core.benchmark.cases import Case, Shapes, Skipped
 from stc_core.benchmark.rows import Row
 from stc_core.benchmark.video_folder import Folder
 from stc_core.errors import InputError
+from stc_core.hooks.probes import kernel_name
 from stc_core.methods import Method
 from stc_core.models.vlm import VLM
 from stc_core.shapes.model.opened import weights_fingerprint
@@ -42,7 +43,7 @@ def machine_of(vlm: VLM) -> dict[str, Any]:
         "checkpoint": weights_fingerprint(vlm.model),
         "device": vlm.device.split(":")[0],
         "dtype": str(vlm.model.dtype).removeprefix("torch."),
-        "attention": vlm.model.config._attn_implementation,
+        "attention": kernel_name(vlm.model),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "transformers", "numpy")},

@@ -23,6 +23,11 @@ from stc_core.hooks.attention import attention_paid
 from stc_core.record.stopwatch import Stopwatch
 
 
+def kernel_name(model: nn.Module) -> str:
+    """Return the name of the attention kernel that a model runs, such as "sdpa"."""
+    return model.config._attn_implementation
+
+
 def _kernel_of(module: nn.Module) -> Callable:
     """The attention function the module would call by itself."""
     name = module.config._attn_implementation

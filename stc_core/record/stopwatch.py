@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from stc_core.devices import forget_peak_memory, peak_memory, wait_for
+
 __all__ = ["Stopwatch"]
 
 
@@ -46,10 +48,7 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
         self.first_token: float | None = None
         self.per_token: list[float] = []
-        if self.device.startswith("cuda"):
-            import torch
-
-            torch.cuda.reset_peak_memory_stats(self.device)
+        forget_peak_memory(self.device)
         self._origin = self._last = self._last_token = self._now()
 
     @contextmanager
@@ -114,11 +113,7 @@ class Stopwatch:
 
         The counter belongs to the device: two watches on one GPU share it.
         """
-        if not self.device.startswith("cuda"):
-            return None
-        import torch
-
-        return int(torch.cuda.max_memory_allocated(self.device))
+        return peak_memory(self.device)
 
     def _account(self) -> None:
         """Give the time since the last event to the innermost stage."""
@@ -128,12 +123,5 @@ class Stopwatch:
         self._last = now
 
     def _now(self) -> float:
-        if self.device.startswith("cuda"):
-            import torch
-
-            torch.cuda.synchronize(self.device)
-        elif self.device.startswith("mps"):
-            import torch
-
-            torch.mps.synchronize()
+        wait_for(self.device)
         return self._clock() - self._paused

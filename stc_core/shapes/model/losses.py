@@ -6,12 +6,14 @@ The heads that read labels off tokens exist only in training.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerBase
 
+from stc_core.hooks.attaching import attach
 from stc_core.shapes.model.batches import FRAME_EVENTS, IGNORED, LOOKS, TOKEN_EVENTS
 from stc_core.shapes.model.sizes import MEAN, START, STD
 from stc_core.shapes.model.turns import alone
@@ -160,11 +162,11 @@ def language_loss(
     mask = torch.zeros_like(sees, dtype=tokens.dtype).masked_fill_(~sees, -torch.inf)
     caught: list[Tensor] = []
     layer = model.model.language_model.layers[middle]
-    handle = layer.register_forward_hook(lambda module, args, out: caught.append(out))
-    hidden = model.model.language_model(
-        inputs_embeds=inputs, position_ids=positions, attention_mask=mask, use_cache=False
-    ).last_hidden_state[:, prefix:]
-    handle.remove()
+    with ExitStack() as stack:
+        attach(stack, layer, lambda module, args, out: caught.append(out), after=True)
+        hidden = model.model.language_model(
+            inputs_embeds=inputs, position_ids=positions, attention_mask=mask, use_cache=False
+        ).last_hidden_state[:, prefix:]
     told = batch["labels"] != IGNORED
     logits, labels = model.lm_head(hidden[told]).float(), batch["labels"][told]
     loss = F.cross_entropy(logits, labels)
