@@ -1,6 +1,17 @@
 // Every token before compression as a point: what is alike lies together. PCA at once, UMAP when
 // the server has fitted it; both are the same for every method and ratio on a clip.
 
+import { UNITS, digits, ramp } from './colour.js';
+import { el } from './dom.js';
+import { isAlive } from './fates.js';
+import { download } from './fetching.js';
+import { Drag } from './lasso.js';
+import { DARK, LIGHT, drawFocus, stroke } from './marks.js';
+import { clamp, grouped, rangeOf } from './model.js';
+import { many, percent, seconds } from './story.js';
+import { TOKEN_HEAD, tokenRow } from './view-player.js';
+import { Layers, View } from './view.js';
+
 const REACH = 9; // pixels around the pointer in which a point is found
 const MORE = 16; // neighbours that one press adds
 const STEPS = 24; // colours of a scale here: few paths draw all points
@@ -72,7 +83,7 @@ class Loop extends Drag {
   }
 }
 
-class EmbeddingView extends View {
+export class EmbeddingView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.shade = 'fate';

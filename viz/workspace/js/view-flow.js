@@ -1,5 +1,11 @@
 // Where all tokens go, as bands from stage to stage, and how many each layer of the LLM has to carry.
 
+import { el } from './dom.js';
+import { OPEN, isAlive } from './fates.js';
+import { LIGHT } from './marks.js';
+import { percent } from './story.js';
+import { View } from './view.js';
+
 const THINNEST = 12; // pixels of a band, however few its tokens
 const FINGER = 28; // the same where bands are chosen by finger
 const TALL = 300; // pixels of the picture
@@ -72,7 +78,7 @@ function flowLayout({ columns, bands }, room, gap, least) {
   return arrange(low);
 }
 
-class FlowView extends View {
+export class FlowView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.picture = el('div', { class: 'ws-flow-picture' });

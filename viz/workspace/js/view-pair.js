@@ -1,14 +1,21 @@
 // Pictures of the comparison: whose tokens these are in every frame, and how many over time.
 
+import { rgb } from './colour.js';
+import { el } from './dom.js';
+import { DARK, LIGHT, drawLook, ink, rings, stroke } from './marks.js';
+import { BOTH, FIRST, SECOND } from './pair.js';
+import { BarsView } from './view-bars.js';
+import { StripView } from './view-strip.js';
+
 // Colour, line and side say the same: A is solid and marked on the left, B dashed on the right.
-const RUNS = [
+export const RUNS = [
   { letter: 'A', colour: '#0072B2', dash: [], side: 'outline left' },
   { letter: 'B', colour: '#D55E00', dash: [7, 4], side: 'outline right' },
   { letter: 'C', colour: '#009E73', dash: [2, 3], side: 'outline right' },
 ];
 
 /** A frame's cells that only one of two runs keeps, or both, over all frames as a strip. */
-class PairStrip extends StripView {
+export class PairStrip extends StripView {
   constructor(host, workspace, compare) {
     super(host, workspace);
     this.compare = compare;
@@ -83,7 +90,7 @@ function sheetOf(pixels, width, height) {
 }
 
 /** Tokens per frame over the seconds of the clip, a line for every run. */
-class CurvesView extends BarsView {
+export class CurvesView extends BarsView {
   constructor(host, workspace, compare) {
     super(host, workspace);
     this.compare = compare;

@@ -1,6 +1,11 @@
 // Question and answer word by word: a click shows where a word's attention goes at layer K.
 
-class WordsView extends View {
+import { digits } from './colour.js';
+import { el } from './dom.js';
+import { many } from './story.js';
+import { View } from './view.js';
+
+export class WordsView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.lines = el('div', { class: 'ws-words' });
