@@ -70,7 +70,8 @@ export class ErrorTable {
    * a question is chosen; null where nobody listens.
    */
   async load(url, open) {
-    const asked = this.asked += 1;
+    this.asked += 1;
+    const { asked } = this;
     const answer = await fetch(url);
     if (!answer.ok) throw new Error(`the table cannot be fetched (${answer.status})`);
     const data = await answer.json();

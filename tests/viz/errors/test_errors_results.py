@@ -33,14 +33,17 @@ def node():
     def run(code: str, **values):
         """What ``code`` returns; ``values`` are its variables, all as JSON."""
         program = (
-            f"{SCRIPT.read_text(encoding='utf-8')}\n"
-            "const given = JSON.parse(require('fs').readFileSync(0, 'utf-8'));\n"
+            "import { readFileSync } from 'node:fs';\n"
+            f"import * as results from '{SCRIPT.as_uri()}';\n"
+            "Object.assign(globalThis, results);\n"
+            "const given = JSON.parse(readFileSync(0, 'utf-8'));\n"
             f"const {{ {', '.join(values)} }} = given;\n"
             f"console.log(JSON.stringify((() => {{ {code} }})()));"
         )
         done = subprocess.run(
-            [path, "-e", program], input=json.dumps(values), capture_output=True, text=True
-        )
+            [path, "--input-type=module", "-e", program],
+            input=json.dumps(values), capture_output=True, text=True,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

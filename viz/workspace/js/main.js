@@ -50,7 +50,7 @@ export class Workspace {
     this.sprite = null;
     this.urls = {};
     this.build();
-    this.state.on((state, changed) => this.draw(changed));
+    this.state.on((_, changed) => this.draw(changed));
     root.addEventListener('keydown', (event) => this.key(event));
   }
 
@@ -64,6 +64,8 @@ export class Workspace {
     };
     this.message = el('p', { class: 'ws-message', role: 'status' }, 'No trace is open yet.');
     this.body = el('div', { class: 'ws-body', hidden: true });
+    this.tabs = el('div', { class: 'ws-tabs', role: 'tablist', 'aria-label': 'More views' });
+    this.panels = el('div', { class: 'ws-panels' });
     this.body.append(
       place('controls', ControlsView, {}),
       el('div', { class: 'ws-top' },
@@ -74,8 +76,8 @@ export class Workspace {
           place('card', CardView, { title: 'Token' }))),
       place('bars', BarsView, { title: 'Tokens per frame, over time' }),
       place('strip', StripView, { title: 'Every frame, every token' }),
-      this.tabs = el('div', { class: 'ws-tabs', role: 'tablist', 'aria-label': 'More views' }),
-      this.panels = el('div', { class: 'ws-panels' }),
+      this.tabs,
+      this.panels,
     );
     this.root.replaceChildren(this.message, this.body);
     this.register('sheet', 'What the LLM got', SheetView);
@@ -193,15 +195,15 @@ export class Workspace {
 
   async show(urls) {
     if (!urls || !urls.bundle) return;
-    const asked = (this.asked = urls);
+    this.asked = urls;
     try {
       const same = this.sprite && this.urls.sprite === urls.sprite; // the pictures of the same clip
       const [buffer, sprite] = await Promise.all([
         download(urls.bundle), same ? this.sprite : picture(urls.sprite)]);
-      if (asked !== this.asked) return; // another one was asked for in the meantime
+      if (urls !== this.asked) return; // another one was asked for in the meantime
       Object.assign(this, { before: this.trace, trace: new TokenTrace(buffer), sprite, urls });
     } catch (error) {
-      if (asked === this.asked) this.close(`The trace could not be shown. ${error.message}`);
+      if (urls === this.asked) this.close(`The trace could not be shown. ${error.message}`);
       return;
     }
     this.message.hidden = true;

@@ -32,7 +32,7 @@ export class Share {
       this.says);
     workspace.body.append(this.bar);
     if (!served) return;
-    workspace.state.on((state, changed) => this.follow(changed));
+    workspace.state.on((_, changed) => this.follow(changed));
     workspace.tabs.addEventListener('click', () => this.soon());
   }
 

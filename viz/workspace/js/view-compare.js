@@ -37,7 +37,7 @@ export class CompareView extends View {
     this.pair = null; // of two runs: {runs, codes, counts, jaccard, chance}
     this.asked = null; // {id, specs} while the server works on it
     this.build();
-    this.state.on((state, changed) => { if (this.trace && changed.has('compare')) this.follow(); });
+    this.state.on((_, changed) => { if (this.trace && changed.has('compare')) this.follow(); });
     document.addEventListener('tokens-compare', ({ detail }) => this.hear(detail));
   }
 
@@ -321,8 +321,9 @@ export class CompareView extends View {
       }, `${pair[0]} and ${pair[1]}`)));
     }
     const shown = options.indexOf(this.pair.runs.map((run) => run.letter).join(''));
-    [...this.pairs.children].forEach((button, place) => (
-      button.setAttribute('aria-pressed', String(place === shown))));
+    for (const [place, button] of [...this.pairs.children].entries()) {
+      button.setAttribute('aria-pressed', String(place === shown));
+    }
     this.pairs.hidden = !options.length;
   }
 

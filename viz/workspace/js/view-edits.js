@@ -128,7 +128,8 @@ export class EditsView extends View {
       this.open(same);
       return;
     }
-    this.asked = { id: `${this.workspace.id('edit')}-${(EditsView.count += 1)}`, base, draft };
+    EditsView.count += 1;
+    this.asked = { id: `${this.workspace.id('edit')}-${EditsView.count}`, base, draft };
     this.tell('Waiting for the model …', 0);
     this.workspace.send('edit', { id: this.asked.id, key: base.urls.key, ...draft.plain() });
     this.fill();

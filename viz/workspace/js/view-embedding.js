@@ -111,7 +111,7 @@ export class EmbeddingView extends View {
       + 'Shift they add it; plus adds the nearest ones.', () => this.fit());
     this.layers.pick(workspace, (x, y) => this.find(x, y));
     this.lasso = new Loop(this.layers, () => this.loop.checked && this.grid,
-      (area, event) => this.enclose(event), () => this.draw(new Set(['hover'])));
+      (_, event) => this.enclose(event), () => this.draw(new Set(['hover'])));
     this.layers.top.canvas.addEventListener('keydown', (event) => this.key(event));
     this.legend = el('div', { class: 'ws-legend' });
     this.retry = button('Try again', () => {

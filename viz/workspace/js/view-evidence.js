@@ -23,7 +23,7 @@ export class EvidenceView extends View {
     drawing('bars', (area) => this.bracketFrom(area));
     drawing('player', (area) => this.boxFrom(area));
     this.build();
-    this.state.on((state, changed) => {
+    this.state.on((_, changed) => {
       if (this.trace && ['frame', 'evidence', 'all'].some((name) => changed.has(name))) this.mark();
     });
   }

@@ -1,7 +1,7 @@
 // Pictures of the comparison: whose tokens these are in every frame, and how many over time.
 
 import { rgb } from './colour.js';
-import { el } from './dom.js';
+import { pixelCanvas } from './dom.js';
 import { DARK, LIGHT, drawLook, ink, rings, stroke } from './marks.js';
 import { BOTH, FIRST, SECOND } from './pair.js';
 import { BarsView } from './view-bars.js';
@@ -46,8 +46,8 @@ export class PairStrip extends StripView {
     const { trace } = this;
     const tints = [[0, 0, 0, 150], [...rgb(runs[0].colour), 90], [...rgb(runs[1].colour), 90], [0, 0, 0, 0]];
     const pixels = new Uint8ClampedArray(4 * trace.n);
-    codes.forEach((code, token) => pixels.set(tints[code], 4 * token));
-    return sheetOf(pixels, trace.cols, trace.rows * trace.frames);
+    codes.forEach((code, token) => { pixels.set(tints[code], 4 * token); });
+    return pixelCanvas(pixels, trace.cols, trace.rows * trace.frames);
   }
 
   focus() {
@@ -81,12 +81,6 @@ function sides(cells, side) {
 function outline(context, path, colour) {
   stroke(context, path, DARK, 3.5);
   stroke(context, path, colour, 1.8);
-}
-
-function sheetOf(pixels, width, height) {
-  const made = el('canvas', { width, height });
-  made.getContext('2d').putImageData(new ImageData(pixels, width, height), 0, 0);
-  return made;
 }
 
 /** Tokens per frame over the seconds of the clip, a line for every run. */

@@ -25,7 +25,7 @@ export class SheetView extends View {
 
   load(trace) {
     this.place = new Map();
-    trace.entered.forEach((token, place) => this.place.set(token, place));
+    trace.entered.forEach((token, place) => { this.place.set(token, place); });
     this.fit();
   }
 

@@ -15,7 +15,7 @@ export class WordsView extends View {
 
   load(trace) {
     const lines = { question: [], answer: [] };
-    trace.words.forEach((word, number) => lines[word.kind].push(this.word(word, number)));
+    trace.words.forEach((word, number) => { lines[word.kind].push(this.word(word, number)); });
     if (!trace.words.length) {
       lines.question.push(trace.header.question || '–');
       lines.answer.push(trace.header.answer || '–');
