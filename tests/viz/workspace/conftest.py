@@ -15,13 +15,18 @@ from browser import PATIENCE, chromium  # noqa: F401
 from stc_core import Trace
 from viz.examples import Known
 from viz.workspace.bundle import pack, sprite
-from viz.workspace.component import script, style
+from viz.workspace.component import HERE, script, style
+from viz.workspace.modules import joined
 
+# Functions that tests call on the page's trace; the page itself keeps them inside.
+PURE = "".join(joined(HERE / "js" / f"{name}.js", names) for name, names in {
+    "pair": ("differing", "ratioOf"), "edits": ("Draft",), "evidence": ("boxesAround", "cellsOf"),
+}.items())  # fmt: skip
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>workspace</title>
 <link rel="icon" href="data:,"><style>body {{ font-family: system-ui; margin: 16px }}
 {style}</style><main><h1>Workspace</h1><h2>Trace</h2><div class="workspace"></div></main>
-<script>{script}
+<script>{script}{pure}
 const workspace = mount(document.querySelector('.workspace'));
 workspace.show({urls});
 </script></html>"""
@@ -99,7 +104,7 @@ def bench(chromium, tmp_path):  # noqa: F811
         if clip is not None:
             (folder / clip.name).write_bytes(clip.read_bytes())
             urls["clip"] = clip.name
-        page = PAGE.format(style=style(), script=script(), urls=json.dumps(urls))
+        page = PAGE.format(style=style(), script=script(), pure=PURE, urls=json.dumps(urls))
         (folder / "index.html").write_text(page, encoding="utf-8")
         handler = functools.partial(Quiet, directory=str(folder))
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
