@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def node() -> str:
+def node_path() -> str:
     """Path of node; tests are skipped where there is none, except in CI."""
     path = shutil.which("node")
     if path is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import build
-from node import node  # noqa: F401
+from node import node_path  # noqa: F401
 
 from stc_core.record.grid import TokenGrid
 from viz.examples import Known
@@ -46,9 +46,9 @@ def bundles(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name.removesuffix(".test.js"))
-def test_a_file_of_tests(node, bundles, path):  # noqa: F811
+def test_a_file_of_tests(node_path, bundles, path):  # noqa: F811
     done = subprocess.run(
-        [node, "--test", "--test-reporter=tap", path],
+        [node_path, "--test", "--test-reporter=tap", path],
         env={**os.environ, "BUNDLES": str(bundles)}, capture_output=True, text=True,
     )  # fmt: skip
     said = done.stdout + done.stderr
@@ -56,8 +56,8 @@ def test_a_file_of_tests(node, bundles, path):  # noqa: F811
     assert int(re.search(r"^# pass (\d+)", said, re.MULTILINE)[1]) > 0, said
 
 
-def test_a_test_that_fails_is_a_failure_here(node, tmp_path):  # noqa: F811
+def test_a_test_that_fails_is_a_failure_here(node_path, tmp_path):  # noqa: F811
     """What the tests above rest on: the status of node."""
     failing = tmp_path / "fails.test.mjs"
     failing.write_text("import test from 'node:test';\ntest('no', () => { throw new Error(); });")
-    assert subprocess.run([node, "--test", failing], capture_output=True).returncode == 1
+    assert subprocess.run([node_path, "--test", failing], capture_output=True).returncode == 1

@@ -4,13 +4,12 @@ import csv
 import io
 import json
 import math
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from made_up import lines, write
+from node import node_path  # noqa: F401
 
 from viz.errors.reading import read_results
 from viz.errors.store import payload
@@ -23,13 +22,7 @@ ALL = {"kind": None, "frames": None, "mark": None, "text": "", "sides": [OPEN]}
 
 
 @pytest.fixture(scope="module")
-def node():
-    path = shutil.which("node")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("no node on PATH: in CI the scripts must be tested")
-        pytest.skip("no node on PATH")
-
+def node(node_path):  # noqa: F811
     def run(code: str, **values):
         """What ``code`` returns; ``values`` are its variables, all as JSON."""
         program = (
@@ -41,7 +34,7 @@ def node():
             f"console.log(JSON.stringify((() => {{ {code} }})()));"
         )
         done = subprocess.run(
-            [path, "--input-type=module", "-e", program],
+            [node_path, "--input-type=module", "-e", program],
             input=json.dumps(values), capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -27,7 +27,7 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <link rel="icon" href="data:,"><style>body {{ font-family: system-ui; margin: 16px }}
 {style}</style><main><h1>Workspace</h1><h2>Trace</h2><div class="workspace"></div></main>
 <script>{script}{pure}
-const workspace = mount(document.querySelector('.workspace'));
+const workspace = mount(document.querySelector('.workspace'), {server});
 workspace.show({urls});
 </script></html>"""
 
@@ -87,12 +87,15 @@ class Bench:
 
 @pytest.fixture
 def bench(chromium, tmp_path):  # noqa: F811
-    """bench(trace, about=None, clip=None, width=1280, height=720) -> Bench, showing the trace."""
+    """bench(trace, about=None, clip=None, width=1280, height=720, served=False) -> Bench.
+
+    It shows the trace; ``served`` as with a server, which takes what is sent and never answers.
+    """
     opened: list[tuple[Bench, ThreadingHTTPServer]] = []
 
     def make(
         trace: Trace, about: Known | None = None, clip: Path | None = None,
-        width: int = 1280, height: int = 720, **context,
+        width: int = 1280, height: int = 720, served: bool = False, **context,
     ) -> Bench:  # fmt: skip
         folder = tmp_path / str(len(opened))
         folder.mkdir()
@@ -104,7 +107,10 @@ def bench(chromium, tmp_path):  # noqa: F811
         if clip is not None:
             (folder / clip.name).write_bytes(clip.read_bytes())
             urls["clip"] = clip.name
-        page = PAGE.format(style=style(), script=script(), pure=PURE, urls=json.dumps(urls))
+        page = PAGE.format(
+            style=style(), script=script(), pure=PURE, urls=json.dumps(urls),
+            server="{ trigger() {} }" if served else "{}",
+        )  # fmt: skip
         (folder / "index.html").write_text(page, encoding="utf-8")
         handler = functools.partial(Quiet, directory=str(folder))
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from node import node  # noqa: F401
+from node import node_path  # noqa: F401
 
 from viz.workspace.modules import ModuleError, joined, read
 
@@ -30,10 +30,10 @@ def files(tmp_path):
     return write
 
 
-def printed(node: str, script: str, value: str):  # noqa: F811
+def printed(node_path: str, script: str, value: str):  # noqa: F811
     """``value`` after the script, which runs as a plain script, not as a module."""
     done = subprocess.run(
-        [node, "--input-type=commonjs", "-"], capture_output=True, text=True,
+        [node_path, "--input-type=commonjs", "-"], capture_output=True, text=True,
         input=f"{script}\nconsole.log(JSON.stringify({value}));",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -71,16 +71,16 @@ export async function later() { return own; }
 }
 
 
-def test_modules_keep_their_names_to_themselves(files, node):  # noqa: F811
+def test_modules_keep_their_names_to_themselves(files, node_path):  # noqa: F811
     script = joined(files(GOOD) / "main.js", ["Child", "soon"])
-    found = printed(node, script, "new Child().all()")
+    found = printed(node_path, script, "new Child().all()")
     assert found == ["main", "base", 12, "export { main }"]
     names = ("own", "hidden", "twice", "Base", "LIMIT", "module0")
-    seen = printed(node, script, f"[{', '.join(f'typeof {name}' for name in names)}]")
+    seen = printed(node_path, script, f"[{', '.join(f'typeof {name}' for name in names)}]")
     assert seen == ["undefined"] * len(names)
 
 
-def test_a_module_runs_once_behind_what_it_imports(files, node):  # noqa: F811
+def test_a_module_runs_once_behind_what_it_imports(files, node_path):  # noqa: F811
     folder = files({
         "a.js": "export const log = [];\nlog.push('a');\n",
         "b.js": "import { log } from './a.js';\nlog.push('b');\nexport const b = 1;\n",
@@ -89,13 +89,13 @@ def test_a_module_runs_once_behind_what_it_imports(files, node):  # noqa: F811
         "d.js": "import { c } from './c.js';\nimport { b } from './b.js';\n"
                 "import { log } from './a.js';\nexport const found = [...log, b, c];\n",
     })  # fmt: skip
-    assert printed(node, joined(folder / "d.js", ["found"]), "found") == ["a", "b", "c", 1, 1]
+    assert printed(node_path, joined(folder / "d.js", ["found"]), "found") == ["a", "b", "c", 1, 1]
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_the_pages_own_modules(node, entry):  # noqa: F811
+def test_the_pages_own_modules(node_path, entry):  # noqa: F811
     name = ENTRIES[entry]
-    assert printed(node, joined(VIZ / entry, [name]), f"typeof {name}") == "function"
+    assert printed(node_path, joined(VIZ / entry, [name]), f"typeof {name}") == "function"
 
 
 def test_every_module_is_part_of_a_script():
