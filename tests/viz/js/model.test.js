@@ -123,6 +123,13 @@ test('sinks are cells that get most in most frames', () => {
   const always = Array(12).fill(0);
   always[7] = 1;
   assert.deepEqual(list(traceOf('sinks').sinks), always);
+  const thrice = traceOf('sinks');
+  thrice.contribution[2] = 1; // more than cell 7 in the first
+  assert.deepEqual(list(thrice.sinks), always);
+  const even = traceOf('sinks');
+  even.contribution[2] = 1;
+  even.contribution[12 + 2] = 1; // and in the second of four frames
+  assert.deepEqual(list(even.sinks), Array(12).fill(0));
 });
 
 test('attention comes back as fine as it was packed', () => {

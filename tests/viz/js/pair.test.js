@@ -12,6 +12,7 @@ const trace = traceOf('recorded');
 test('who goes on', () => {
   const alive = (stage) => [...aliveAt(trace, stage).keys()].filter((i) => aliveAt(trace, stage)[i]);
   assert.deepEqual(alive('refilled'), [0, 5, 13, 30, 40]);
+  assert.deepEqual(alive('layer'), [0, 5, 30]);
   assert.deepEqual(alive('end'), [0, 5, 30]);
   assert.deepEqual(list(perFrameOf(trace, aliveAt(trace, 'refilled'))), [2, 1, 1, 1]);
   assert.ok(sameTokens(trace, traceOf('evidence')));
