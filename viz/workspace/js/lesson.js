@@ -1,5 +1,5 @@
 // The lesson: a text, a workspace that is moved to what the text talks about, and a quiz. The steps
-// come from lesson.py; here they are only shown.
+// come from the server; here they are only shown.
 
 import { digits } from './colour.js';
 import { el } from './dom.js';
