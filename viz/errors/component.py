@@ -6,8 +6,9 @@ from pathlib import Path
 
 import gradio as gr
 
+from viz.workspace.modules import joined
+
 HERE = Path(__file__).parent
-SCRIPTS = ("results.js", "view.js")  # one scope, in this order
 
 # Values come as {"table": its name, "url": its file, "opens": whether choosing opens}. The event
 # "appear" says that the tab is seen for the first time: no file is read before.
@@ -31,12 +32,11 @@ new IntersectionObserver((seen, observer) => {
 
 def table_html() -> gr.HTML:
     """The component; its events are ``appear`` and ``choose``."""
-    scripts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
     return gr.HTML(
         None,
         html_template=(HERE / "errors.html").read_text(encoding="utf-8"),
         css_template=(HERE / "errors.css").read_text(encoding="utf-8"),
-        js_on_load="\n".join([*scripts, MOUNT]),
+        js_on_load=joined(HERE / "view.js", ["ErrorTable"]) + MOUNT,
         apply_default_css=False,
         elem_id="errors-table",
     )

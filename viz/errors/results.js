@@ -1,20 +1,27 @@
 // Arithmetic of the error table: comparison, filters, counts, CSV, marks. No document here.
 
-const RIGHT_RIGHT = 0, RIGHT_WRONG = 1, WRONG_RIGHT = 2, WRONG_WRONG = 3;
-const FLIPS = ['right → right', 'right → wrong', 'wrong → right', 'wrong → wrong'];
-const FLIP_GLYPHS = ['✓→✓', '✓→✗', '✗→✓', '✗→✗'];
-const KEPT = 0, INSIDE = 1, BEFORE = 2, UNKNOWN = 3; // as in store.py
-const ANY = -1;
+export const RIGHT_RIGHT = 0;
+export const RIGHT_WRONG = 1;
+export const WRONG_RIGHT = 2;
+export const WRONG_WRONG = 3;
+export const FLIPS = ['right → right', 'right → wrong', 'wrong → right', 'wrong → wrong'];
+export const FLIP_GLYPHS = ['✓→✓', '✓→✗', '✗→✓', '✗→✗'];
+// As in store.py.
+export const KEPT = 0;
+export const INSIDE = 1;
+export const BEFORE = 2;
+export const UNKNOWN = 3;
+export const ANY = -1;
 
 // When evidence counts as there: which tokens are counted, and what share of them is enough.
-const RULES = {
+export const RULES = {
   own: { label: 'any token of it is there itself', carried: false, share: 0 },
   half: { label: 'half of its tokens are there themselves', carried: false, share: 0.5 },
   carried: { label: 'any of it is there, itself or merged', carried: true, share: 0 },
 };
 
 /** What became of the evidence in one answer: KEPT, INSIDE, BEFORE or UNKNOWN. */
-function evidenceOf(answers, row, rule) {
+export function evidenceOf(answers, row, rule) {
   const cells = answers.cells[row];
   if (cells < 1) return UNKNOWN;
   const enough = Math.max(1, rule.share * cells);
@@ -24,7 +31,7 @@ function evidenceOf(answers, row, rule) {
 }
 
 /** Two-sided exact p of McNemar's test: lost and gained are a fair coin's heads and tails. */
-function mcnemar(lost, gained) {
+export function mcnemar(lost, gained) {
   const all = lost + gained;
   // logarithms, because 2 ** -1100 is no number any more
   let term = -all * Math.LN2, sum = -Infinity;
@@ -37,24 +44,24 @@ function mcnemar(lost, gained) {
 }
 
 /** "0.034", "2.1e-8", "< 1e-300". */
-function showP(p) {
+export function showP(p) {
   if (p < 1e-300) return '< 1e-300';
   return p < 0.001 ? p.toExponential(1) : p.toFixed(3);
 }
 
 /** A share of tokens in per cent, "2.0", "0.03". */
-function percent(part, whole) {
+export function percent(part, whole) {
   const share = 100 * part / whole;
   return share > 0 && share < 1 ? share.toFixed(2) : share.toFixed(1);
 }
 
 /** A share in per cent with no digit too many: "2", "0.5". */
-function short(share) {
+export function short(share) {
   return String(Number((100 * share).toPrecision(6)));
 }
 
 /** The content of a result file; `data` is what store.py writes. */
-class Results {
+export class Results {
   constructor(data) {
     Object.assign(this, data);
     this.count = data.questions.id.length;
@@ -92,7 +99,7 @@ class Results {
 }
 
 /** A reference and one or two methods on the questions that the first two of them answered. */
-class Comparison {
+export class Comparison {
   constructor(results, reference, methods, rule = RULES.own) {
     this.results = results;
     this.reference = reference;
@@ -248,22 +255,24 @@ function less(a, b) {
 const FORMULA = /^[\s\p{Cc}\p{Cf}\p{Z}]*[=+\-@＝＋－＠]|^[\p{Cc}]/u;
 
 /** One cell of a CSV file. A text that a spreadsheet would take for a formula gets a quote. */
-function cell(value) {
+export function cell(value) {
   if (typeof value === 'number') return String(value);
   const guarded = FORMULA.test(value) ? `'${value}` : value;
   return `"${guarded.replaceAll('"', '""')}"`;
 }
 
-const MOST_TAGS = 12, LONGEST_TAG = 40, LONGEST_NOTE = 4000;
+const MOST_TAGS = 12;
+const LONGEST_TAG = 40;
+export const LONGEST_NOTE = 4000;
 
 /** "a, b , a" -> ["a", "b"] */
-function tagsOf(text) {
+export function tagsOf(text) {
   const tags = text.split(',').map((tag) => tag.trim().slice(0, LONGEST_TAG)).filter(Boolean);
   return [...new Set(tags)].slice(0, MOST_TAGS);
 }
 
 /** Tags and notes, in the browser's storage where it lets us, else as long as the page lives. */
-class Marks {
+export class Marks {
   constructor(key, storage) {
     this.name = `video-tokens errors ${key}`;
     this.storage = storage;

@@ -1,5 +1,10 @@
 // The table in the browser. Whatever comes from a file or a person is set as text, never as markup.
 
+import {
+  ANY, Comparison, FLIPS, FLIP_GLYPHS, LONGEST_NOTE, Marks, RIGHT_RIGHT, RIGHT_WRONG, RULES,
+  Results, WRONG_RIGHT, WRONG_WRONG, mcnemar, percent, short, showP, tagsOf,
+} from './results.js';
+
 const AHEAD = 6; // rows drawn above and below those in view
 const GAP = 0.6; // rem between columns, as in errors.css
 const NARROW = 720; // pixels of the table's width below which a question is a card
@@ -15,7 +20,7 @@ function make(tag, attributes = {}, ...children) {
   return made;
 }
 
-class ErrorTable {
+export class ErrorTable {
   /** root: the element of errors.html. */
   constructor(root) {
     this.root = root;
@@ -65,7 +70,8 @@ class ErrorTable {
    * a question is chosen; null where nobody listens.
    */
   async load(url, open) {
-    const asked = this.asked += 1;
+    this.asked += 1;
+    const { asked } = this;
     const answer = await fetch(url);
     if (!answer.ok) throw new Error(`the table cannot be fetched (${answer.status})`);
     const data = await answer.json();

@@ -21,7 +21,8 @@ from viz.page.guard import guarded
 from viz.pictures.words import percent, printable
 from viz.server.runner import failure
 from viz.server.shelf import Shelf
-from viz.workspace.component import HERE, script, style
+from viz.workspace.component import HERE, style
+from viz.workspace.modules import joined
 
 # The value is {"steps": [...], "traces": {name: addresses}, "note": why there are no steps}. The
 # event "appear" says that the tab is seen for the first time: no trace is read before.
@@ -95,7 +96,7 @@ def lesson_tab(
     """
     page = gr.HTML(
         value={}, html_template='<div class="workspace lesson"></div>', css_template=style(),
-        js_on_load="\n".join([script(), (HERE / "js" / "lesson.js").read_text("utf-8"), START]),
+        js_on_load=joined(HERE / "js" / "lesson.js", ["Lesson"]) + START,
         apply_default_css=False, elem_id="lesson",
     )  # fmt: skip
 

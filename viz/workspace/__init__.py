@@ -2,7 +2,8 @@
 
     bundle.py      a trace as one binary file, its frames as one picture (numpy, cv2)
     component.py   the views' code as one ``gr.HTML``
-    js/            the views; no build step, joined in the order that component.py gives
+    modules.py     ES modules joined into one script, without a build step
+    js/            the views and what they are made of, an ES module a file
     workspace.css  their looks
 
 The page sends a few addresses; from there on hover, click, playback, stages and the replay need no

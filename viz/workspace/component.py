@@ -1,4 +1,4 @@
-"""The workspace as one ``gr.HTML``: a static template, its own style, the joined scripts.
+"""The workspace as one ``gr.HTML``: a static template, its own style, the joined modules.
 
 Its value is a few addresses (``{"bundle", "sprite", "clip", "trace", "key"}``); the browser fetches
 what they name. Where the workspace goes to another trace by itself (an edit), it makes that one's
@@ -13,17 +13,10 @@ from pathlib import Path
 
 import gradio as gr
 
+from viz.workspace.modules import joined
+
 HERE = Path(__file__).parent
 
-# One scope for all: a file may use what stands in any other, but runs in this order.
-SCRIPTS = (
-    "model", "story", "state", "dom", "colour", "view", "marks",
-    "view-controls", "view-player", "view-words", "view-budget", "view-card", "view-bars",
-    "view-strip", "view-sheet", "view-plane", "view-replay",
-    "pair", "view-pair", "view-compare",
-    "lasso", "edits", "view-edits", "evidence",
-    "view-evidence", "view-embedding", "view-flow", "share", "main",
-)  # fmt: skip
 START = """
 const keep = (urls) => {
   props.value = urls;
@@ -48,8 +41,8 @@ def workspace(**place) -> gr.HTML:
 
 @cache
 def script() -> str:
-    """All scripts in one; it defines ``mount(root, {trigger})`` and runs nothing."""
-    return "\n".join((HERE / "js" / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    """All modules in one script; it defines ``mount(root, {trigger})`` and shows nothing yet."""
+    return joined(HERE / "js" / "main.js", ["mount"])
 
 
 @cache

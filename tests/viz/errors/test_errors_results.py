@@ -4,13 +4,12 @@ import csv
 import io
 import json
 import math
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from made_up import lines, write
+from node import node_path  # noqa: F401
 
 from viz.errors.reading import read_results
 from viz.errors.store import payload
@@ -23,24 +22,21 @@ ALL = {"kind": None, "frames": None, "mark": None, "text": "", "sides": [OPEN]}
 
 
 @pytest.fixture(scope="module")
-def node():
-    path = shutil.which("node")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("no node on PATH: in CI the scripts must be tested")
-        pytest.skip("no node on PATH")
-
+def node(node_path):  # noqa: F811
     def run(code: str, **values):
         """What ``code`` returns; ``values`` are its variables, all as JSON."""
         program = (
-            f"{SCRIPT.read_text(encoding='utf-8')}\n"
-            "const given = JSON.parse(require('fs').readFileSync(0, 'utf-8'));\n"
+            "import { readFileSync } from 'node:fs';\n"
+            f"import * as results from '{SCRIPT.as_uri()}';\n"
+            "Object.assign(globalThis, results);\n"
+            "const given = JSON.parse(readFileSync(0, 'utf-8'));\n"
             f"const {{ {', '.join(values)} }} = given;\n"
             f"console.log(JSON.stringify((() => {{ {code} }})()));"
         )
         done = subprocess.run(
-            [path, "-e", program], input=json.dumps(values), capture_output=True, text=True
-        )
+            [node_path, "--input-type=module", "-e", program],
+            input=json.dumps(values), capture_output=True, text=True,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

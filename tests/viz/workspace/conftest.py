@@ -15,14 +15,19 @@ from browser import PATIENCE, chromium  # noqa: F401
 from stc_core import Trace
 from viz.examples import Known
 from viz.workspace.bundle import pack, sprite
-from viz.workspace.component import script, style
+from viz.workspace.component import HERE, script, style
+from viz.workspace.modules import joined
 
+# Functions that tests call on the page's trace; the page itself keeps them inside.
+PURE = "".join(joined(HERE / "js" / f"{name}.js", names) for name, names in {
+    "pair": ("differing", "ratioOf"), "edits": ("Draft",), "evidence": ("boxesAround", "cellsOf"),
+}.items())  # fmt: skip
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>workspace</title>
 <link rel="icon" href="data:,"><style>body {{ font-family: system-ui; margin: 16px }}
 {style}</style><main><h1>Workspace</h1><h2>Trace</h2><div class="workspace"></div></main>
-<script>{script}
-const workspace = mount(document.querySelector('.workspace'));
+<script>{script}{pure}
+const workspace = mount(document.querySelector('.workspace'), {server});
 workspace.show({urls});
 </script></html>"""
 
@@ -82,12 +87,15 @@ class Bench:
 
 @pytest.fixture
 def bench(chromium, tmp_path):  # noqa: F811
-    """bench(trace, about=None, clip=None, width=1280, height=720) -> Bench, showing the trace."""
+    """bench(trace, about=None, clip=None, width=1280, height=720, served=False) -> Bench.
+
+    It shows the trace; ``served`` as with a server, which takes what is sent and never answers.
+    """
     opened: list[tuple[Bench, ThreadingHTTPServer]] = []
 
     def make(
         trace: Trace, about: Known | None = None, clip: Path | None = None,
-        width: int = 1280, height: int = 720, **context,
+        width: int = 1280, height: int = 720, served: bool = False, **context,
     ) -> Bench:  # fmt: skip
         folder = tmp_path / str(len(opened))
         folder.mkdir()
@@ -99,7 +107,10 @@ def bench(chromium, tmp_path):  # noqa: F811
         if clip is not None:
             (folder / clip.name).write_bytes(clip.read_bytes())
             urls["clip"] = clip.name
-        page = PAGE.format(style=style(), script=script(), urls=json.dumps(urls))
+        page = PAGE.format(
+            style=style(), script=script(), pure=PURE, urls=json.dumps(urls),
+            server="{ trigger() {} }" if served else "{}",
+        )  # fmt: skip
         (folder / "index.html").write_text(page, encoding="utf-8")
         handler = functools.partial(Quiet, directory=str(folder))
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from browser import chromium  # noqa: F401
+from handmade import big
 from recorded import recorded, walked
 
 from viz.workspace.bundle import pack, sprite
@@ -88,3 +92,39 @@ def test_a_trace_that_cannot_be_fetched_leaves_nothing_of_the_one_before(both):
     opened.wait("v.drawn.frames === 32")
     assert page.locator(".ws-body").is_visible()
     assert page.get_by_text("The trace could not be shown.").is_hidden()
+
+
+SMALL = replace(big(7, 7, 8), question="the small one?", answer="seven")
+LARGE = replace(walked(32), question="the large one?", answer="fourteen")
+
+
+@pytest.mark.parametrize("traces", [(SMALL, LARGE), (LARGE, SMALL)], ids=["grows", "shrinks"])
+def test_another_size_there_and_back(bench, tmp_path, traces):
+    opened = bench(traces[0], served=True, permissions=["clipboard-read", "clipboard-write"])
+    page = opened.page
+    (tmp_path / "0" / "second.bin").write_bytes(pack(traces[1]))
+    for number, place in ((0, None), (1, "second"), (0, "bundle"), (1, "second")):
+        trace, other = traces[number], traces[1 - number]
+        n, frames = trace.grid.size, trace.grid.frames
+        if place:
+            last = {"locked": [other.grid.size - 1], "hover": other.grid.size - 1,
+                    "stage": "refilled", "frame": other.grid.frames - 1}  # fmt: skip
+            opened.set(**last)
+            show(opened, {"bundle": f"{place}.bin", "key": f"key{number}"})
+        opened.wait(f"v.n === {n} && v.drawn.frames === {frames}")
+        assert page.locator(".ws-broken:visible").count() == 0
+        budget = page.locator("[data-view=budget] b").first.inner_text()
+        assert budget.replace(" ", "") == str(n)
+        words = page.locator(".ws-words-view").inner_text()
+        assert all(said in words for said in (trace.question, trace.answer))
+        assert not any(said in words for said in (other.question, other.answer))
+        drawn = page.evaluate(
+            "({ look: workspace.look.fate.length, bars: workspace.views.bars.stacks.length,"
+            " places: workspace.views.bars.places.length, strip: workspace.views.strip.trace.n })"
+        )
+        assert drawn == {"look": n, "bars": frames, "places": n, "strip": n}
+        page.get_by_role("button", name="Copy link").click()
+        page.get_by_text("Link copied.").wait_for()
+        link = parse_qs(urlsplit(page.evaluate("navigator.clipboard.readText()")).query)
+        assert link.get("trace") == ([f"key{number}"] if place else ["test"])
+        assert not {"tok", "f", "stage"} & set(link)

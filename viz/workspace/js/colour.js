@@ -1,6 +1,10 @@
 // From numbers to colours: scales, their range over the whole video, and the look of every token.
 
-const UNITS = {
+import { pixelCanvas } from './dom.js';
+import { OPEN } from './fates.js';
+import { clamp } from './model.js';
+
+export const UNITS = {
   contribution: 'attention received in the vision tower',
   similarity: 'cosine to the nearest pool token, when considered',
   relevance: 'relevance to the question at layer K',
@@ -10,7 +14,7 @@ const UNITS = {
 };
 
 /** Uint8Array (256 * 3): red, green, blue between the given colours. */
-function ramp(colours) {
+export function ramp(colours) {
   const stops = colours.map(rgb);
   return Uint8Array.from({ length: 768 }, (_, k) => {
     const at = (Math.floor(k / 3) / 255) * (stops.length - 1);
@@ -20,14 +24,14 @@ function ramp(colours) {
 }
 
 /** A pixel of ImageData as one number, on the little-endian machines that browsers run on. */
-function packed([red, green, blue], alpha) {
+export function packed([red, green, blue], alpha) {
   return ((Math.round(255 * alpha) << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
-function rgb(hex) { return [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16)); }
+export function rgb(hex) { return [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16)); }
 
 /** "0.0123", "41": three digits. */
-function digits(value) {
+export function digits(value) {
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(3)));
 }
 
@@ -37,7 +41,7 @@ function digits(value) {
  * fate (n) says which mark a cell gets; over is RGBA (n * 4) to lay over the picture; solid RGBA to
  * draw without one. range is null for fates.
  */
-class Look {
+export class Look {
   constructor(trace, state) {
     this.trace = trace;
     this.overlay = state.overlay;
@@ -48,8 +52,21 @@ class Look {
     this.range = null;
     if (this.scalar) this.paintValues(state);
     else this.paintFates();
-    this.sheet = this.canvas(this.over, trace.cols, trace.rows * trace.frames);
-    this.plane = this.canvas(this.solid, trace.perFrame, trace.frames);
+    this.made = {}; // canvases, when a view asks for them: a look by itself needs no document
+  }
+
+  /** Every frame below the one before it, to lay over pictures. */
+  get sheet() {
+    const { cols, rows, frames } = this.trace;
+    this.made.sheet ??= pixelCanvas(this.over, cols, rows * frames);
+    return this.made.sheet;
+  }
+
+  /** A line a frame. */
+  get plane() {
+    const { perFrame, frames } = this.trace;
+    this.made.plane ??= pixelCanvas(this.solid, perFrame, frames);
+    return this.made.plane;
   }
 
   paintFates() {
@@ -82,11 +99,5 @@ class Look {
       known += 1;
     });
     this.few = known < this.values.length / 2;
-  }
-
-  canvas(pixels, width, height) {
-    const made = el('canvas', { width, height });
-    made.getContext('2d').putImageData(new ImageData(pixels, width, height), 0, 0);
-    return made;
   }
 }

@@ -1,7 +1,7 @@
 // Small helpers for elements. Text only ever becomes a text node, so nothing in it can run.
 
 /** An element: ``el('p', {class: 'note', onclick: f}, 'text', child)``. */
-function el(tag, attributes = {}, ...children) {
+export function el(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === 'function') made.addEventListener(name.slice(2), value);
@@ -12,8 +12,15 @@ function el(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A canvas of these pixels, RGBA. */
+export function pixelCanvas(pixels, width, height) {
+  const made = el('canvas', { width, height });
+  made.getContext('2d').putImageData(new ImageData(pixels, width, height), 0, 0);
+  return made;
+}
+
 /** Words in a live region, set where they are new; the seconds beside them are not read out. */
-function announce(region, words, elapsed = null) {
+export function announce(region, words, elapsed = null) {
   const [said = el('span'), clock = el('span', { 'aria-hidden': 'true' })] = region.children;
   if (!region.childElementCount) region.append(said, clock);
   if (said.textContent !== words) said.textContent = words;
@@ -21,7 +28,7 @@ function announce(region, words, elapsed = null) {
 }
 
 /** A real table of {head, rows}; cells are text. Long ones come in pages of 300 rows. */
-function tableOf({ head, rows }, caption) {
+export function tableOf({ head, rows }, caption) {
   const body = el('tbody');
   const more = el('button', { type: 'button', class: 'ws-quiet' });
   let shown = 0;
@@ -42,13 +49,13 @@ function tableOf({ head, rows }, caption) {
 }
 
 /** A glyph in its fate's colour, for legends and tables; the words beside it say the same. */
-function swatch(code) {
+export function swatch(code) {
   const made = el('span', { class: `ws-swatch ws-mark-${code.mark.replace(' ', '-')}`, 'aria-hidden': 'true' });
   made.style.setProperty('--fate', code.colour);
   return made;
 }
 
 /** Whether a key press belongs to the element itself: text, choices and buttons keep their keys. */
-function hasOwnKeys(target) {
+export function hasOwnKeys(target) {
   return Boolean(target.closest('input, select, textarea, button, summary, a, video[controls]'));
 }

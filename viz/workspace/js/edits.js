@@ -1,11 +1,13 @@
 // An edit of what enters the LLM, as plain sets of tokens. No drawing: node can test all of it.
 
+import { many } from './story.js';
+
 /**
  * What is to enter the LLM otherwise than a method chose: ``removed`` of its tokens, or just
  * ``kept`` of them (null: all), and ``added`` ones on top. Never changed, only replaced.
  * ``base`` is always the Set of tokens that entered before any edit.
  */
-class Draft {
+export class Draft {
   constructor({ remove = [], add = [], only = null } = {}) {
     this.removed = new Set(remove);
     this.added = new Set(add);
@@ -81,9 +83,9 @@ class Draft {
   }
 }
 
-function among(tokens, set) { return [...new Set(tokens)].filter((token) => set.has(token)); }
+export function among(tokens, set) { return [...new Set(tokens)].filter((token) => set.has(token)); }
 
-function except(tokens, without) {
+export function except(tokens, without) {
   const out = new Set(without);
   return [...new Set(tokens)].filter((token) => !out.has(token));
 }

@@ -2,10 +2,12 @@
 // A box is [start_s, end_s, left, top, right, bottom], sides as shares of the frame: a line of the
 // benchmark's questions file takes it as it is. No drawing: node can test all of it.
 
-const COVERED = 0.25; // of a cell: from here on a box means it, in the benchmark as here
+import { isAlive } from './fates.js';
+
+export const COVERED = 0.25; // of a cell: from here on a box means it, in the benchmark as here
 
 /** Times of a box that holds these frames, and no other at the rate at which they were sampled. */
-function timesOf(trace, first, last) {
+export function timesOf(trace, first, last) {
   const next = last + 1 < trace.frames ? trace.seconds[last + 1] : trace.end;
   const start = Math.floor((trace.seconds[first] - 1e-4) * 1000) / 1000; // times are rounded to 1e-4
   const end = Math.floor((next - 1e-4) * 1000 - 1) / 1000;
@@ -13,7 +15,7 @@ function timesOf(trace, first, last) {
 }
 
 /** Frames whose time lies in a box. */
-function framesOf(trace, [start, end]) {
+export function framesOf(trace, [start, end]) {
   return [...Array(trace.frames).keys()].filter((frame) => (
     trace.seconds[frame] >= start && trace.seconds[frame] <= end));
 }
@@ -22,7 +24,7 @@ function framesOf(trace, [start, end]) {
  * Cells of one frame, as numbers below perFrame, that a box means: those it covers enough of, and
  * the one that it covers most, however little.
  */
-function covered(trace, [, , left, top, right, bottom]) {
+export function covered(trace, [, , left, top, right, bottom]) {
   const shares = Array.from({ length: trace.perFrame }, (_, cell) => {
     const { x, y, w, h } = trace.box(cell);
     const wide = Math.min(right, x + w) - Math.max(left, x);
@@ -34,7 +36,7 @@ function covered(trace, [, , left, top, right, bottom]) {
 }
 
 /** Int32Array, ascending: every token that one of the boxes means. */
-function cellsOf(trace, boxes) {
+export function cellsOf(trace, boxes) {
   const found = new Set();
   for (const box of boxes) {
     const cells = covered(trace, box);
@@ -46,7 +48,7 @@ function cellsOf(trace, boxes) {
 }
 
 /** Boxes that mean just these tokens: one for each run of cells in a row. */
-function boxesAround(trace, tokens) {
+export function boxesAround(trace, tokens) {
   const boxes = [];
   let last = -2;
   for (const token of Int32Array.from(new Set(tokens)).sort()) {
@@ -67,7 +69,7 @@ function boxesAround(trace, tokens) {
  * {cells, frames, steps: [{name, kept, carried, budget}]}; ``carried`` counts those in a mean too,
  * ``budget`` is all that the LLM held there.
  */
-function recallOf(trace, cells) {
+export function recallOf(trace, cells) {
   const step = (name, fate, target, budget) => ({
     name,
     kept: cells.filter((i) => isAlive(fate[i])).length,
@@ -85,4 +87,4 @@ function recallOf(trace, cells) {
   };
 }
 
-function round4(value) { return Math.round(value * 1e4) / 1e4; }
+export function round4(value) { return Math.round(value * 1e4) / 1e4; }

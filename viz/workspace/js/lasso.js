@@ -1,5 +1,8 @@
 // Dragging over a view: a rectangle that picks cells, or whatever the chosen tool makes of it.
 
+import { el } from './dom.js';
+import { clamp } from './model.js';
+
 const LEAST = 5; // pixels; below this a drag was a click
 
 /**
@@ -7,7 +10,7 @@ const LEAST = 5; // pixels; below this a drag was a click
  * ``wanted(event)`` tells on pressing whether a drag may begin; ``done({x0, y0, x1, y1}, event)``
  * gets the rectangle in CSS pixels of the box. Escape drops it.
  */
-class Drag {
+export class Drag {
   constructor(layers, wanted, done) {
     Object.assign(this, { layers, wanted, done, from: null, dragged: false });
     this.rubber = el('div', { class: 'ws-rubber', hidden: true });
@@ -88,7 +91,7 @@ function cellsIn(view, { x0, y0, x1, y1 }) {
  * What a drag does: with the tool "pick" nothing, with "lasso", or Alt held, it selects the cells of
  * a rectangle over the pictures (Shift adds), with "evidence" it draws. Escape leaves a tool.
  */
-function allowDragging(workspace) {
+export function allowDragging(workspace) {
   const { root, state, views } = workspace;
   for (const view of [views.player, views.strip, views.plane]) {
     const wanted = (event) => view.trace && (event.altKey || state.tool === 'lasso');
@@ -106,7 +109,7 @@ function allowDragging(workspace) {
 }
 
 /** A button that takes a tool in hand and puts it down. */
-function toolButton(workspace, tool, words) {
+export function toolButton(workspace, tool, words) {
   const { state } = workspace;
   const button = el('button', {
     type: 'button', class: 'ws-tool', 'data-tool': tool, 'aria-pressed': 'false',
@@ -117,6 +120,6 @@ function toolButton(workspace, tool, words) {
 }
 
 /** Select tokens in every view, each once. */
-function select(workspace, tokens) {
+export function select(workspace, tokens) {
   workspace.state.set({ locked: [...new Set(tokens)], hover: -1 });
 }

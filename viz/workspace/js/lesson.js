@@ -1,7 +1,20 @@
 // The lesson: a text, a workspace that is moved to what the text talks about, and a quiz. The steps
-// come from lesson.py; here they are only shown.
+// come from the server; here they are only shown.
 
-class Lesson {
+import { digits } from './colour.js';
+import { el } from './dom.js';
+import { FATE } from './fates.js';
+import { Workspace } from './main.js';
+import {
+  DARK, EVIDENCE, LIGHT, Marks, drawCorners, drawFrame, drawRing, rings, stroke,
+} from './marks.js';
+import { clamp } from './model.js';
+import { restore, writeAddress } from './share.js';
+import { START } from './state.js';
+import { many, seconds } from './story.js';
+import { Layers } from './view.js';
+
+export class Lesson {
   constructor(root) {
     this.steps = [];
     this.traces = {};

@@ -1,5 +1,28 @@
 // The workspace: one state, one trace, and the views that show them.
 
+import { Look } from './colour.js';
+import { el, hasOwnKeys, tableOf } from './dom.js';
+import { download, picture } from './fetching.js';
+import { allowDragging } from './lasso.js';
+import { TokenTrace, clamp } from './model.js';
+import { Share } from './share.js';
+import { State } from './state.js';
+import { BarsView } from './view-bars.js';
+import { BudgetView } from './view-budget.js';
+import { CardView } from './view-card.js';
+import { CompareView } from './view-compare.js';
+import { ControlsView } from './view-controls.js';
+import { EditsView } from './view-edits.js';
+import { EmbeddingView } from './view-embedding.js';
+import { EvidenceView } from './view-evidence.js';
+import { FlowView } from './view-flow.js';
+import { PlaneView } from './view-plane.js';
+import { PlayerView } from './view-player.js';
+import { ReplayView } from './view-replay.js';
+import { SheetView } from './view-sheet.js';
+import { StripView } from './view-strip.js';
+import { WordsView } from './view-words.js';
+
 /**
  * state        State, what is selected and how it is shown
  * trace        TokenTrace or null
@@ -13,7 +36,7 @@
  * send(name, detail)   an event to the page's server; nothing happens in a report without one
  * keep(urls)   tell the page which trace is shown, where the page has not asked for it
  */
-class Workspace {
+export class Workspace {
   constructor(root, { trigger, keep } = {}) {
     this.root = root;
     this.send = trigger || (() => {});
@@ -27,7 +50,7 @@ class Workspace {
     this.sprite = null;
     this.urls = {};
     this.build();
-    this.state.on((state, changed) => this.draw(changed));
+    this.state.on((_, changed) => this.draw(changed));
     root.addEventListener('keydown', (event) => this.key(event));
   }
 
@@ -41,6 +64,8 @@ class Workspace {
     };
     this.message = el('p', { class: 'ws-message', role: 'status' }, 'No trace is open yet.');
     this.body = el('div', { class: 'ws-body', hidden: true });
+    this.tabs = el('div', { class: 'ws-tabs', role: 'tablist', 'aria-label': 'More views' });
+    this.panels = el('div', { class: 'ws-panels' });
     this.body.append(
       place('controls', ControlsView, {}),
       el('div', { class: 'ws-top' },
@@ -51,8 +76,8 @@ class Workspace {
           place('card', CardView, { title: 'Token' }))),
       place('bars', BarsView, { title: 'Tokens per frame, over time' }),
       place('strip', StripView, { title: 'Every frame, every token' }),
-      this.tabs = el('div', { class: 'ws-tabs', role: 'tablist', 'aria-label': 'More views' }),
-      this.panels = el('div', { class: 'ws-panels' }),
+      this.tabs,
+      this.panels,
     );
     this.root.replaceChildren(this.message, this.body);
     this.register('sheet', 'What the LLM got', SheetView);
@@ -170,15 +195,15 @@ class Workspace {
 
   async show(urls) {
     if (!urls || !urls.bundle) return;
-    const asked = (this.asked = urls);
+    this.asked = urls;
     try {
       const same = this.sprite && this.urls.sprite === urls.sprite; // the pictures of the same clip
       const [buffer, sprite] = await Promise.all([
         download(urls.bundle), same ? this.sprite : picture(urls.sprite)]);
-      if (asked !== this.asked) return; // another one was asked for in the meantime
+      if (urls !== this.asked) return; // another one was asked for in the meantime
       Object.assign(this, { before: this.trace, trace: new TokenTrace(buffer), sprite, urls });
     } catch (error) {
-      if (asked === this.asked) this.close(`The trace could not be shown. ${error.message}`);
+      if (urls === this.asked) this.close(`The trace could not be shown. ${error.message}`);
       return;
     }
     this.message.hidden = true;
@@ -375,7 +400,7 @@ class Workspace {
 }
 
 /** Build a workspace in ``root``; without ``trigger`` it has no server to talk to. */
-function mount(root, { trigger, keep } = {}) {
+export function mount(root, { trigger, keep } = {}) {
   const workspace = new Workspace(root, { trigger, keep });
   new Share(workspace, Boolean(trigger));
   Object.defineProperty(window, '__tokenview', { configurable: true, get: () => workspace.snapshot() });
@@ -386,23 +411,4 @@ function mount(root, { trigger, keep } = {}) {
 function alike(one, other) {
   return one && ['n', 'frames', 'rows', 'height', 'width'].every((name) => one[name] === other[name])
     && one.seconds.every((time, frame) => time === other.seconds[frame]);
-}
-
-async function download(url) {
-  const answer = await fetch(new URL(url, document.baseURI));
-  if (!answer.ok) throw new Error('Its file is gone from the server; open it again.');
-  return answer.arrayBuffer();
-}
-
-/** A decoded picture, null where there is none or it cannot be read: cells need no picture. */
-async function picture(url) {
-  if (!url) return null;
-  const made = new Image();
-  made.src = new URL(url, document.baseURI).href;
-  try {
-    await made.decode();
-    return made;
-  } catch {
-    return null;
-  }
 }

@@ -1,12 +1,16 @@
 // Drawing that several views share: frames, cells with their second channel, focus and links.
 
-const DARK = '#10151B'; // rim that keeps yellow readable on bright video
-const LIGHT = '#FFFFFF'; // and blue on dark video
-const EVIDENCE = '#CC79A7';
+import { el } from './dom.js';
+import { FATE } from './fates.js';
+import { clamp } from './model.js';
+
+export const DARK = '#10151B'; // rim that keeps yellow readable on bright video
+export const LIGHT = '#FFFFFF'; // and blue on dark video
+export const EVIDENCE = '#CC79A7';
 const MOST_LINKS = 50;
 
 /** The picture of a frame at {x, y, w, h}; grey where the trace holds none. */
-function drawFrame(context, workspace, frame, { x, y, w, h }) {
+export function drawFrame(context, workspace, frame, { x, y, w, h }) {
   const { sprite, trace } = workspace;
   const tile = trace.header.sprite;
   if (!sprite || !tile) {
@@ -20,7 +24,7 @@ function drawFrame(context, workspace, frame, { x, y, w, h }) {
 }
 
 /** A cell with some of what is around it: the crop of the contact sheet and of the cards. */
-function drawCrop(context, workspace, token, { x, y, w, h }, margin = 0.25) {
+export function drawCrop(context, workspace, token, { x, y, w, h }, margin = 0.25) {
   const { sprite, trace } = workspace;
   const tile = trace.header.sprite;
   const cell = trace.box(token);
@@ -41,7 +45,7 @@ function drawCrop(context, workspace, token, { x, y, w, h }, margin = 0.25) {
 }
 
 /** The look of a frame's cells over its picture, exactly where the encoder saw them. */
-function drawLook(context, workspace, frame, { x, y, w, h }) {
+export function drawLook(context, workspace, frame, { x, y, w, h }) {
   const { trace, look } = workspace;
   const [top, left, bottom, right] = trace.seen;
   context.save();
@@ -58,7 +62,7 @@ function drawLook(context, workspace, frame, { x, y, w, h }) {
 }
 
 /** Second channels of many cells, by look, so that the canvas is given a few large paths. */
-class Marks {
+export class Marks {
   constructor(codes) {
     this.codes = codes;
     this.cells = codes.map(() => []);
@@ -138,7 +142,7 @@ class Marks {
 }
 
 /** Thin rims of the few cells that have a value, so that none is missed on a dark frame. */
-function drawRims(context, look, first, last, placeOf) {
+export function drawRims(context, look, first, last, placeOf) {
   if (!look.few) return;
   const cells = [];
   for (let i = first; i < last; i += 1) if (Number.isFinite(look.values[i])) cells.push(placeOf(i));
@@ -146,7 +150,7 @@ function drawRims(context, look, first, last, placeOf) {
 }
 
 /** Outlines just inside the cells. */
-function rings(cells, inset) {
+export function rings(cells, inset) {
   const path = new Path2D();
   for (const { x, y, w, h } of cells) {
     path.rect(x + inset, y + inset, Math.max(1, w - 2 * inset), Math.max(1, h - 2 * inset));
@@ -154,7 +158,7 @@ function rings(cells, inset) {
   return path;
 }
 
-function stroke(context, path, colour, width) {
+export function stroke(context, path, colour, width) {
   context.strokeStyle = colour;
   context.lineWidth = width;
   context.stroke(path);
@@ -180,7 +184,7 @@ function hatching(context, colour) {
 }
 
 /** A cell that is meant: dark, light, dark, so that it stands out of any picture. */
-function drawRing(context, { x, y, w, h }, colour = LIGHT) {
+export function drawRing(context, { x, y, w, h }, colour = LIGHT) {
   const path = new Path2D();
   path.rect(x - 1, y - 1, w + 2, h + 2);
   stroke(context, path, DARK, 5);
@@ -188,7 +192,7 @@ function drawRing(context, { x, y, w, h }, colour = LIGHT) {
 }
 
 /** What is selected, however many cells that are. */
-function drawHeld(context, tokens, placeOf) {
+export function drawHeld(context, tokens, placeOf) {
   const path = new Path2D();
   for (const token of tokens) {
     const cell = placeOf(token);
@@ -199,7 +203,7 @@ function drawHeld(context, tokens, placeOf) {
 }
 
 /** Corners of a cell: ``solid`` for what is gone, else dotted. */
-function drawCorners(context, { x, y, w, h }, colour, solid) {
+export function drawCorners(context, { x, y, w, h }, colour, solid) {
   const reach = Math.max(2, Math.min(w, h) * 0.32);
   const path = new Path2D();
   for (const [cx, cy, dx, dy] of [[x, y, 1, 1], [x + w, y, -1, 1], [x, y + h, 1, -1], [x + w, y + h, -1, -1]]) {
@@ -215,7 +219,7 @@ function drawCorners(context, { x, y, w, h }, colour, solid) {
 }
 
 /** Add a line between the middles of two cells, bent so that many do not coincide. */
-function link(path, from, to) {
+export function link(path, from, to) {
   const [x0, y0] = [from.x + from.w / 2, from.y + from.h / 2];
   const [x1, y1] = [to.x + to.w / 2, to.y + to.h / 2];
   path.moveTo(x0, y0);
@@ -223,7 +227,7 @@ function link(path, from, to) {
 }
 
 /** A dashed outline of the cells that most frames attend to, whatever they show. */
-function drawSinks(context, trace, placeOf, frames) {
+export function drawSinks(context, trace, placeOf, frames) {
   const path = new Path2D();
   for (const frame of frames) {
     trace.sinks.forEach((sink, cell) => {
@@ -244,7 +248,7 @@ function drawSinks(context, trace, placeOf, frames) {
  * was nearest in the replay. ``placeOf(token)`` gives its cell, null where this view does not show it.
  * Returns {members, links, hidden}: how many were drawn and how many were left out.
  */
-function drawFocus(context, workspace, placeOf) {
+export function drawFocus(context, workspace, placeOf) {
   const { state, trace } = workspace;
   const { focus } = state;
   if (focus < 0) return { members: 0, links: 0, hidden: 0 };
@@ -262,7 +266,7 @@ function drawFocus(context, workspace, placeOf) {
 }
 
 /** {carrier, members, hidden}: what carries a token at the current stage, and at most 50 of its own. */
-function family(trace, state, token) {
+export function family(trace, state, token) {
   const stage = state.step >= 0 ? 'raw' : state.stage;
   const carrier = trace.targetAt(stage)[token];
   if (carrier < 0) return { carrier, members: [], hidden: 0 };
@@ -273,7 +277,7 @@ function family(trace, state, token) {
 }
 
 /** A piece of a bar: a fate's colour and its second channel. */
-function drawBar(context, code, x, y, w, h) {
+export function drawBar(context, code, x, y, w, h) {
   if (w <= 0 || h <= 0) return;
   context.fillStyle = code.colour;
   context.fillRect(x, y, w, h);
@@ -295,7 +299,7 @@ function drawBar(context, code, x, y, w, h) {
 }
 
 /** Colours of the page around the canvases, as CSS has them; asked once per redraw of a view. */
-function ink(workspace) {
+export function ink(workspace) {
   if (!workspace.colours) {
     const style = getComputedStyle(workspace.root);
     const of = (name) => style.getPropertyValue(name).trim();
@@ -307,7 +311,7 @@ function ink(workspace) {
 }
 
 /** A round step for an axis: 1, 2 or 5 times a power of ten, for at most ``most`` ticks. */
-function niceStep(span, most) {
+export function niceStep(span, most) {
   const rough = span / Math.max(1, most);
   const power = 10 ** Math.floor(Math.log10(rough));
   return [1, 2, 5, 10].map((k) => k * power).find((step) => step >= rough * 0.999);

@@ -1,29 +1,18 @@
 // A trace in the browser: typed arrays over one downloaded file, and what follows from them.
 // The writer of the file is bundle.py. No drawing and no DOM here: node can test all of it.
 
+import { ABSENT, BETWEEN, FATE, OPEN, RECYCLED, isAlive } from './fates.js';
+import { storyOf } from './story.js';
+
 const MAGIC = 'TOKENS\x00\x01';
 const NOBODY = 0xffff;
-
-// Fates 0 to 5 are those of stc_core.Fate. The others are looks of stages in between.
-const FATE = { KEPT: 0, CENTER: 1, MERGED: 2, DROPPED: 3, MERGED_INSIDE: 4, DROPPED_INSIDE: 5 };
-const OPEN = 6; // not decided yet
-const RECYCLED = 7; // not in the pool: waits for the clusters
-const ABSENT = 8; // did not reach this stage
-
-const BETWEEN = [
-  { name: 'open', colour: '#8C959F', mark: 'none', light: 1, label: 'not decided yet', glyph: '–' },
-  { name: 'recycled', colour: '#56B4E9', mark: 'hatch', light: 0.45,
-    label: 'not in the pool, recycled', glyph: '◌' },
-  { name: 'absent', colour: '#333333', mark: 'dim', light: 0.25,
-    label: 'did not get this far', glyph: '·' },
-];
 
 const TYPES = {
   uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, float32: Float32Array,
 };
 
 /** {header, arrays} of a file made by bundle.pack; an Error with one sentence for anything else. */
-function unpack(buffer) {
+export function unpack(buffer) {
   const magic = new TextDecoder().decode(new Uint8Array(buffer, 0, Math.min(8, buffer.byteLength)));
   if (magic !== MAGIC) throw new Error('This is no bundle of this version; open the trace again.');
   const length = new DataView(buffer).getUint32(8, true);
@@ -38,7 +27,7 @@ function unpack(buffer) {
 }
 
 /** Int32Array of indices, -1 for nobody, whatever type the file chose. */
-function indices(stored) {
+export function indices(stored) {
   const wide = Int32Array.from(stored);
   if (stored instanceof Uint16Array) {
     for (let i = 0; i < wide.length; i += 1) if (wide[i] === NOBODY) wide[i] = -1;
@@ -53,7 +42,7 @@ function indices(stored) {
  * contribution, similarity, relevance (NaN where not measured); seconds (per frame); codes (looks
  * of every fate and in-between state); stages (stops of the slider).
  */
-class TokenTrace {
+export class TokenTrace {
   constructor(buffer) {
     const { header, arrays } = unpack(buffer);
     this.header = header;
@@ -361,12 +350,10 @@ function coded(arrays, name, words) {
   };
 }
 
-function isAlive(fate) { return fate === FATE.KEPT || fate === FATE.CENTER; }
-
-function clamp(value, low, high) { return Math.min(Math.max(value, low), high); }
+export function clamp(value, low, high) { return Math.min(Math.max(value, low), high); }
 
 /** {start, list}: members of every target, those of t are list[start[t] .. start[t + 1]). */
-function grouped(target, size = target.length) {
+export function grouped(target, size = target.length) {
   const start = new Int32Array(size + 1);
   for (const goal of target) if (goal >= 0) start[goal + 1] += 1;
   for (let t = 0; t < size; t += 1) start[t + 1] += start[t];
@@ -377,7 +364,7 @@ function grouped(target, size = target.length) {
 }
 
 /** Uint32Array: 1 for the largest value, ties to the earlier; 0 for NaN. */
-function ranks(values) {
+export function ranks(values) {
   const known = [];
   for (let i = 0; i < values.length; i += 1) if (!Number.isNaN(values[i])) known.push(i);
   known.sort((a, b) => values[b] - values[a] || a - b);
@@ -386,9 +373,9 @@ function ranks(values) {
   return rank;
 }
 
-const CLIP = 0.99; // colours end at this quantile, so that one sink does not darken the rest
+export const CLIP = 0.99; // colours end at this quantile, so that one sink does not darken the rest
 
-function rangeOf(values) {
+export function rangeOf(values) {
   const high = quantile(values, CLIP);
   if (high === null) return null;
   let low = Infinity;
@@ -403,7 +390,7 @@ function rangeOf(values) {
 }
 
 /** The value below which a share of the finite ones lies; null where there are none. */
-function quantile(values, share) {
+export function quantile(values, share) {
   const finite = Float32Array.from(values).filter(Number.isFinite).sort();
   return finite.length ? finite[Math.min(finite.length - 1, Math.floor(share * finite.length))] : null;
 }

@@ -1,17 +1,19 @@
 // Runs of the same clip and question against each other. No drawing and no DOM: node can test it.
 
-const NEITHER = 0;
-const FIRST = 1; // only the first of two runs keeps the token
-const SECOND = 2;
-const BOTH = 3;
+import { isAlive } from './fates.js';
+
+export const NEITHER = 0;
+export const FIRST = 1; // only the first of two runs keeps the token
+export const SECOND = 2;
+export const BOTH = 3;
 
 /** Whether two traces have the same tokens, so that they can be compared one by one. */
-function sameTokens(one, other) {
+export function sameTokens(one, other) {
   return ['frames', 'rows', 'cols'].every((side) => one[side] === other[side]);
 }
 
 /** Uint8Array (n): 1 for tokens that go on at a stop of the slider: into the LLM, or to its end. */
-function aliveAt(trace, stage) {
+export function aliveAt(trace, stage) {
   const late = stage === 'end' || stage === 'layer';
   return trace.once(`alive ${late}`, () => (
     Uint8Array.from(late ? trace.fate : trace.outside.fate, (fate) => (isAlive(fate) ? 1 : 0))));
@@ -21,7 +23,7 @@ function aliveAt(trace, stage) {
  * {codes, counts, jaccard, chance} of two (n) arrays of 0 and 1. counts are by code; jaccard is the
  * share of what either has that both have, chance what two blind choices of these sizes would share.
  */
-function overlapOf(first, second) {
+export function overlapOf(first, second) {
   const counts = [0, 0, 0, 0];
   const codes = Uint8Array.from(first, (one, i) => {
     const code = one + 2 * second[i];
@@ -36,14 +38,14 @@ function overlapOf(first, second) {
 }
 
 /** Uint32Array (frames): how many tokens of every frame are alive. */
-function perFrameOf(trace, alive) {
+export function perFrameOf(trace, alive) {
   const counts = new Uint32Array(trace.frames);
   alive.forEach((one, i) => { counts[trace.frameOf(i)] += one; });
   return counts;
 }
 
 /** The shortest ratio that asks for exactly ``entered`` of ``n`` tokens. */
-function ratioOf(entered, n) {
+export function ratioOf(entered, n) {
   for (let digit = 1; digit < 8; digit += 1) {
     const ratio = Number((entered / n).toPrecision(digit));
     if (ratio > 0 && ratio <= 1 && Math.abs(ratio * n - entered) < 0.5) return ratio;
@@ -55,7 +57,7 @@ function ratioOf(entered, n) {
  * [[word, differs]] of a text: the words that are not in its longest common part with another one.
  * Case and final punctuation make no difference.
  */
-function differing(text, other) {
+export function differing(text, other) {
   const plain = (word) => word.toLowerCase().replace(/[.,!?]+$/, '');
   const [mine, theirs] = [text, other].map((each) => each.split(/\s+/).filter(Boolean));
   const longest = mine.map(() => new Uint16Array(theirs.length + 1));
@@ -77,19 +79,19 @@ function differing(text, other) {
 }
 
 /** Whether two answers say the same, but for case, spaces and a full stop. */
-function sameAnswer(one, other) {
+export function sameAnswer(one, other) {
   const plain = (text) => text.toLowerCase().split(/\s+/).filter(Boolean).join(' ').replace(/\.$/, '');
   return plain(one) === plain(other);
 }
 
 /** Logarithm of the probability with which a run says a text; null where it was not asked. */
-function scoreOf({ header }, text) {
+export function scoreOf({ header }, text) {
   if (Object.hasOwn(header.scores, text)) return header.scores[text];
   return text === header.answer ? header.logprob : null;
 }
 
 /** {answer, logprob} of the uncompressed run, as far as one of the traces knows it. */
-function uncompressedOf(traces) {
+export function uncompressedOf(traces) {
   const known = traces.find(({ header }) => typeof header.baseline_answer === 'string');
   return known ? { answer: known.header.baseline_answer, logprob: known.header.baseline_logprob } : null;
 }

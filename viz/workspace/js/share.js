@@ -1,5 +1,14 @@
 // What leaves the page: its state as an address, the run as Python, the strip as a figure.
 
+import { codeOf } from './code.js';
+import { UNITS, digits } from './colour.js';
+import { el } from './dom.js';
+import { download } from './fetching.js';
+import { Marks } from './marks.js';
+import { START } from './state.js';
+import { percent } from './story.js';
+import { OVERLAYS } from './view-controls.js';
+
 const MOST_TOKENS = 64; // in an address
 const PAUSE = 400; // milliseconds: without a change before the address is written; between two tries
 const TRIES = 50; // for a file that is being written
@@ -8,7 +17,7 @@ const FIGURE = {
 };
 
 /** Buttons under the views and the page's address. ``served``: whether there is a page to link to. */
-class Share {
+export class Share {
   constructor(workspace, served) {
     this.workspace = workspace;
     this.served = served;
@@ -24,7 +33,7 @@ class Share {
       this.says);
     workspace.body.append(this.bar);
     if (!served) return;
-    workspace.state.on((state, changed) => this.follow(changed));
+    workspace.state.on((_, changed) => this.follow(changed));
     workspace.tabs.addEventListener('click', () => this.soon());
   }
 
@@ -121,7 +130,7 @@ function saveAs(blob, name) {
 }
 
 /** Change some parts of the page's address; empty ones leave it, all others stay. */
-function writeAddress(parts) {
+export function writeAddress(parts) {
   const query = new URLSearchParams(location.search);
   for (const [name, text] of Object.entries(parts)) {
     if (text) query.set(name, text);
@@ -135,7 +144,7 @@ function writeAddress(parts) {
  * Bring a workspace into the state that the parts of an address (or of a lesson) name. Whatever is
  * unknown, malformed or out of range is left out: an address may come from anyone.
  */
-function restore(workspace, asked) {
+export function restore(workspace, asked) {
   const { trace, state, views } = workspace;
   const whole = (text, limit) => {
     const good = /^[0-9]{1,8}$/.test(String(text ?? ''));
@@ -172,47 +181,6 @@ async function toClipboard(text) {
     area.remove();
     return done;
   }
-}
-
-// --- code -----------------------------------------------------------------------------------------
-
-// All that the repr of a method may hold: names with a capital that are called, keywords, numbers,
-// short strings. A trace file can claim any method, and somebody will run what is copied here.
-const PIECES = new RegExp([
-  '\\s+', '([A-Z]\\w*)(?=\\()', '[a-z_]\\w*(?==)', 'None', 'True', 'False',
-  '-?\\d+(?:\\.\\d+)?(?:e[+-]?\\d+)?', '\'[^\'\\\\\\n]*\'', '[(),=\\[\\]]',
-].join('|'), 'y');
-
-/** The Python that makes the run of this trace again; empty for a method that cannot be named. */
-function codeOf({ trace, urls }) {
-  const { method, question, model, baseline_answer: baseline } = trace.header;
-  const names = new Set();
-  PIECES.lastIndex = 0;
-  while (PIECES.lastIndex < method.length) {
-    const piece = PIECES.exec(method);
-    if (!piece) return '';
-    if (piece[1]) names.add(piece[1]);
-  }
-  if (!names.size) return '';
-  const file = urls.clip ? decodeURIComponent(urls.clip.split('/').pop()) : 'clip.mp4';
-  const text = JSON.stringify; // every JSON string is a Python literal of the same text
-  return `${[
-    'from stc_core import answer, load',
-    `from stc_core.methods import ${[...names].sort().join(', ')}`,
-    '',
-    model === 'embedded' ? 'vlm = load()' : `vlm = load(${text(model)})  # hub id or folder of this model`,
-    'result = answer(',
-    '    vlm,',
-    `    ${text(file)},`,
-    `    ${text(question)},`,
-    `    method=${method},`,
-    `    frames=${trace.frames},`,
-    ...(baseline === null ? [] : ['    baseline=True,']),
-    '    record=True,',
-    ')',
-    'print(result.text)',
-    'result.trace.save("trace.npz")',
-  ].join('\n')}\n`;
 }
 
 // --- figures --------------------------------------------------------------------------------------
@@ -340,7 +308,7 @@ function captionOf(trace, stage) {
 }
 
 /** Lines of a text no wider than ``width``; a word that is wider is cut. */
-function wrapped(pen, text, width) {
+export function wrapped(pen, text, width) {
   const rows = [''];
   for (const word of text.split(/\s+/)) {
     const longer = rows[rows.length - 1] ? `${rows[rows.length - 1]} ${word}` : word;
@@ -400,6 +368,6 @@ function svgOf({ width, height, pictures, texts }) {
 }
 
 /** Without what no XML may hold: controls and halves of characters. */
-function printable(text) {
+export function printable(text) {
   return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/gu, '');
 }

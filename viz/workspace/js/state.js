@@ -1,6 +1,6 @@
 // What is selected and how it is shown: one flat object, shared by every view.
 
-const START = {
+export const START = {
   hover: -1, // token under the pointer
   locked: [], // tokens that were clicked, the last one in focus
   frame: 0,
@@ -22,7 +22,7 @@ const START = {
 };
 
 /** Fields as properties; ``set`` tells every listener once per animation frame what has changed. */
-class State {
+export class State {
   constructor() {
     this.fields = { ...START };
     this.listeners = new Set();

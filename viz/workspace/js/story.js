@@ -1,7 +1,9 @@
 // What is known of one token, in the sentences of the token card.
 
+import { FATE } from './fates.js';
+
 /** Array of sentences: plain text, nothing of it comes from a person or a model. */
-function storyOf(trace, i) {
+export function storyOf(trace, i) {
   return [ranked(trace, i), considered(trace, i), ...carried(trace, i)].filter(Boolean);
 }
 
@@ -55,22 +57,22 @@ function within(trace, carrier, subject) {
 }
 
 /** "1/17" where a share is one, else two digits. */
-function share(weight) {
+export function share(weight) {
   const parts = Math.round(1 / weight);
   return Math.abs(1 / parts - weight) < 1e-5 ? `1/${parts}` : weight.toPrecision(2);
 }
 
-function ordinal(number) {
+export function ordinal(number) {
   const tens = number % 100;
   const ending = tens > 10 && tens < 14 ? 'th' : ['th', 'st', 'nd', 'rd'][number % 10] || 'th';
   return `${number}${ending}`;
 }
 
-function many(count, thing) { return `${count} ${thing}${count === 1 ? '' : 's'}`; }
+export function many(count, thing) { return `${count} ${thing}${count === 1 ? '' : 's'}`; }
 
-function percent(part, whole) {
+export function percent(part, whole) {
   const value = whole ? (100 * part) / whole : 0;
   return `${value > 0 && value < 1 ? value.toFixed(2) : value.toFixed(1)} %`;
 }
 
-function seconds(value) { return `${value.toFixed(2)} s`; }
+export function seconds(value) { return `${value.toFixed(2)} s`; }

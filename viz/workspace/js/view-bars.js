@@ -1,8 +1,15 @@
 // Tokens per frame over the seconds of the clip: a bar is a frame, a block of it a token.
 
+import { digits } from './colour.js';
+import { FATE, OPEN, RECYCLED } from './fates.js';
+import { EVIDENCE, drawBar, drawHeld, drawRing, ink, niceStep, stroke } from './marks.js';
+import { clamp } from './model.js';
+import { seconds } from './story.js';
+import { Layers, View } from './view.js';
+
 const STACK = [FATE.KEPT, FATE.CENTER, FATE.MERGED_INSIDE, FATE.DROPPED_INSIDE, RECYCLED, OPEN];
 
-class BarsView extends View {
+export class BarsView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.layers = new Layers(host, 'Tokens per frame over time. Arrows move by cell, Page Up and Page '

@@ -1,6 +1,11 @@
 // How many tokens are left after every stage, as bars and as text.
 
-class BudgetView extends View {
+import { el } from './dom.js';
+import { FATE } from './fates.js';
+import { percent } from './story.js';
+import { View } from './view.js';
+
+export class BudgetView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.list = el('ol', { class: 'ws-budget' });

@@ -1,6 +1,14 @@
 // The token card: everything that is known of the token in focus, as sentences.
 
-class CardView extends View {
+import { digits } from './colour.js';
+import { el, swatch } from './dom.js';
+import { drawCrop, family } from './marks.js';
+import { seconds } from './story.js';
+import { OVERLAYS } from './view-controls.js';
+import { TOKEN_HEAD, tokenRow } from './view-player.js';
+import { View } from './view.js';
+
+export class CardView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     const side = 64;

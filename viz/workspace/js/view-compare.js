@@ -2,6 +2,19 @@
 // shown is A, the others are asked for here. What is compared is ``state.compare``, a list of specs
 // such as "uniform@0.02"; whoever sets it (a link, an example) gets these runs.
 
+import { announce, el, swatch } from './dom.js';
+import { recallOf } from './evidence.js';
+import { download } from './fetching.js';
+import { stroke } from './marks.js';
+import { TokenTrace, clamp } from './model.js';
+import {
+  BOTH, FIRST, NEITHER, SECOND, aliveAt, differing, overlapOf, perFrameOf, ratioOf, sameAnswer,
+  sameTokens, scoreOf, uncompressedOf,
+} from './pair.js';
+import { many, percent, seconds } from './story.js';
+import { CurvesView, PairStrip, RUNS } from './view-pair.js';
+import { View } from './view.js';
+
 const KINDS = {
   stc: 'STC', fastv: 'FastV', visionzip: 'VisionZip', fastvid: 'FastVID', holitom: 'HoliTom',
   prunevid: 'PruneVid', vidcom2: 'VidCom2', evs: 'EVS', uniform: 'Uniform', random: 'Random',
@@ -16,7 +29,7 @@ const HONEST = { // what a method must beat to have chosen anything
 const SPEC = /^([a-z0-9]+)@([^,=\s]+)((?:,[a-z_]+=[^,=\s]+)*)$/;
 const MOST_OTHERS = RUNS.length - 1;
 
-class CompareView extends View {
+export class CompareView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.others = []; // {spec, trace}: all that have arrived for the shown trace
@@ -24,7 +37,7 @@ class CompareView extends View {
     this.pair = null; // of two runs: {runs, codes, counts, jaccard, chance}
     this.asked = null; // {id, specs} while the server works on it
     this.build();
-    this.state.on((state, changed) => { if (this.trace && changed.has('compare')) this.follow(); });
+    this.state.on((_, changed) => { if (this.trace && changed.has('compare')) this.follow(); });
     document.addEventListener('tokens-compare', ({ detail }) => this.hear(detail));
   }
 
@@ -308,8 +321,9 @@ class CompareView extends View {
       }, `${pair[0]} and ${pair[1]}`)));
     }
     const shown = options.indexOf(this.pair.runs.map((run) => run.letter).join(''));
-    [...this.pairs.children].forEach((button, place) => (
-      button.setAttribute('aria-pressed', String(place === shown))));
+    for (const [place, button] of [...this.pairs.children].entries()) {
+      button.setAttribute('aria-pressed', String(place === shown));
+    }
     this.pairs.hidden = !options.length;
   }
 
@@ -397,7 +411,7 @@ function specWords(spec) {
 
 function countOf(alive) { return alive.reduce((sum, one) => sum + one, 0); }
 
-function fixedOf(value) { return value === null ? '–' : value.toFixed(2).replace('-', '−'); }
+export function fixedOf(value) { return value === null ? '–' : value.toFixed(2).replace('-', '−'); }
 
 /** " (−0.31)": how far a logarithm is from the uncompressed run's. */
 function gapOf(value, other) {

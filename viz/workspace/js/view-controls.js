@@ -1,12 +1,17 @@
 // The stages, what lies over the pictures, and the legend of it.
 
-const OVERLAYS = [
+import { UNITS, digits } from './colour.js';
+import { el, swatch } from './dom.js';
+import { percent } from './story.js';
+import { View } from './view.js';
+
+export const OVERLAYS = [
   ['fate', 'Fate'], ['contribution', 'Contribution'], ['similarity', 'Similarity to the pool'],
   ['relevance', 'Relevance to the question'], ['members', 'Members carried'],
   ['attention', 'Attention of the word'], ['full', 'Attention of the word, uncompressed'],
 ];
 
-class ControlsView extends View {
+export class ControlsView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.stages = el('fieldset', { class: 'ws-stages' });

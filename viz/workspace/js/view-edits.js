@@ -1,7 +1,14 @@
 // What if: take tokens from the LLM or give it others, ask again, and see whether the answer hung on
 // them. Edits are drafts until the question is asked again; every answered one stays in the history.
 
-class EditsView extends View {
+import { announce, el } from './dom.js';
+import { Draft, among } from './edits.js';
+import { select, toolButton } from './lasso.js';
+import { many } from './story.js';
+import { fixedOf } from './view-compare.js';
+import { View } from './view.js';
+
+export class EditsView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.runs = []; // answered: {urls, base, draft, answer, ...}; a base is a run without an edit
@@ -121,7 +128,8 @@ class EditsView extends View {
       this.open(same);
       return;
     }
-    this.asked = { id: `${this.workspace.id('edit')}-${(EditsView.count += 1)}`, base, draft };
+    EditsView.count += 1;
+    this.asked = { id: `${this.workspace.id('edit')}-${EditsView.count}`, base, draft };
     this.tell('Waiting for the model …', 0);
     this.workspace.send('edit', { id: this.asked.id, key: base.urls.key, ...draft.plain() });
     this.fill();

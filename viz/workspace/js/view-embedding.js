@@ -1,6 +1,18 @@
 // Every token before compression as a point: what is alike lies together. PCA at once, UMAP when
 // the server has fitted it; both are the same for every method and ratio on a clip.
 
+import { UNITS, digits, ramp } from './colour.js';
+import { el } from './dom.js';
+import { isAlive } from './fates.js';
+import { download } from './fetching.js';
+import { Drag } from './lasso.js';
+import { DARK, LIGHT, drawFocus, stroke } from './marks.js';
+import { clamp, rangeOf } from './model.js';
+import { PointGrid } from './points.js';
+import { many, percent, seconds } from './story.js';
+import { TOKEN_HEAD, tokenRow } from './view-player.js';
+import { Layers, View } from './view.js';
+
 const REACH = 9; // pixels around the pointer in which a point is found
 const MORE = 16; // neighbours that one press adds
 const STEPS = 24; // colours of a scale here: few paths draw all points
@@ -8,39 +20,6 @@ const NOTHING = '#8C959F'; // tokens without a value or a carrier
 // Neighbours in this list are easy to tell apart; a carrier is always found by pointing, too.
 const GROUPS = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#7A5CC7', '#8A6D3B'];
 const SHADES = [['fate', 'Fate'], ['frame', 'Frame'], ['cluster', 'Final carrier'], ['contribution', 'Contribution']];
-
-/** Points in the plane, found by a grid of square cells instead of a look at each. */
-class PointGrid {
-  /** ``places``: Float32Array (2 n) of x, y in pixels; ``cell``: side of a cell. */
-  constructor(places, cell, wide, tall) {
-    Object.assign(this, { places, cell, columns: Math.ceil(wide / cell) + 1, rows: Math.ceil(tall / cell) + 1 });
-    const home = Int32Array.from({ length: places.length / 2 }, (_, i) => (
-      this.row(places[2 * i + 1]) * this.columns + this.column(places[2 * i])));
-    Object.assign(this, grouped(home, this.columns * this.rows));
-  }
-
-  column(x) { return clamp(Math.floor(x / this.cell), 0, this.columns - 1); }
-
-  row(y) { return clamp(Math.floor(y / this.cell), 0, this.rows - 1); }
-
-  /** The point nearest to (x, y), no further than ``reach`` pixels; -1 for none. */
-  nearest(x, y, reach) {
-    let best = -1;
-    let least = reach * reach;
-    for (let row = this.row(y - reach); row <= this.row(y + reach); row += 1) {
-      const first = row * this.columns;
-      const from = this.start[first + this.column(x - reach)];
-      const to = this.start[first + this.column(x + reach) + 1];
-      for (let at = from; at < to; at += 1) { // cells of a row lie one after the other
-        const far = this.squared(this.list[at], x, y);
-        if (far <= least) [best, least] = [this.list[at], far];
-      }
-    }
-    return best;
-  }
-
-  squared(i, x, y) { return (this.places[2 * i] - x) ** 2 + (this.places[2 * i + 1] - y) ** 2; }
-}
 
 /** A drag that draws a free line, kept as ``path``; ``ended()`` is told when the line is gone. */
 class Loop extends Drag {
@@ -72,7 +51,7 @@ class Loop extends Drag {
   }
 }
 
-class EmbeddingView extends View {
+export class EmbeddingView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.shade = 'fate';
@@ -100,7 +79,7 @@ class EmbeddingView extends View {
       + 'Shift they add it; plus adds the nearest ones.', () => this.fit());
     this.layers.pick(workspace, (x, y) => this.find(x, y));
     this.lasso = new Loop(this.layers, () => this.loop.checked && this.grid,
-      (area, event) => this.enclose(event), () => this.draw(new Set(['hover'])));
+      (_, event) => this.enclose(event), () => this.draw(new Set(['hover'])));
     this.layers.top.canvas.addEventListener('keydown', (event) => this.key(event));
     this.legend = el('div', { class: 'ws-legend' });
     this.retry = button('Try again', () => {

@@ -1,7 +1,15 @@
 // Evidence: where the answer stands in the clip, known from the world that made it or drawn by hand,
 // and how much of it the run kept. Brackets are dragged over the bars, boxes over the clip.
 
-class EvidenceView extends View {
+import { el, tableOf } from './dom.js';
+import { boxesAround, cellsOf, framesOf, recallOf, round4, timesOf } from './evidence.js';
+import { Drag, select, toolButton } from './lasso.js';
+import { clamp } from './model.js';
+import { many, percent, seconds } from './story.js';
+import { TOKEN_HEAD, tokenRow } from './view-player.js';
+import { View } from './view.js';
+
+export class EvidenceView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.drawn = new Map(); // clip: boxes, for as long as the page is open
@@ -15,7 +23,7 @@ class EvidenceView extends View {
     drawing('bars', (area) => this.bracketFrom(area));
     drawing('player', (area) => this.boxFrom(area));
     this.build();
-    this.state.on((state, changed) => {
+    this.state.on((_, changed) => {
       if (this.trace && ['frame', 'evidence', 'all'].some((name) => changed.has(name))) this.mark();
     });
   }

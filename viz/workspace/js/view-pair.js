@@ -1,14 +1,21 @@
 // Pictures of the comparison: whose tokens these are in every frame, and how many over time.
 
+import { rgb } from './colour.js';
+import { pixelCanvas } from './dom.js';
+import { DARK, LIGHT, drawLook, ink, rings, stroke } from './marks.js';
+import { BOTH, FIRST, SECOND } from './pair.js';
+import { BarsView } from './view-bars.js';
+import { StripView } from './view-strip.js';
+
 // Colour, line and side say the same: A is solid and marked on the left, B dashed on the right.
-const RUNS = [
+export const RUNS = [
   { letter: 'A', colour: '#0072B2', dash: [], side: 'outline left' },
   { letter: 'B', colour: '#D55E00', dash: [7, 4], side: 'outline right' },
   { letter: 'C', colour: '#009E73', dash: [2, 3], side: 'outline right' },
 ];
 
 /** A frame's cells that only one of two runs keeps, or both, over all frames as a strip. */
-class PairStrip extends StripView {
+export class PairStrip extends StripView {
   constructor(host, workspace, compare) {
     super(host, workspace);
     this.compare = compare;
@@ -39,8 +46,8 @@ class PairStrip extends StripView {
     const { trace } = this;
     const tints = [[0, 0, 0, 150], [...rgb(runs[0].colour), 90], [...rgb(runs[1].colour), 90], [0, 0, 0, 0]];
     const pixels = new Uint8ClampedArray(4 * trace.n);
-    codes.forEach((code, token) => pixels.set(tints[code], 4 * token));
-    return sheetOf(pixels, trace.cols, trace.rows * trace.frames);
+    codes.forEach((code, token) => { pixels.set(tints[code], 4 * token); });
+    return pixelCanvas(pixels, trace.cols, trace.rows * trace.frames);
   }
 
   focus() {
@@ -76,14 +83,8 @@ function outline(context, path, colour) {
   stroke(context, path, colour, 1.8);
 }
 
-function sheetOf(pixels, width, height) {
-  const made = el('canvas', { width, height });
-  made.getContext('2d').putImageData(new ImageData(pixels, width, height), 0, 0);
-  return made;
-}
-
 /** Tokens per frame over the seconds of the clip, a line for every run. */
-class CurvesView extends BarsView {
+export class CurvesView extends BarsView {
   constructor(host, workspace, compare) {
     super(host, workspace);
     this.compare = compare;

@@ -1,6 +1,13 @@
 // Space and time: a row for every frame, a column for every cell. What persists is a vertical streak.
 
-class PlaneView extends View {
+import { el } from './dom.js';
+import { FATE } from './fates.js';
+import { Marks, drawFocus, drawHeld, drawSinks, ink, niceStep } from './marks.js';
+import { clamp } from './model.js';
+import { drawFlags } from './view-player.js';
+import { Layers, View } from './view.js';
+
+export class PlaneView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     host.append(el('p', { class: 'ws-quiet-text' },

@@ -1,9 +1,19 @@
 // The clip: the file where it is known, else the frames of the trace at their times, and over it the
 // cells of the frame that is shown.
 
+import { digits } from './colour.js';
+import { el } from './dom.js';
+import { FATE } from './fates.js';
+import {
+  DARK, EVIDENCE, LIGHT, Marks, drawCorners, drawFocus, drawFrame, drawHeld, drawLook, drawRims,
+  drawSinks,
+} from './marks.js';
+import { seconds } from './story.js';
+import { Layers, View } from './view.js';
+
 const TALLEST = 400; // pixels
 
-class PlayerView extends View {
+export class PlayerView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.layers = new Layers(host, 'Clip with its tokens. Arrows move by cell, Page Up and Page Down '
@@ -192,10 +202,10 @@ class PlayerView extends View {
   }
 }
 
-const TOKEN_HEAD = ['Token', 'Frame', 'Cell', 'Fate', 'Contribution', 'Cosine to the pool', 'Relevance', 'Members'];
+export const TOKEN_HEAD = ['Token', 'Frame', 'Cell', 'Fate', 'Contribution', 'Cosine to the pool', 'Relevance', 'Members'];
 
 /** A token as a row of a table. */
-function tokenRow(trace, i) {
+export function tokenRow(trace, i) {
   const known = (value) => (Number.isFinite(value) ? digits(value) : '–');
   return [
     i, trace.frameOf(i), `(${trace.rowOf(i)}, ${trace.colOf(i)})`,
@@ -206,7 +216,7 @@ function tokenRow(trace, i) {
 }
 
 /** Cells with the evidence, and cells that the chosen word wanted and did not get. */
-function drawFlags(context, workspace, placeOf) {
+export function drawFlags(context, workspace, placeOf) {
   const { trace, state } = workspace;
   if (state.evidence) {
     for (const token of trace.evidence) {

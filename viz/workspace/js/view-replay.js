@@ -1,9 +1,15 @@
 // The greedy selection step by step: which token is considered, what it is compared with, and what
 // follows. The lesson of the method in one picture.
 
+import { el } from './dom.js';
+import { FATE } from './fates.js';
+import { DARK, drawCrop, drawRing, ink, stroke } from './marks.js';
+import { clamp } from './model.js';
+import { Layers, View } from './view.js';
+
 const PACES = [2, 8, 30, 120]; // tokens a second
 
-class ReplayView extends View {
+export class ReplayView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     const button = (words, label, act) => el('button', { type: 'button', 'aria-label': label, title: label, onclick: act }, words);

@@ -1,6 +1,14 @@
 // The contact sheet: one crop of every token that the LLM received, in the order of the sequence.
 
-class SheetView extends View {
+import { digits } from './colour.js';
+import { el } from './dom.js';
+import { FATE } from './fates.js';
+import { LIGHT, Marks, drawCrop, drawHeld, drawRing, rings, stroke } from './marks.js';
+import { clamp } from './model.js';
+import { TOKEN_HEAD, tokenRow } from './view-player.js';
+import { Layers, View } from './view.js';
+
+export class SheetView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.roll = el('div', { class: 'ws-roll' });
@@ -17,7 +25,7 @@ class SheetView extends View {
 
   load(trace) {
     this.place = new Map();
-    trace.entered.forEach((token, place) => this.place.set(token, place));
+    trace.entered.forEach((token, place) => { this.place.set(token, place); });
     this.fit();
   }
 

@@ -1,9 +1,18 @@
 // All frames as a wrapping strip, each with its tokens marked: the map of the whole video.
 
+import { FATE } from './fates.js';
+import {
+  DARK, Marks, drawFocus, drawFrame, drawHeld, drawLook, drawRims, drawRing, drawSinks, ink, link,
+  stroke,
+} from './marks.js';
+import { seconds } from './story.js';
+import { TOKEN_HEAD, drawFlags, tokenRow } from './view-player.js';
+import { Layers, View } from './view.js';
+
 const LABEL = 15; // pixels under a frame, for its time
 const GAP = 5;
 
-class StripView extends View {
+export class StripView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.layers = new Layers(host, 'All frames with their tokens. Arrows move by cell, Page Up and '

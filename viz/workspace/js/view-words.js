@@ -1,6 +1,11 @@
 // Question and answer word by word: a click shows where a word's attention goes at layer K.
 
-class WordsView extends View {
+import { digits } from './colour.js';
+import { el } from './dom.js';
+import { many } from './story.js';
+import { View } from './view.js';
+
+export class WordsView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.lines = el('div', { class: 'ws-words' });
@@ -10,7 +15,7 @@ class WordsView extends View {
 
   load(trace) {
     const lines = { question: [], answer: [] };
-    trace.words.forEach((word, number) => lines[word.kind].push(this.word(word, number)));
+    trace.words.forEach((word, number) => { lines[word.kind].push(this.word(word, number)); });
     if (!trace.words.length) {
       lines.question.push(trace.header.question || '–');
       lines.answer.push(trace.header.answer || '–');

@@ -1,5 +1,7 @@
 // What every view is: a place, a canvas in layers, and a table that says the same.
 
+import { el } from './dom.js';
+
 /**
  * Base of all views. A view overrides
  *   load(trace)     take over another trace; ``this.trace`` is set already
@@ -7,7 +9,7 @@
  *   table()         {head: [text], rows: [[text]]}, the same as text; null where a view is text
  * and never keeps a selection of its own: it reads ``this.state`` and calls ``this.workspace``.
  */
-class View {
+export class View {
   constructor(host, workspace) {
     this.host = host;
     this.workspace = workspace;
@@ -30,7 +32,7 @@ const LAYERS = ['under', 'over', 'marks', 'held', 'top'];
  * follows the pointer and is cleared all the time. Their contexts draw in CSS pixels. The top one
  * takes focus, pointer and keys.
  */
-class Layers {
+export class Layers {
   constructor(host, label, resized) {
     this.host = host;
     this.wide = 0;
