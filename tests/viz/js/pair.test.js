@@ -1,6 +1,7 @@
 // Runs against each other, by hand.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import {
   aliveAt, differing, overlapOf, perFrameOf, ratioOf, sameAnswer, sameTokens, scoreOf, uncompressedOf,
@@ -48,6 +49,10 @@ test('words that differ', () => {
   assert.deepEqual(differing('', 'red'), []);
   assert.ok(sameAnswer(' Red  bar. ', 'red bar'));
   assert.ok(!sameAnswer('red bar', 'red bars'));
+  const alike = new URL('../../answers_alike.json', import.meta.url); // Python is held to it, too
+  for (const [one, other, same] of JSON.parse(readFileSync(alike, 'utf8'))) {
+    assert.equal(sameAnswer(one, other), same, JSON.stringify([one, other]));
+  }
 });
 
 test('what a run knows of an answer', () => {

@@ -78,9 +78,12 @@ export function differing(text, other) {
   });
 }
 
-/** Whether two answers say the same, but for case, spaces and a full stop. */
+/** Whether two answers differ in case, spaces and final punctuation at most; as `said_the_same` in Python. */
 export function sameAnswer(one, other) {
-  const plain = (text) => text.toLowerCase().split(/\s+/).filter(Boolean).join(' ').replace(/\.$/, '');
+  const plain = (text) => {
+    const words = text.toLowerCase().split(/\s+/).filter(Boolean).join(' ');
+    return words.replace(/[ .,!?]+$/, '') || words;
+  };
   return plain(one) === plain(other);
 }
 
