@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from stc_core.assets_folder import assets_folder
 from stc_core.errors import InputError
 from stc_core.models.checkpoint import (
     check_files,
@@ -27,8 +28,7 @@ from stc_core.versions import warn_once
 
 __all__ = ["DEFAULT_FRAMES", "EMBEDDED", "VLM", "default_frames", "device_named", "load"]
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "model"
-
+EMBEDDED = assets_folder() / "model"
 
 Name = str | os.PathLike | Checkpoint | None
 
