@@ -1,7 +1,7 @@
 """One record per model family: what differs between stock Video-LLMs, and nothing else does.
 
 A new family is one more ``Family`` here, one more builder of a tiny model in tests/tiny/, and its
-line in the README, which ``python -m stc_core models --write-readme README.md`` writes.
+line in docs/models.md, which ``python -m stc_core models --write-readme docs/models.md`` writes.
 """
 
 from __future__ import annotations
