@@ -36,8 +36,9 @@ every_page = pytest.mark.parametrize(
 
 def code(text: str) -> list[str]:
     """Lines of blocks, diagrams left out, and inline code, a line break within which is a space."""
-    blocks = [b for kind, block in FENCE.findall(text) if kind != "text" for b in block.splitlines()]
-    return blocks + [" ".join(words.split()) for words in INLINE.findall(FENCE.sub("", text))]
+    blocks = [block for kind, block in FENCE.findall(text) if kind != "text"]
+    lines = [line for block in blocks for line in block.splitlines()]
+    return lines + [" ".join(words.split()) for words in INLINE.findall(FENCE.sub("", text))]
 
 
 def commands(text: str) -> list[list[str]]:

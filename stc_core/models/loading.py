@@ -105,7 +105,7 @@ def load(
     except ImportError as error:
         raise InputError(
             f"the model {shown!r} needs a package that is missing: {_first_line(error)}; "
-            f"install the requirements again (pip install -r requirements.txt)"
+            f"install stc-core again, in a checkout with pip install -r requirements.txt"
         ) from error
     except Exception as error:  # safetensors and tokenizers raise types of their own
         raise InputError(
