@@ -1,4 +1,4 @@
-"""The table of models: written by the command from the records, up to date in the README."""
+"""The table of models: written by the command from the records, up to date in docs/models.md."""
 
 from pathlib import Path
 
@@ -12,16 +12,16 @@ from stc_core.models.families import FAMILIES
 from stc_core.models.table import SECTION, models_table
 from stc_core.readme_sections import write_section
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 
 
-def test_the_readme_holds_what_the_command_writes(tmp_path):
-    """Else: python -m stc_core models --write-readme README.md."""
-    copy = tmp_path / "README.md"
-    copy.write_bytes(README.read_bytes())
+def test_the_page_holds_what_the_command_writes(tmp_path):
+    """Else: python -m stc_core models --write-readme docs/models.md."""
+    copy = tmp_path / "models.md"
+    copy.write_bytes(PAGE.read_bytes())
     done = CliRunner().invoke(cli, ["models", "--write-readme", str(copy)])
     assert done.exit_code == 0, done.stderr
-    assert copy.read_bytes() == README.read_bytes()
+    assert copy.read_bytes() == PAGE.read_bytes()
     assert done.stdout.strip() == models_table()
 
 

@@ -27,7 +27,7 @@ LEAD = (
     "A Video-LLM turns a clip into thousands of tokens; a few per cent can carry the answer. "
     "See which are kept, merged or dropped, before the LLM and inside it."
 )
-HOW_TO_CHANGE = f"{TEACHING}: python app.py --model {REAL_MODEL}"
+HOW_TO_CHANGE = f"{TEACHING}; start the page with --model {REAL_MODEL}"
 
 
 def build(

@@ -342,7 +342,10 @@ def _variables() -> dict[str, str]:
 def check_ray(address: str) -> None:
     """Raise ``InputError`` where Ray is not installed or nobody answers at the address."""
     if find_spec("ray") is None:
-        raise InputError("the package ray is not installed; pip install -r requirements-ray.txt")
+        raise InputError(
+            'the package ray is not installed; pip install "stc-core[ray]", in a checkout '
+            "pip install -r requirements-ray.txt"
+        )
     host, colon, port = address.rpartition(":")
     if not colon or "://" in address:
         return

@@ -61,7 +61,8 @@ def readme_section(summary: Summary, pictures: str) -> str:
         found.append(f"![Surviving evidence and right answers]({pictures}/recall.svg)")
     found.append(
         f"All rows, kinds of question, evidence, flips, sweeps: [{pictures}/table.md]"
-        f"({pictures}/table.md), from `python -m stc_core benchmark --write-readme README.md`."
+        f"({pictures}/table.md), from "
+        f"`python -m stc_core benchmark --write-readme docs/benchmark.md`."
     )
     return "\n\n".join(found)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from stc_core.assets_folder import assets_folder
 from stc_core.errors import InputError
 from stc_core.models.checkpoint import (
     check_files,
@@ -27,8 +28,7 @@ from stc_core.versions import warn_once
 
 __all__ = ["DEFAULT_FRAMES", "EMBEDDED", "VLM", "default_frames", "device_named", "load"]
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "model"
-
+EMBEDDED = assets_folder() / "model"
 
 Name = str | os.PathLike | Checkpoint | None
 
@@ -105,7 +105,7 @@ def load(
     except ImportError as error:
         raise InputError(
             f"the model {shown!r} needs a package that is missing: {_first_line(error)}; "
-            f"install the requirements again (pip install -r requirements.txt)"
+            f"install stc-core again, in a checkout with pip install -r requirements.txt"
         ) from error
     except Exception as error:  # safetensors and tokenizers raise types of their own
         raise InputError(

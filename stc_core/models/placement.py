@@ -12,7 +12,7 @@ from stc_core.errors import InputError
 
 KERNELS = ("sdpa", "eager", "flash_attention_2")
 QUANTIZATIONS = ("4bit", "8bit")
-LARGE = "pip install -r requirements-large.txt"
+LARGE = 'pip install "stc-core[large]", in a checkout pip install -r requirements-large.txt'
 _DTYPES = {
     "bfloat16": torch.bfloat16, "bf16": torch.bfloat16, "float16": torch.float16,
     "fp16": torch.float16, "float32": torch.float32, "fp32": torch.float32,

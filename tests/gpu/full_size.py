@@ -1,6 +1,6 @@
 """The paper's models in full size, with random weights, from video to answer on a GPU.
 
-    python tests/gpu/full_size.py --write-readme README.md
+    python tests/gpu/full_size.py --write-readme docs/models.md
 
 Of each model and attention kernel it takes one compressed and one uncompressed answer, checks the
 trace, compares the next token's logits with an independent masked run, and notes peak memory and

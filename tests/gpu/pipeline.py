@@ -1,6 +1,6 @@
 """What compression saves of a whole run, in LLaVA-OneVision-7B's size with random weights.
 
-    python tests/gpu/pipeline.py --write-readme README.md
+    python tests/gpu/pipeline.py --write-readme docs/speed.md
 
 For every length of the video and every retention: the stages' times, the time to the first token,
 decoding, peak memory, and the arithmetic up to the first token as predicted and as torch counts it,

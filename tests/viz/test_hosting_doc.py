@@ -20,8 +20,8 @@ def in_words(size: int) -> str:
 @pytest.mark.parametrize(
     ("limits", "things", "constant"),
     [
-        (uploads.LIMITS, "files", "`viz/uploads.py`, `LIMITS`"),
-        (shelf.LIMITS, "folders", "`viz/shelf.py`, `LIMITS`"),
+        (uploads.LIMITS, "files", "`viz/server/uploads.py`, `LIMITS`"),
+        (shelf.LIMITS, "folders", "`viz/server/shelf.py`, `LIMITS`"),
         (store.LIMITS, "", "`viz/errors/store.py`, `LIMITS`"),
     ],
 )

@@ -1,6 +1,6 @@
 """The models that visitors may choose, one of them in memory at a time.
 
-What may be chosen is the operator's word (``python app.py --model ... --allow ...``). A visitor
+What may be chosen is the operator's word (``stc-app --model ... --allow ...``). A visitor
 sends a name; it is looked up among those, or, with ``--allow any``, on the model hub, and never
 becomes a path of this machine.
 """

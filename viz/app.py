@@ -1,0 +1,181 @@
+"""The page: ``stc-app`` or ``python app.py`` serves it on this machine, with or without a network.
+
+It opens on a saved trace; the model is loaded in the background, once the page is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+AUTH = "STC_APP_AUTH"  # user:password, in the environment
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", help="hub id or folder of a model; default: the embedded one")
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="MODEL",
+        help="another model that visitors may choose, again for more; 'any': all of the model hub",
+    )  # fmt: skip
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, auto, ...; default: the best there is")
+    parser.add_argument("--dtype", help="bfloat16, float16 or float32; default: what suits")
+    parser.add_argument("--quantization", choices=["4bit", "8bit"], help="needs bitsandbytes")
+    parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
+    parser.add_argument("--port", type=int, help="default: the first free one from 7860")
+    parser.add_argument("--share", action="store_true", help="a public link through Gradio's relay")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="a name under which visitors reach this page, as that of a proxy; again for more",
+    )  # fmt: skip
+    parser.add_argument(
+        "--auth", metavar="USER:PASSWORD", default=os.environ.pop(AUTH, None) or None,
+        help=f"ask visitors for it; better in the environment variable {AUTH}, since other users "
+        "of this machine can read the command line",
+    )  # fmt: skip
+    args = parser.parse_args(argv)
+    if args.auth is not None:
+        user, colon, password = args.auth.partition(":")
+        if not (user and colon and password):
+            parser.error(f"--auth and {AUTH} are written as user:password, neither of them empty")
+        args.auth = (user, password)
+    return args
+
+
+def warn(args: argparse.Namespace) -> None:
+    """Say who can reach the page, where that is not its operator alone."""
+    from viz.server.hosts import is_loopback
+
+    if is_loopback(args.host) and not args.share:
+        return
+    where = "through a public link" if args.share else f"through the host {args.host}"
+    if args.auth is None:
+        print(
+            f"warning: anybody who reaches this page {where} can upload files to this machine and "
+            f"use its model; ask for a password with --auth or {AUTH}, and see docs/hosting.md",
+            file=sys.stderr,
+        )
+    elif not args.share:
+        print(
+            f"warning: this page is served {where} without TLS, so that passwords and videos can "
+            "be read on the way; put a proxy with TLS before it, see docs/hosting.md",
+            file=sys.stderr,
+        )
+
+
+def private_folder() -> Path:
+    """Gradio's own temporary directory, this process's alone: whatever lies there is served."""
+    from viz.server.process_folder import own_folder
+
+    folder = own_folder()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # or nothing would be tidied up
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else it calls out at every start
+    return folder
+
+
+def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
+    """The page of these arguments; ``served`` is Gradio's temporary directory."""
+    place = {"device": args.device, "dtype": args.dtype, "quantization": args.quantization}
+
+    def named(name):
+        """What is to be loaded: of a visitor's word the hub alone knows what it means."""
+        from stc_core.models.hub import find
+
+        return find(name.removeprefix(HUB)) if name and name.startswith(HUB) else name
+
+    def open_model(name, on_download):
+        from stc_core import load
+
+        return load(named(name), **place, on_download=on_download)
+
+    def look(name, freed):
+        from stc_core.models.fitting import fit
+
+        return fit(named(name), **place, freed=freed)
+
+    def close():
+        import torch
+
+        kept().clear()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    @functools.cache
+    def kept():
+        """What was worked out for the clips seen last, so that a change runs only what it must."""
+        from stc_core.hooks.run_cache import RunCache
+
+        return RunCache()
+
+    def answer(models, video, question, method, progress, model=None, **options):
+        from stc_core import answer
+        from viz.server.origin import make_method
+
+        vlm = models.use(model, progress)
+        options |= {"progress": progress, "cache": kept()}
+        return answer(vlm, video, question, make_method(method), **options)
+
+    from stc_core.assets_folder import assets_folder
+    from viz.page.model_menu import ANY, HUB, Library, Models
+    from viz.server.runner import Runner
+    from viz.server.shelf import Shelf
+    from viz.whole_page import build
+
+    others = [None, *(name for name in args.allow if name != ANY)] if args.allow else []
+    known = ()
+    if ANY in args.allow:
+        from stc_core.models.families import (
+            FAMILIES,  # torch comes with them: the start takes longer
+        )
+
+        stock = [family for family in FAMILIES.values() if family.classes is None]
+        known = [name for family in stock for name in family.hub]
+    library = Library(open_model, look, close)
+    models = Models([args.model, *others], library, ANY in args.allow, known)
+    runner, shelf = Runner(models.start, answer), Shelf(served / "shelf")
+    demo = build(runner, shelf, assets_folder(), Path(args.model) if args.model else None, models)
+    demo.queue(max_size=256)
+    return demo
+
+
+def settings(args: argparse.Namespace, served: Path, demo: gr.Blocks) -> dict[str, Any]:
+    """How the page is launched."""
+    from starlette.middleware import Middleware
+
+    from viz.page.gate import Gate, waiting_in
+    from viz.page.theme import stylesheet, theme
+    from viz.server.hosts import Hosts
+    from viz.server.job import BIGGEST
+    from viz.server.uploads import Uploads
+
+    hosts = Hosts(args.host, args.allow_host, lambda: demo.share_url)
+    gate = Middleware(Gate, hosts=hosts, uploads=Uploads(served), waiting=waiting_in(demo))
+    return {
+        "server_name": args.host, "server_port": args.port, "share": args.share,
+        "auth": args.auth, "theme": theme(), "css": stylesheet(), "max_file_size": BIGGEST,
+        "run_history": False, "ssr_mode": False, "pwa": False, "footer_links": ["settings"],
+        "show_error": False, "mcp_server": False, "app_kwargs": {"middleware": [gate]},
+    }  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = arguments(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    warn(args)
+    served = private_folder()
+    demo = page(args, served)
+    try:
+        demo.launch(**settings(args, served, demo))
+    except OSError as error:  # the port is taken, the host is not ours
+        command, why = Path(sys.argv[0]).name, str(error).splitlines()[0]
+        sys.exit(f"{command}: cannot serve on {args.host}: {why}")
