@@ -107,7 +107,7 @@ def test_combing_is_two_moments_and_not_detail() -> None:
 SHOW = """
 import hashlib, sys
 import numpy as np
-from stc_core.video import read_video
+from stc_core.answering.video import read_video
 sentinels = [np.full((96, 160, 3), 171, np.uint8) for _ in range(200)]
 del sentinels
 for path in sys.argv[1:]:

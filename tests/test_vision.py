@@ -371,8 +371,8 @@ print(trace.grid.frames, peak() - before)
 """
 TOWER = """
 torch.set_num_threads(1)
-from stc_core.shapes.model import Size, build
-from stc_core.vision import vision
+from stc_core.shapes.model.sizes import Size, build
+from stc_core.hooks.tower import vision
 size = Size(frame=224, patch=8, vision_width=192, vision_layers=2, vision_heads=4, vision_ffn=768,
             width=32, layers=1, heads=2, kv_heads=2, ffn=32)
 model = build(size, seed=0)[0].eval()

@@ -139,7 +139,7 @@ def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
         )
 
         stock = [family for family in FAMILIES.values() if family.classes is None]
-        known = [name for family in stock for name in family.hub]
+        known = [name for family in stock for name in family.card.hub]
     library = Library(open_model, look, close)
     models = Models([args.model, *others], library, ANY in args.allow, known)
     runner, shelf = Runner(models.start, answer), Shelf(served / "shelf")

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIVES = """
 import sys, time
 from pathlib import Path
-from viz.folder import own_folder
+from viz.server.process_folder import own_folder
 folder = own_folder(Path(sys.argv[1]))
 (folder / "upload").write_text("a visitor's")
 print(folder, flush=True)

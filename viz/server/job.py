@@ -26,7 +26,7 @@ def job_of(
 ) -> dict:  # fmt: skip
     """The keyword arguments of ``answer``; ``InputError`` says what is missing or no such thing.
 
-    ``model`` is a label of ``models.Models``; without one the page's first model answers.
+    ``model`` is a label of ``page.model_menu.Models``; without one the page's first model answers.
     """
     if not video:
         raise InputError("choose an example clip or upload a video first")

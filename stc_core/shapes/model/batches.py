@@ -64,7 +64,7 @@ class Stage:
     events: float = 0.0  # weight of the loss of `event_labels`, beside that of the answers
     hard_first: bool = False  # whether the kinds that one frame answers wait for the others
     squashed: float = 0.25  # share of clips that are wide or tall scenes squashed into a square
-    parts: bool = False  # whether most batches show random parts of the clips (`parts.py`)
+    parts: bool = False  # whether most batches show random parts of the clips (`random_parts.py`)
 
     def __post_init__(self) -> None:
         if self.part not in ("vision", "language"):

@@ -81,7 +81,7 @@ def draw_part(part: Part, seed: int, view: int, share: np.ndarray) -> np.ndarray
     view : int
         Number of the part among those of the clip.
     share : (K, T, rows, cols) float
-        `draw.coverage` of the clip.
+        `drawing.coverage` of the clip.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def still_answerable(question: Question, kept: np.ndarray, share: np.ndarray) ->
     question : Question
     kept : (T, rows, cols) bool
     share : (K, T, rows, cols) float
-        `draw.coverage` of the clip.
+        `drawing.coverage` of the clip.
     """
     evidence = question.evidence
     if len(evidence) == 0:

@@ -43,7 +43,7 @@ def make_clip(
     """Render the clip of one seed.
 
     Args:
-        seed: the only source of chance; see the `*_SEEDS` ranges of `world.py`.
+        seed: the only source of chance; see the `*_SEEDS` ranges of `scenes.py`.
         frames: number of frames T, 1 to 64.
         size: side of the square frame in pixels, or (height, width).
         grid: rows and columns of the token grid on which evidence is given.

@@ -150,7 +150,7 @@ def ask(scene: Scene, world: World, times: np.ndarray, share: np.ndarray) -> tup
         scene: the scene.
         world: what it was made of, for names of things that are not there.
         times: moments of the frames (T,), fractions of the clip.
-        share: `draw.coverage` of this scene, (at least its things, T, rows, cols).
+        share: `drawing.coverage` of this scene, (at least its things, T, rows, cols).
     """
     asker = _Asker(scene, world, times, share)
     for kind in KINDS:

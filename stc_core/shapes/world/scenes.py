@@ -3,7 +3,7 @@
 A `Scene` is one to five coloured things that appear, move, pass each other, flash and vanish before
 a textured background, under drifting light and sometimes a panning camera. It is drawn from one
 integer seed and knows nothing of pixels: places are fractions of the frame, times are fractions of
-the clip, so one seed gives the same scene at any size and number of frames. `draw.py` renders a
+the clip, so one seed gives the same scene at any size and number of frames. `drawing.py` renders a
 scene, `questions.py` asks about it, `clip.py` puts the three together.
 """
 
