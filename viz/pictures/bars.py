@@ -1,4 +1,4 @@
-"""A piece of a bar chart that stands for one fate: its colour and its second channel."""
+"""Draw pieces of bar charts: each fate has a color and a second channel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PITCH = 7.0  # pixels between hatch lines
 
 
 def bar(canvas: Canvas, x: float, y: float, width: float, height: float, fate: Fate) -> None:
-    """Fill the rectangle; nothing where it is empty."""
+    """Fill a rectangle in the style of a fate; draw nothing where it is empty."""
     if width <= 0 or height <= 0:
         return
     code = palette.CODES[fate]
@@ -32,7 +32,7 @@ def bar(canvas: Canvas, x: float, y: float, width: float, height: float, fate: F
 
 
 def diagonals(x: float, y: float, width: float, height: float) -> np.ndarray:
-    """(m, 2, 2): lines u + v = const in the rectangle, u right and v down from its corner."""
+    """Return (m, 2, 2): lines u + v = const in a rectangle, u right and v down from its corner."""
     steps = np.arange(PITCH / 2, width + height, PITCH)
     start = np.stack([np.maximum(0, steps - height), np.minimum(steps, height)], 1)
     end = np.stack([np.minimum(steps, width), np.maximum(0, steps - width)], 1)

@@ -1,4 +1,4 @@
-"""The budget bar: N tokens from the projector, what enters the LLM, what is left after layer K."""
+"""Draw the budget bar: tokens from the projector, those that enter the LLM, those after layer K."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHORT = {
 
 
 def rows(trace: Trace) -> list[tuple[str, str, dict[Fate, int]]]:
-    """(count and share, words, tokens by fate) of each bar, from the top.
+    """Return (count and share, words, tokens by fate) of each bar, from the top.
 
     The last bar holds all tokens that entered the LLM, so that what ended inside can be seen.
     """

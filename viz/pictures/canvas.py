@@ -1,4 +1,4 @@
-"""A sheet of paper measured in pixels, y down, and its way into PNG and SVG bytes.
+"""A sheet to draw on, measured in pixels with y down, and its conversion to PNG and SVG.
 
 Matplotlib's figure classes without pyplot: no global figure list, so threads cannot meet there.
 """
@@ -35,7 +35,7 @@ _FALLBACKS = (
 
 @lru_cache(maxsize=1)
 def fonts() -> list[str]:
-    """Families in order of preference; DejaVu Sans travels with matplotlib."""
+    """Return font families in order of preference; DejaVu Sans comes with matplotlib."""
     installed = {font.name for font in fontManager.ttflist}
     fallbacks = [name for name in _FALLBACKS if name in installed]
     return ["DejaVu Sans", *fallbacks, "sans-serif"]  # the last for readers of an SVG
@@ -111,7 +111,7 @@ class Canvas:
 
 
 def to_png(figure: Figure, scale: float = SCALE) -> bytes:
-    """PNG bytes, ``scale`` dots a pixel; the same figure gives the same bytes."""
+    """Return PNG bytes with ``scale`` dots a pixel; the same figure gives the same bytes."""
     return _save(
         figure, format="png", dpi=DPI * scale, metadata={"Software": None},
         pil_kwargs={"compress_level": 4},
@@ -119,7 +119,7 @@ def to_png(figure: Figure, scale: float = SCALE) -> bytes:
 
 
 def to_svg(figure: Figure) -> bytes:
-    """SVG bytes, text kept as text; the same figure gives the same bytes."""
+    """Return SVG bytes with text kept as text; the same figure gives the same bytes."""
     svg = _save(figure, format="svg", dpi=DPI * SCALE, metadata={"Date": None})
     # Cells stay squares at any zoom: browsers smooth images that do not forbid it.
     return svg.replace(b"*{stroke", b"image{image-rendering: pixelated}\n*{stroke", 1)

@@ -1,4 +1,4 @@
-"""Head and foot of a sheet: title and explanation, and whose picture it is."""
+"""Write the head of a sheet (title, explanation) and its foot (question, method, model)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LINE = 16  # pixels
 
 
 def head(canvas: Canvas, x: float, y: float, text: Text, width: float) -> float:
-    """Title and explanation; returns the height used."""
+    """Write title and explanation; return the height used."""
     canvas.text(x, y, text.title, 17, weight="bold")
     lines = wrap(text.explanation, width, 12.5)
     for number, line in enumerate(lines):
@@ -20,12 +20,12 @@ def head(canvas: Canvas, x: float, y: float, text: Text, width: float) -> float:
 
 
 def head_height(explanation: str, width: float) -> float:
-    """What ``head`` will use."""
+    """Return the height that ``head`` will use."""
     return 26 + len(wrap(explanation, width, 12.5)) * LINE + 8
 
 
 def foot_lines(trace: Trace, width: float) -> list[str]:
-    """The lines under a picture: question and answer, method and model, counts."""
+    """Return the lines under a picture: question and answer, method and model, counts."""
     asked = f"Question: {printable(trace.question, 220) or '(none)'}"
     answered = f"Answer: {printable(trace.answer, 160) or '(none)'}"
     if "answer" in trace.baseline:
@@ -35,7 +35,7 @@ def foot_lines(trace: Trace, width: float) -> list[str]:
 
 
 def foot(canvas: Canvas, x: float, y: float, lines: list[str]) -> float:
-    """Write the lines of ``foot_lines``; returns the height used."""
+    """Write the lines of ``foot_lines``; return the height used."""
     for number, line in enumerate(lines):
         canvas.text(x, y + number * LINE, line, 11, color=palette.QUIET)
     return len(lines) * LINE

@@ -1,4 +1,4 @@
-"""Which tokens are alike before compression, as a picture in two dimensions.
+"""Place tokens in two dimensions, so that tokens that are alike before compression lie close.
 
     positions = embedding(trace, how="pca")     # at once: the two leading components
     positions = embedding(trace, how="umap")    # seconds to minutes, and umap-learn
@@ -24,7 +24,7 @@ CHUNK = 8_000  # tokens placed at once, so that memory does not grow with the cl
 
 
 def embedding(trace: Trace, how: str = "umap") -> np.ndarray:
-    """(N, 2) float32: a place for every token before compression; the same input, the same places.
+    """Return (N, 2) float32: a place for every token; the same input gives the same places.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def embedding(trace: Trace, how: str = "umap") -> np.ndarray:
 
 
 def pca(features: np.ndarray) -> np.ndarray:
-    """(N, 2) float32: the first two of (N, c) principal components; 0 for a second of one."""
+    """Return (N, 2) float32: the first two of (N, c) components, zeros for a missing one."""
     positions = np.zeros((len(features), 2), np.float32)
     width = min(2, features.shape[1])
     positions[:, :width] = features[:, :width]
@@ -58,14 +58,14 @@ def pca(features: np.ndarray) -> np.ndarray:
 
 
 def held(features: np.ndarray) -> list[float]:
-    """Share of the variance of all c components that the first and the second hold, 0 to 1."""
+    """Return the share of the variance that the first and the second component hold, 0 to 1."""
     variance = features.astype(np.float64).var(axis=0)
     shares = variance / (variance.sum() or 1.0)
     return [float(share) for share in np.pad(shares, (0, 1))[:2]]
 
 
 def umap(features: np.ndarray) -> np.ndarray:
-    """(N, 2) float32: UMAP of (N, c) principal components, started from the PCA.
+    """Return (N, 2) float32: UMAP of (N, c) principal components, started from the PCA.
 
     Above ``MOST_FITTED`` tokens it is fitted on a sample of so many, drawn with a fixed seed, and
     the others are placed among them. Importing umap-learn alone takes seconds. ``InputError`` as
@@ -96,7 +96,7 @@ def umap(features: np.ndarray) -> np.ndarray:
 
 
 def check_size(count: int) -> None:
-    """``InputError`` for a number of tokens that has no UMAP here."""
+    """Raise ``InputError`` where there are too few or too many tokens for UMAP."""
     if not LEAST_TOKENS <= count <= MOST_TOKENS:
         raise InputError(
             f"UMAP is for {LEAST_TOKENS} to {MOST_TOKENS} tokens, and this clip has {count}; the "
@@ -105,6 +105,6 @@ def check_size(count: int) -> None:
 
 
 def to_scale(positions: np.ndarray) -> np.ndarray:
-    """(N, 2) uint16 for the browser: the same picture to scale, its longer side 0 to 65535."""
+    """Return (N, 2) uint16 for the browser: the same picture, its longer side 0 to 65535."""
     moved = positions.astype(np.float64) - positions.min(axis=0)
     return np.rint(moved * (65535 / (moved.max() or 1.0))).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""Maps over the film strip: two scores (contribution, relevance) and two fates (outside, end)."""
+"""Draw maps over the film strip: contribution, relevance, fates before the LLM and at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLIP = 99.5  # percentile where the colours end when a few tokens tower above th
 
 @dataclass(frozen=True)
 class Scale:
-    """From a score to a colour, the same for the whole video.
+    """Map scores to colors, in the same way for the whole video.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Scale:
 
     @classmethod
     def of(cls, name: str, values: np.ndarray) -> Scale | None:
-        """Fit to the finite ones of ``values``; None where there are none."""
+        """Fit a scale to the finite ``values``; return None where there are none."""
         finite = values[np.isfinite(values)].astype(np.float64)
         if not len(finite):
             return None
@@ -50,14 +50,14 @@ class Scale:
         return cls(name, low, high, top)
 
     def colours(self, values: np.ndarray) -> np.ndarray:
-        """(..., 3) float in 0..1; where all values are equal, the lowest colour."""
+        """Return (..., 3) float in 0..1; the lowest color where all values are equal."""
         span = self.high - self.low
         share = (values.astype(np.float64) - self.low) / span if span > 0 else values * 0.0
         return colormaps[self.name](np.clip(np.nan_to_num(share), 0, 1))[..., :3]
 
 
 def scores(canvas: Canvas, strip: Strip, trace: Trace, values: np.ndarray, scale: Scale) -> None:
-    """Colour every cell by its score; cells without one are dimmed.
+    """Color every cell by its score; dim cells without one.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def scores(canvas: Canvas, strip: Strip, trace: Trace, values: np.ndarray, scale
 
 
 def fates(canvas: Canvas, strip: Strip, trace: Trace, fate: np.ndarray, target: np.ndarray) -> None:
-    """Dim what is gone and mark every cell by its fate.
+    """Dim the tokens that are gone and mark every cell by its fate.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def paint(
     colour: np.ndarray | None = None,
     coloured: np.ndarray | None = None,
 ) -> None:
-    """Put the frames on the sheet, cell by cell darkened or covered, and their times below.
+    """Draw the frames, each cell darkened or covered, and the times below them.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def paint(
 
 
 def colour_bar(canvas: Canvas, x: float, y: float, scale: Scale, unit: str) -> float:
-    """The scale with its ends, its range over the video and its unit; returns the height used."""
+    """Draw the scale with its ends, range and unit; return the height used."""
     width, tall = 260, 14
     ramp = np.linspace(scale.low, scale.high, 256)[None, :]
     # As on the frames: over middle grey, so that bar and cells show the same colour.
@@ -154,5 +154,5 @@ def colour_bar(canvas: Canvas, x: float, y: float, scale: Scale, unit: str) -> f
 
 
 def number(value: float, beside: float = 0.0) -> str:
-    """Three digits, no needless zeros; 0 for what is nothing ``beside`` a larger number."""
+    """Format a number with three digits; "0" where it is negligible ``beside`` a larger number."""
     return "0" if abs(value) < 1e-4 * abs(beside) else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""The second channel: outlines, double outlines, hatches and crosses on cells, and their legend."""
+"""Draw the second channel of fates on cells (outlines, hatches, crosses), and their legend."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def draw(
 def legend(
     canvas: Canvas, x: float, y: float, width: float, entries: dict[Fate, str], bars: bool = False
 ) -> float:
-    """Draw a swatch and its words for each entry, line by line; returns the height used.
+    """Draw a swatch and its words for each entry, line by line; return the height used.
 
     ``bars`` says that the picture is a chart: the swatches look like its bars, not like cells.
     """
@@ -76,7 +76,7 @@ def legend(
 
 
 def rings(boxes: np.ndarray, inset: float) -> np.ndarray:
-    """(m, 4, 2): the corners of the boxes, moved in by ``inset`` pixels."""
+    """Return (m, 4, 2): the corners of boxes that are smaller by ``inset`` pixels on each side."""
     x0, y0, x1, y1 = (boxes + inset * np.array([1, 1, -1, -1])).T
     return np.stack([np.stack(p, 1) for p in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))], axis=1)
 
@@ -105,7 +105,7 @@ def _cross(canvas: Canvas, boxes: np.ndarray, colour: str, line: float) -> None:
 
 
 def _hatch(canvas: Canvas, boxes: np.ndarray, colour: str, line: float, alpha: float) -> None:
-    """Diagonals from lower left to upper right, three or one a cell, cut at its border."""
+    """Return diagonals from lower left to upper right, three or one a cell, cut at its border."""
     x0, y0, x1, y1 = boxes.T
     wide, tall = x1 - x0, y1 - y0
     steps = (0.5, 1.0, 1.5) if np.median(np.minimum(wide, tall)) >= 8 else (1.0,)

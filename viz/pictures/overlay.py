@@ -1,4 +1,4 @@
-"""A trace as a short video: its frames at their times, the fate of every cell drawn over them.
+"""Write a trace as a short video: the frames at their times, the fate of every cell over them.
 
 VP8 in WebM, which browsers play: OpenCV writes no H.264, and they play no other mp4 of its own.
 """
@@ -40,7 +40,7 @@ def write(trace: Trace, path: str | os.PathLike, stage: str = "end") -> Path:
 
 
 def steps(trace: Trace, path: str | os.PathLike, stage: str = "end") -> Iterator[float]:
-    """The same in steps: yields the share that is done, 0 to 1.
+    """Write the video in steps; yield the share that is done, 0 to 1.
 
     The file appears whole when all is done; closing the iterator before leaves nothing.
 
@@ -80,7 +80,7 @@ def steps(trace: Trace, path: str | os.PathLike, stage: str = "end") -> Iterator
 
 
 def _times(trace: Trace) -> np.ndarray:
-    """(T + 1,) seconds: when each frame comes and the last one ends, the first at 0."""
+    """Return (T + 1,) seconds: when each frame begins and the last one ends, the first at 0."""
     start = trace.seconds - trace.seconds[0]
     last = start[-1] - start[-2] if len(start) > 1 else 1.0
     return np.append(start, start[-1] + max(last, 1 / PER_SECOND))
@@ -103,7 +103,7 @@ def _check(trace: Trace, path: Path, stage: str, seconds: float) -> None:
 
 
 class _Sheet:
-    """What stands around the picture, drawn once, and the picture of each frame.
+    """Hold the sheet around the picture, drawn once, and draw the picture of each frame.
 
     ``blank`` (h, w, 3) uint8; both sides are even, as the codec wants them.
     """
@@ -124,7 +124,7 @@ class _Sheet:
         self.blank = self._around(stage)
 
     def draw(self, frame: int) -> np.ndarray:
-        """(h, w, 3) uint8: the sheet with this frame."""
+        """Return (h, w, 3) uint8: the sheet with this frame."""
         trace, per_frame = self.trace, self.trace.grid.per_frame
         here = slice(frame * per_frame, (frame + 1) * per_frame)
         fate = self.fate[here]
@@ -143,7 +143,7 @@ class _Sheet:
         return out
 
     def _around(self, stage: str) -> np.ndarray:
-        """Question, legend and caption; the picture's place is left free."""
+        """Draw question, legend and caption; leave the place of the picture free."""
         trace, inner = self.trace, WIDTH - 2 * MARGIN
         title = wrap(f"Question: {printable(trace.question, 220) or '(none)'}", inner, 15)
         foot = caption.foot_lines(trace, inner)[1:]  # the question stands above
@@ -162,7 +162,7 @@ class _Sheet:
         return _pixels(canvas)
 
     def _clock(self, out: np.ndarray, frame: int) -> None:
-        """Time, number of the frame and tokens in it, and how far the clip is."""
+        """Draw the time, the number of the frame, its tokens and the progress of the clip."""
         trace = self.trace
         here = slice(frame * trace.grid.per_frame, (frame + 1) * trace.grid.per_frame)
         alive = int(np.isin(self.fate[here], (Fate.KEPT, Fate.CENTER)).sum())
@@ -175,7 +175,7 @@ class _Sheet:
 
 
 def _pixels(canvas: Canvas) -> np.ndarray:
-    """(h, w, 3) uint8, a dot a pixel."""
+    """Return (h, w, 3) uint8, one dot a pixel."""
     size = (round(canvas.width), round(canvas.height))
     canvas.figure.canvas.draw()
     drawn = np.asarray(canvas.figure.canvas.buffer_rgba())[..., :3]

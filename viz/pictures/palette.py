@@ -1,4 +1,4 @@
-"""Every colour of the project, each fate with a second channel so that none rests on hue alone.
+"""Define every color of the project; each fate has a second channel, so that none needs hue alone.
 
 The five hues are 20 apart or more (CIEDE2000) in normal, protan, deutan and tritan vision. The two
 inner fates share vermillion ("ended inside the LLM") and differ by their mark.
@@ -13,7 +13,7 @@ from stc_core.record.stages import Fate
 
 @dataclass(frozen=True)
 class Code:
-    """How one fate looks everywhere: in pictures, charts and tables.
+    """Say how one fate looks in pictures, charts and tables.
 
     Attributes
     ----------
@@ -58,5 +58,5 @@ UNSEEN = 0.12  # brightness of what the encoder never saw (cropped away)
 
 
 def rgb(colour: str) -> tuple[float, float, float]:
-    """(red, green, blue) in 0..1 of "#rrggbb"."""
+    """Return (red, green, blue) in 0..1 for "#rrggbb"."""
     return tuple(int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))

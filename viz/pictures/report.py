@@ -1,4 +1,4 @@
-"""Each picture of a trace as a finished sheet: title, picture, legend, whose run it is.
+"""Draw each picture of a trace as a finished sheet: title, picture, legend, caption.
 
 ``render(trace, name)`` gives PNG and SVG bytes and the sentence for those who cannot see it.
 """
@@ -80,12 +80,12 @@ def render(trace: Trace, name: str, width: int = 1200, words: bool = True) -> Pi
 
 
 def figure(trace: Trace, name: str, width: int = 1200, words: bool = True) -> Figure:
-    """The matplotlib figure of one of ``PICTURES``, to change or to place in another."""
+    """Return the matplotlib figure of one of ``PICTURES``, to change or to place in another."""
     return PICTURES[name].draw(trace, PICTURES[name], Layout(width, words))
 
 
 def _sheet(trace: Trace, kind: Kind, page: Layout, body: float) -> tuple[Canvas, float]:
-    """A canvas with head and foot around ``body`` pixels, and the y where the body begins."""
+    """Return a canvas with head and foot around ``body`` pixels, and the y of the body."""
     if not page.words:
         return Canvas(page.width, body + 2 * page.margin), page.margin
     lines = caption.foot_lines(trace, page.inner)
@@ -146,7 +146,7 @@ def _fates(trace: Trace, kind: Kind, page: Layout, fate: np.ndarray, target: np.
 
 
 def _legend_height(page: Layout, words: dict[Fate, str]) -> float:
-    """What ``marks.legend`` will use: measured on a sheet that is thrown away."""
+    """Return the height that ``marks.legend`` will use, measured on a sheet that is thrown away."""
     return marks.legend(Canvas(page.width, 100), page.margin, 0, page.inner, words, bars=True)
 
 

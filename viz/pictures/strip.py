@@ -1,4 +1,4 @@
-"""The film strip: where every frame and every token lies on the sheet, and the pixels under them.
+"""Lay out the film strip: where every frame and every token lies on the sheet.
 
 All geometry comes from ``trace.grid``; a crop or a letterbox of the image processor is honoured.
 """
@@ -23,7 +23,7 @@ TALLEST = 4  # of a strip, in widths; tiles of clips as narrow as a thread are c
 
 @dataclass(frozen=True)
 class Strip:
-    """Tiles of equal size, row by row, left to right, in the order of time.
+    """Lay out tiles of equal size, row by row, left to right, in the order of time.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Strip:
 
     @classmethod
     def fit(cls, grid: TokenGrid, x: float, y: float, width: float) -> Strip:
-        """The mosaic of all frames, ``width`` pixels wide, about half as tall as it is wide."""
+        """Make the mosaic of all frames, ``width`` pixels wide and about half as tall."""
         aspect = grid.width / grid.height
         most = max(1, min(grid.frames, int(width // 24)))  # tiles of 18 pixels
         least = math.ceil(grid.frames * (LABEL + GAP + 1) / (TALLEST * width))
@@ -66,11 +66,11 @@ class Strip:
 
     @property
     def height(self) -> float:
-        """Times under the tiles included."""
+        """Return the height in pixels, with the times under the tiles."""
         return self.rows * (self.tall + LABEL + GAP) - GAP
 
     def corner(self, frame: int) -> tuple[float, float]:
-        """(x, y) of the top left corner of a frame's tile."""
+        """Return (x, y) of the top left corner of a frame's tile."""
         row, column = divmod(frame, self.columns)
         return (
             self.x + column * (self.wide + self.gap),
@@ -79,7 +79,7 @@ class Strip:
 
     @cached_property
     def edges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Borders of the cells within a tile, in pixels: (rows, 2) top/bottom, (cols, 2)."""
+        """Return the borders of cells in a tile, in pixels: (rows, 2) top and bottom, (cols, 2)."""
         grid = self.grid
         rows = [grid.box(row, 0) for row in range(grid.rows)]
         cols = [grid.box(0, col) for col in range(grid.cols)]
@@ -90,7 +90,7 @@ class Strip:
         )
 
     def boxes(self, tokens: np.ndarray) -> np.ndarray:
-        """(m, 4) x0, y0, x1, y1 on the sheet of the cells of these tokens (m,).
+        """Return (m, 4): x0, y0, x1, y1 on the sheet of the cells of tokens (m,).
 
         A token of the letterbox, outside the picture, has an empty box.
         """
@@ -105,7 +105,7 @@ class Strip:
 
     @property
     def hidden(self) -> np.ndarray:
-        """(rows * cols,) bool: cells that lie in the letterbox and cannot be seen."""
+        """Return (rows * cols,) bool: cells that lie in the letterbox and cannot be seen."""
         high, long = self.edges
         return (
             (high[:, 1] - high[:, 0] < 1e-6)[:, None] | (long[:, 1] - long[:, 0] < 1e-6)[None, :]
@@ -113,7 +113,7 @@ class Strip:
 
     @cached_property
     def cells(self) -> np.ndarray:
-        """(h, w) int64: the cell under each raster pixel of a tile, -1 where none is."""
+        """Return (h, w) int64: the cell under each pixel of a tile, -1 where there is none."""
         shape = raster_size(self.wide, self.tall)
         middle = [
             (np.arange(n) + 0.5) * size / n
@@ -125,12 +125,12 @@ class Strip:
 
 
 def raster_size(wide: float, tall: float) -> tuple[int, int]:
-    """(h, w) in pixels of the PNG of something of this size on the sheet."""
+    """Return (h, w) in pixels of the PNG for something of this size on the sheet."""
     return max(1, round(tall * SCALE)), max(1, round(wide * SCALE))
 
 
 def pictures(frames: np.ndarray | None, count: int, size: tuple[int, int]) -> np.ndarray:
-    """(count, h, w, 3) uint8: the frames at this size, grey where the trace holds none."""
+    """Return (count, h, w, 3) uint8: the frames at this size, gray where the trace holds none."""
     if frames is None:
         return np.full((count, *size, 3), palette.BLANK, np.uint8)
     turned = size[::-1]
@@ -140,7 +140,7 @@ def pictures(frames: np.ndarray | None, count: int, size: tuple[int, int]) -> np
 
 
 def _misfit(grid: TokenGrid, columns: int, width: float) -> float:
-    """How far this many columns are from a good mosaic.
+    """Return how far this many columns are from a good mosaic.
 
     Good is 0.42 as tall as wide, no holes in the last row, and cells of 7 pixels or more: an
     outline on a smaller one would hide it.
@@ -155,12 +155,12 @@ def _misfit(grid: TokenGrid, columns: int, width: float) -> float:
 
 
 def _whole_cells(wide: float, cols: int) -> int:
-    """The largest width of whole cells of whole pixels, so that equal cells look equal."""
+    """Return the largest width of whole cells of whole pixels, so that equal cells look equal."""
     return int(wide // cols * cols) if wide >= 2 * cols else max(1, int(wide))
 
 
 def _place(edges: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Index of the interval of ``edges`` (k, 2) that holds each value; -1 where none does."""
+    """Return the index of the interval of ``edges`` (k, 2) that holds each value, else -1."""
     index = np.searchsorted(edges[:, 1], at, side="right")
     found = np.minimum(index, len(edges) - 1)
     return np.where((index < len(edges)) & (at >= edges[found, 0]), found, -1)

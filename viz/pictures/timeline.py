@@ -1,4 +1,4 @@
-"""Allocation over time: how many tokens of each frame met which fate, under the film strip."""
+"""Draw the allocation over time: how many tokens of each frame met which fate."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ BEFORE = (Fate.MERGED, Fate.DROPPED)
 
 
 def per_frame(trace: Trace) -> dict[Fate, np.ndarray]:
-    """(T,) tokens of each frame by fate at the end."""
+    """Count the tokens of each frame by fate at the end, (T,) for each fate."""
     fate = trace.fate.reshape(trace.grid.frames, -1)
     return {code: (fate == code).sum(axis=1) for code in Fate}
 
 
 def spans(seconds: np.ndarray) -> tuple[np.ndarray, float, float, float]:
-    """Where frames lie in time: (sorted-safe seconds (T,), width of a bar, start, end), seconds.
+    """Return (times (T,), width of a bar, start, end) of the time axis, in seconds.
 
     Bars are as wide as the smallest gap allows, but never hair-thin: sampling may be uneven.
     """
@@ -41,7 +41,7 @@ def spans(seconds: np.ndarray) -> tuple[np.ndarray, float, float, float]:
 
 
 def strip_height(trace: Trace, width: float) -> float:
-    """Of the thumbnails over the charts: all frames where that leaves them visible, else some."""
+    """Return the height of the thumbnails: of all frames where they stay visible, else of some."""
     _, wide, start, end = spans(trace.seconds)
     tile = wide / (end - start) * (width - AXIS)
     return float(np.clip(tile * trace.grid.height / trace.grid.width, 32, 150))
@@ -52,7 +52,7 @@ def height(trace: Trace, width: float) -> float:
 
 
 def draw(canvas: Canvas, x: float, y: float, width: float, trace: Trace) -> None:
-    """Film strip, chart of the tokens the LLM received, chart of all tokens; one time axis."""
+    """Draw film strip, tokens that entered the LLM and all tokens over one time axis."""
     at, wide, start, end = spans(trace.seconds)
     left, long = x + AXIS, width - AXIS
     unit = long / (end - start)
@@ -116,7 +116,7 @@ def _chart(
 
 
 def _even(canvas: Canvas, left: float, top: float, long: float, tokens: np.ndarray) -> None:
-    """A dashed line where every frame would stand if all got the same."""
+    """Draw a dashed line at the number of tokens of a frame if all frames had the same."""
     share = tokens.mean()
     line = top + MAIN * (1 - share / (max(1, tokens.max()) * 1.06))
     starts = np.arange(left, left + long - 6, 12)

@@ -1,4 +1,4 @@
-"""The words around pictures: titles, explanations, counts, alt texts. No drawing, numpy only."""
+"""Write the words around pictures: titles, explanations, counts, alt texts. numpy only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from viz.pictures import fates, palette
 
 @dataclass(frozen=True)
 class Text:
-    """Title of a picture and, for a class, what is drawn and how to read it."""
+    """Hold the title of a picture, and what it shows and how to read it."""
 
     title: str
     explanation: str
@@ -57,7 +57,7 @@ TEXTS: dict[str, Text] = {
 
 
 def alt(trace: Trace, name: str) -> str:
-    """What the picture shows, in a sentence with its numbers; plain text."""
+    """Say what a picture shows, in a sentence with its numbers, as plain text."""
     grid = trace.grid
     over = f"{grid.frames} frames of {grid.rows} by {grid.cols} tokens"
     if name in ("contribution", "relevance"):
@@ -87,7 +87,10 @@ def alt(trace: Trace, name: str) -> str:
 
 
 def alive(trace: Trace) -> str:
-    """As "6272 video tokens in 32 frames of 14 x 14 → 125 enter the LLM (2.0 %) → ..."."""
+    """Say how many tokens there are after each step.
+
+    As "6272 video tokens in 32 frames of 14 x 14 → 125 enter the LLM (2.0 %) → ...".
+    """
     grid, n = trace.grid, trace.grid.size
     many = "frames" if grid.frames > 1 else "frame"
     parts = [f"{n} video tokens in {grid.frames} {many} of {grid.rows} × {grid.cols}"]
@@ -98,7 +101,7 @@ def alive(trace: Trace) -> str:
 
 
 def counted(fate: np.ndarray) -> dict:
-    """Words and count of each fate that occurs in ``fate`` (N,), for a legend."""
+    """Return words and count of each fate that occurs in ``fate`` (N,), for a legend."""
     return {
         code: f"{palette.CODES[code].label}: {tokens} ({percent(tokens, len(fate))})"
         for code, tokens in fates.count(fate).items()
@@ -106,13 +109,13 @@ def counted(fate: np.ndarray) -> dict:
 
 
 def percent(part: float, whole: float) -> str:
-    """The share in per cent with as many digits as it takes: "2.0 %", "0.03 %"."""
+    """Format a share in percent with as many digits as it takes: "2.0 %", "0.03 %"."""
     share = 100 * part / whole if whole else 0.0
     return f"{share:.2f} %" if 0 < share < 1 else f"{share:.1f} %"
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """One line of visible characters: what a stranger typed may hold anything.
+    """Return one line of visible characters: what a stranger typed may hold anything.
 
     Controls, direction overrides, surrogates and unassigned code points would break the SVG or
     turn the line around; they are left out. Longer texts end in an ellipsis.
@@ -126,7 +129,7 @@ _UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
 
 def wrap(text: str, width: float, size: float) -> list[str]:
-    """Break one line of text so that no part is wider than ``width`` pixels at font ``size``."""
+    """Break a line of text so that no part is wider than ``width`` pixels at font ``size``."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     share = wide / max(len(text), 1)
     letters = max(8, int(width / (size * (0.54 + 0.5 * share))))
