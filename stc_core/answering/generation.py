@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stc_core.answering.prompt import Prompt, build_prompt, encode_text
 from stc_core.answering.reporting import SHARES, Reporter
@@ -21,6 +21,7 @@ from stc_core.hooks.recording import QUESTION_WORDS
 from stc_core.hooks.timing import timed
 from stc_core.models.loading import VLM
 from stc_core.models.memory import frames_that_fit
+from stc_core.models.stock import StockModel
 from stc_core.record.trace_header import LONGEST_ANSWER, MAX_SCORES
 from stc_core.text import checked_text, readable
 
@@ -53,7 +54,7 @@ class Said:
 
 
 def greedy(
-    model: nn.Module, inputs: Mapping[str, Any], limit: int, **options: Any
+    model: StockModel, inputs: Mapping[str, Any], limit: int, **options: Any
 ) -> tuple[Any, Tensor, Tensor]:
     """Generate without sampling, and say how likely each token was.
 

@@ -6,14 +6,13 @@ import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
-from torch import nn
-
 from stc_core.hooks.run_cache import RunCache
 from stc_core.hooks.tower import vision
 from stc_core.methods import Method
+from stc_core.models.stock import StockModel
 
 
-def vision_once(model: nn.Module, methods: Iterable[Method] = ()) -> AbstractContextManager[None]:
+def vision_once(model: StockModel, methods: Iterable[Method] = ()) -> AbstractContextManager[None]:
     """Inside the ``with`` features of clips seen in it are given again instead of computed again.
 
     ``methods`` are those that will be tried: what they read of the tower is kept from the first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import nn
 
@@ -24,7 +24,7 @@ class Hook:
     def __call__(self, *args: Any) -> Any:
         return self._function(*args)
 
-    def _refuse(self, *_: Any) -> None:
+    def _refuse(self, *_: Any) -> NoReturn:
         raise InputError(
             "a model cannot be copied or pickled inside `with compress(...)`; leave the `with` "
             "first (its state_dict can be saved at any time)"

@@ -25,6 +25,7 @@ from stc_core.models.contribution import (
 )
 from stc_core.models.families import Family, family_of, layout_of, patch_grid
 from stc_core.models.layout import ONE_VIDEO, Layout
+from stc_core.models.stock import StockModel
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Stage
 from stc_core.record.stopwatch import Stopwatch
@@ -62,7 +63,7 @@ class LiveTrace(Trace):
 
 @contextmanager
 def compress(
-    model: nn.Module,
+    model: StockModel,
     method: Method,
     *,
     watch: Stopwatch | None = None,
@@ -129,7 +130,7 @@ def compress(
         yield run.trace
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: StockModel) -> nn.Module:
     """Return the stock model inside an adapter's wrapper (PEFT), any other model as it is.
 
     The adapter's layers sit within the stock model, so its hooks see what the adapter computes.
@@ -138,7 +139,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return inner() if callable(inner) else model
 
 
-def _occupy(model: nn.Module, stack: ExitStack) -> None:
+def _occupy(model: StockModel, stack: ExitStack) -> None:
     """Claim the model for one ``with`` until the stack is left."""
     claim = object()
 
@@ -155,7 +156,7 @@ def _occupy(model: nn.Module, stack: ExitStack) -> None:
 class _Run:
     """What happens between a prompt's vision tower and its last compressed layer."""
 
-    def __init__(self, model: nn.Module, family: Family, method: Method, watch: Stopwatch) -> None:
+    def __init__(self, model: StockModel, family: Family, method: Method, watch: Stopwatch) -> None:
         self.model, self.family, self.method, self.watch = model, family, method, watch
         self.layer = method.inside_layer(len(model.get_decoder().layers))
         self.trace = LiveTrace()
@@ -166,14 +167,14 @@ class _Run:
         self.features: np.ndarray | None = None
         self.scores: list[Tensor] = []  # (frames, patches) of the prompt under way, in turn
         self.grid_thw: Tensor | None = None  # where the tower was told the grid of patches
-        self.layout: Layout | None = None  # of the shortened sequence
+        self.layout: Layout  # of the shortened sequence
         self.extras: list[int] = []  # placeholders on no cell, as the prompt gets shorter
-        self.outside: Decision | None = None
-        self.inside: Decision | None = None
+        self.outside: Decision  # like all without a value here, there from the first prompt on
+        self.inside: Decision
         self.tokens: Tensor | None = None  # of the last prompt's video, where no cache keeps it
         self.again = False  # whether the decisions on the last prompt hold for this one
-        self.grid: TokenGrid | None = None
-        self.contribution: Tensor | None = None
+        self.grid: TokenGrid
+        self.contribution: Tensor
 
     def signal(self) -> AbstractContextManager[None]:
         """The probe in the vision tower that reads what the method calls contribution."""
@@ -363,7 +364,7 @@ def _weight(outside: Decision, inside: Decision | None) -> np.ndarray:
 
 
 def _inside_stage(
-    outside: Decision, inside: Decision, layer: int, n: int
+    outside: Decision, inside: Decision, layer: int | None, n: int
 ) -> tuple[Stage, dict[str, np.ndarray]]:
     """The inside decision, taken on the outside's survivors, in indices of the N tokens."""
     alive = _numpy(outside.survivors)
@@ -390,7 +391,7 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-def _name(model: nn.Module) -> str:
+def _name(model: StockModel) -> str:
     """Hub id of the model, or the folder's name: never a path of this machine."""
     name = getattr(model, "name_or_path", "") or type(model).__name__
     return readable(Path(name).name if Path(name).is_dir() else name)

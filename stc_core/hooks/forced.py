@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from stc_core.errors import moved
 from stc_core.hooks.attaching import attach
 from stc_core.hooks.kv_cache import cache_argument
+from stc_core.models.stock import StockModel
 
 
 @torch.no_grad()
 def log_probability(
-    model: nn.Module, cache, first: Tensor, ids: list[int], position: Tensor
+    model: StockModel, cache, first: Tensor, ids: list[int], position: Tensor
 ) -> float:
     """Natural logarithm of the probability that ``model`` goes on with exactly these tokens.
 
@@ -39,7 +40,7 @@ def log_probability(
 
 
 @contextmanager
-def first_position(model: nn.Module) -> Iterator[list[Tensor]]:
+def first_position(model: StockModel) -> Iterator[list[Tensor]]:
     """Yields a list that gets the position ids (..., 1, 1) of the token after the next prompt.
 
     As ``generate`` counts, whatever a ``compress`` makes of it: one row of them, or several where

@@ -20,15 +20,16 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from stc_core.errors import moved
 from stc_core.hooks.attaching import attach
 from stc_core.hooks.attention import attention_paid
+from stc_core.models.stock import StockModel
 from stc_core.record.stopwatch import Stopwatch
 
 
-def kernel_name(model: nn.Module) -> str:
+def kernel_name(model: StockModel) -> str:
     """Return the name of the attention kernel that a model runs, such as "sdpa"."""
     return model.config._attn_implementation
 
 
-def _kernel_of(module: nn.Module) -> Callable:
+def _kernel_of(module: StockModel) -> Callable:
     """The attention function the module would call by itself."""
     name = module.config._attn_implementation
     if name in ALL_ATTENTION_FUNCTIONS:
@@ -40,7 +41,7 @@ def _kernel_of(module: nn.Module) -> Callable:
 
 
 @contextmanager
-def probe(module: nn.Module, look: Callable[[Tensor, Tensor, float], None]) -> Iterator[None]:
+def probe(module: StockModel, look: Callable[[Tensor, Tensor, float], None]) -> Iterator[None]:
     """Call ``look(query, key, scaling)`` whenever this attention module runs; change nothing.
 
     query (batch, heads, q, head_dim) and key (batch, kv_heads, keys, head_dim) arrive after norms
@@ -87,7 +88,7 @@ def _pairs(ends: Tensor) -> tuple[list[int], list[int]]:
 
 
 @contextmanager
-def tower_calls(tower: nn.Module, begun: Callable[[Tensor | None], None]) -> Iterator[None]:
+def tower_calls(tower: StockModel, begun: Callable[[Tensor | None], None]) -> Iterator[None]:
     """Call ``begun(grid_thw or None)`` whenever this vision tower starts; change nothing.
 
     grid_thw (videos, 3): time steps, rows and columns of patches, where the tower is told them.
@@ -122,7 +123,7 @@ def probe_head(attention: nn.Module, look: Callable[[Tensor], None]) -> Iterator
 
 
 @contextmanager
-def listening(model: nn.Module, layer: int, last: int, watch: Stopwatch) -> Iterator[list[Tensor]]:
+def listening(model: StockModel, layer: int, last: int, watch: Stopwatch) -> Iterator[list[Tensor]]:
     """Record what one decoder layer attends to while ``model`` reads one prompt and answers it.
 
     Yields a list that fills with float32 tensors on the CPU, means over heads: (last, L), from the

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stc_core.models.families import family_of
+from stc_core.models.stock import StockModel
 
 LIMIT = 1 << 30  # bytes of a cache
 _numbers: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
@@ -108,7 +109,7 @@ def bytes_of(value: Any) -> int:
     return sum(found.values())
 
 
-def fingerprint(model: nn.Module, *parts: Any) -> str:
+def fingerprint(model: StockModel, *parts: Any) -> str:
     """SHA-256 of a model and nested containers; tensors count by type, shape, device and content.
 
     A model is the object and how often its weights were written to, not what they are.
@@ -119,7 +120,7 @@ def fingerprint(model: nn.Module, *parts: Any) -> str:
         if isinstance(value, Tensor):
             digest.update(repr((value.dtype, value.shape, value.device)).encode())
             plain = value.detach().cpu().contiguous().reshape(-1)
-            digest.update(memoryview(plain.view(torch.uint8).numpy()))
+            digest.update(plain.view(torch.uint8).numpy().data)
         elif isinstance(value, Mapping):
             add(sorted(value.items()))
         elif isinstance(value, (tuple, list)):

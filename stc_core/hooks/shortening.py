@@ -19,6 +19,7 @@ from stc_core.hooks.attaching import attach
 from stc_core.hooks.attention import attention_paid
 from stc_core.hooks.kv_cache import Lease, cache_given, mark
 from stc_core.hooks.probes import probe
+from stc_core.models.stock import StockModel
 
 
 @dataclass
@@ -27,9 +28,9 @@ class Sequence:
 
     length: int  # L, places of the prompt before compression
     short: int  # L', places that entered the LLM
+    ends: Tensor  # position ids of the token after the prompt as the caller counts
     door: Tensor | None = None  # places that went on at the LLM's door, None: all
     inner: Tensor | None = None  # places (among those) that went on after layer K, None: all
-    ends: Tensor | int = 0  # position ids of the token after the prompt as the caller counts
     shift: Tensor | int = 0  # what compact numbering takes off later position ids
     continued: bool = False  # whether a first step on its cache has been checked
 
@@ -81,7 +82,7 @@ class Seam:
         Number the survivors 0, 1, 2 ... instead of keeping their position ids.
     """
 
-    model: nn.Module
+    model: StockModel
     at_door: Callable[[Door], Shortened | None]
     layer: int | None
     after_layer: Callable[[Tensor, Callable], tuple[Tensor, Tensor] | None]
@@ -156,7 +157,7 @@ class Seam:
         if self._prefill:
             self._refuse_lost_cache(kwargs)
         else:
-            self._continue(kwargs, past)
+            self._continue(kwargs, past, cache)
             return args, kwargs
         self._sequence = self._seen = self._pad = None
         embeds = kwargs["inputs_embeds"]
@@ -208,12 +209,11 @@ class Seam:
         if (_column(positions)[:, 0] >= _column(self._sequence.ends)[:, 0]).all():
             raise moved("tokens that follow a prompt come without the cache that it has filled")
 
-    def _check_first_step(self, past: int) -> None:
+    def _check_first_step(self, sequence: Sequence, past: int, cache) -> None:
         """Compare the cache with what the prefill let through, once for each prompt."""
-        sequence = self._sequence
         if sequence.continued:
             return
-        sequence.continued, cache = True, self._cache()
+        sequence.continued = True
         layers = len(self.model.get_decoder().layers)
         lengths = [cache.get_seq_length(layer) for layer in range(layers)]
         end = sequence.short if sequence.inner is None else len(sequence.inner)
@@ -228,12 +228,14 @@ class Seam:
 
     def _continues_uncached(self, cache) -> bool:
         """Whether this prefill is the last one and the token that it led to (no cache in use)."""
-        before, self._uncached = self._uncached, None if cache is not None else self._ids
+        ids, before = self._ids, self._uncached
+        self._uncached = None if cache is not None else ids
         return (
             cache is None
+            and ids is not None
             and before is not None
-            and self._ids.shape == (len(before), before.shape[1] + 1)
-            and torch.equal(self._ids[:, :-1], before)
+            and ids.shape == (len(before), before.shape[1] + 1)
+            and torch.equal(ids[:, :-1], before)
         )
 
     def _refuse_before(self, count: int) -> None:
@@ -244,14 +246,14 @@ class Seam:
                 f"after layer {self.layer}"
             )
 
-    def _continue(self, kwargs: dict, past: int) -> None:
+    def _continue(self, kwargs: dict, past: int, cache) -> None:
         """Tokens after the prompt: give them the mask and the positions that fit the cache."""
         sequence, new = self._sequence, kwargs["inputs_embeds"].shape[1]
         if sequence is None:
             if new > 1:
                 self.later(self._ids)
             return
-        self._check_first_step(past)
+        self._check_first_step(sequence, past, cache)
         positions = kwargs.get("position_ids")
         start = sequence.ends + past - sequence.short
         if positions is None:
@@ -288,13 +290,13 @@ class Seam:
             mark(cache, self._lease)
         kwargs = dict(kwargs)
         inside = self.layer is not None and index > self.layer
-        if self._prefill and inside and index == self.layer + 1:
+        if self._prefill and self.layer is not None and index == self.layer + 1:
             shortened = self.after_layer(hidden, self._read_attention)
             self._seen = None
             if shortened is not None and len(shortened[0]) < hidden.shape[1]:
                 sequence.inner, hidden = shortened
         if inside and sequence.inner is not None:
-            _select(kwargs, sequence, self._prefill)
+            _select(kwargs, sequence.inner, sequence.short, self._prefill)
         if sequence.door is not None or sequence.inner is not None:
             # rotary embeddings are made; FlashAttention would take gaps for packed sequences
             kwargs["position_ids"] = None
@@ -322,9 +324,9 @@ def _column(positions: Tensor) -> Tensor:
     return positions.reshape(-1, *positions.shape[-2:])[-1]
 
 
-def _select(kwargs: dict, sequence: Sequence, prefill: bool) -> None:
-    """Fit the arguments of a layer after K to a sequence of which only ``inner`` went on."""
-    places, mask = sequence.inner, kwargs.get("attention_mask")
+def _select(kwargs: dict, places: Tensor, short: int, prefill: bool) -> None:
+    """Fit the arguments of a layer after K to the ``places`` that went on of ``short`` tokens."""
+    mask = kwargs.get("attention_mask")
     if prefill:
         kwargs["position_embeddings"] = tuple(
             part[..., places.to(part.device), :] for part in kwargs["position_embeddings"]
@@ -340,7 +342,7 @@ def _select(kwargs: dict, sequence: Sequence, prefill: bool) -> None:
     if prefill and mask.ndim == 4:
         mask = mask[:, :, places]
     # columns: the prompt's survivors and, on later steps, all that came after the prompt
-    kwargs["attention_mask"] = torch.cat([mask[..., places], mask[..., sequence.short :]], dim=-1)
+    kwargs["attention_mask"] = torch.cat([mask[..., places], mask[..., short:]], dim=-1)
 
 
 def refuse_static_cache(cache, mask) -> None:

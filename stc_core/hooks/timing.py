@@ -9,11 +9,12 @@ from torch import nn
 
 from stc_core.hooks.attaching import attach
 from stc_core.hooks.kv_cache import cache_given
+from stc_core.models.stock import StockModel
 from stc_core.record.stopwatch import Stopwatch
 
 
 @contextmanager
-def timed(model: nn.Module, tower: nn.Module, watch: Stopwatch) -> Iterator[None]:
+def timed(model: StockModel, tower: StockModel, watch: Stopwatch) -> Iterator[None]:
     """Add up "vision", "prefill" and "decoding" while ``model`` runs; enter before ``compress``.
 
     tower: the model's vision tower.

@@ -27,6 +27,7 @@ from stc_core.methods import Method
 from stc_core.models.contribution import contribution_module, pooling_head
 from stc_core.models.families import family_of
 from stc_core.models.memory import WORKING, tower_bytes
+from stc_core.models.stock import StockModel
 from stc_core.record.flops import VisionShape
 from stc_core.record.stopwatch import Stopwatch
 
@@ -45,7 +46,7 @@ class _Seen:
 
 @contextmanager
 def vision(
-    model: nn.Module,
+    model: StockModel,
     *,
     cache: RunCache | None = None,
     methods: Iterable[Method] = (),
@@ -142,7 +143,7 @@ def _instead(module: nn.Module, forward: Callable) -> Iterator[None]:
             module.forward = own
 
 
-def _in_parts(projector: nn.Module, batch: int | None) -> Callable[[Tensor], Tensor]:
+def _in_parts(projector: StockModel, batch: int | None) -> Callable[[Tensor], Tensor]:
     """The forward of a projector of single patches, which holds its layers for few frames only."""
     stock = projector.forward
     layers = [layer for layer in projector.modules() if isinstance(layer, nn.Linear)]
@@ -154,7 +155,7 @@ def _in_parts(projector: nn.Module, batch: int | None) -> Callable[[Tensor], Ten
         some = batch or max(1, WORKING // max(1, each))
         if len(features) <= some or torch.is_grad_enabled():
             return stock(features)
-        whole = None
+        whole: Any = None  # a tensor, as soon as its width is known
         for first in range(0, len(features), some):
             part = stock(features[first : first + some])
             if whole is None:
@@ -166,7 +167,7 @@ def _in_parts(projector: nn.Module, batch: int | None) -> Callable[[Tensor], Ten
 
 
 def _batches(
-    model: nn.Module, names: list[str], args: tuple, kwargs: dict, batch: int | None
+    model: StockModel, names: list[str], args: tuple, kwargs: dict, batch: int | None
 ) -> tuple[list[Call], list[int]]:
     """The calls that do what this one does, and how many frames are done after each of them.
 
@@ -214,7 +215,7 @@ def _joined(parts: list[Any]) -> Any:
     return first
 
 
-def _read_by(model: nn.Module, methods: Iterable[Method]) -> set[nn.Module]:
+def _read_by(model: StockModel, methods: Iterable[Method]) -> set[nn.Module]:
     """The attention modules of the vision tower whose weights these methods read."""
     family = family_of(model.config)
     return {
@@ -225,7 +226,7 @@ def _read_by(model: nn.Module, methods: Iterable[Method]) -> set[nn.Module]:
     }
 
 
-def _is_listened_to(module: nn.Module, tower: nn.Module) -> bool:
+def _is_listened_to(module: nn.Module, tower: StockModel) -> bool:
     """Whether somebody looks at this module now: by a kernel of its own, or at a head by a hook."""
     config = getattr(module, "config", None)
     if config is None:

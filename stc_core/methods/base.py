@@ -157,7 +157,8 @@ class Decision:
         cls, fate: Tensor, target: Tensor, weight: Tensor | None = None, **notes: Tensor
     ) -> Decision:
         """The decision with these fates (N,), targets (N,) and weights (N,)."""
-        survives = sum(fate == kind for kind in SURVIVORS).bool()
+        none = torch.zeros_like(fate, dtype=torch.bool)
+        survives = sum((fate == kind for kind in SURVIVORS), start=none)
         return cls(survives.nonzero().flatten(), target, fate.to(torch.uint8), notes, weight)
 
     @classmethod

@@ -128,10 +128,10 @@ class FastVID(Method):
                     centers.append(others[peaks])
             place = slice(start * n, stop * n)
             others = every[place][~is_salient[place]]
-            centers = torch.searchsorted(others, torch.cat(centers))
+            peaks = torch.searchsorted(others, torch.cat(centers))
             fate[others] = int(Fate.MERGED)
-            fate[others[centers]] = int(Fate.CENTER)
-            target[others] = others[most_alike(tokens[others], centers)]
+            fate[others[peaks]] = int(Fate.CENTER)
+            target[others] = others[most_alike(tokens[others], peaks)]
         return Decision.of(fate, target, center_weights(target, self.beta))
 
     def _shares(self, parts: list[tuple[int, int]], grid: TokenGrid) -> tuple[list, list]:

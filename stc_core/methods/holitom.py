@@ -119,8 +119,8 @@ class HoliTom(Method):
         every = torch.arange(grid.size, device=device)
         cell = every.view(frames, n)
         unit_of = cell.clone()  # the token at which a token's unit stands: static ones share theirs
-        for start, stop in windows:
-            unit_of[start:stop] = torch.where(static[start], cell[start], cell[start:stop])
+        for start, end in windows:
+            unit_of[start:end] = torch.where(static[start], cell[start], cell[start:end])
         unit_of = unit_of.flatten()
 
         budget, left = self.budget(grid), int((unit_of == every).sum())

@@ -151,10 +151,10 @@ class STC(Method):
         notes = dict(zip(("similarity", "nearest", "order"), reached, strict=True))
         if not self.clusters:
             pool = _filled(pool, notes["similarity"], contribution, budget)
-            return Decision.keeping(pool, len(tokens), **notes)
-        kinds = {"dtype": torch.uint8, "device": tokens.device}
-        fate = torch.full((len(tokens),), int(Fate.DROPPED), **kinds)
-        target = torch.full((len(tokens),), -1, dtype=torch.int64, device=tokens.device)
+            return Decision.keeping(pool, len(tokens), Fate.DROPPED, **notes)
+        n, device = len(tokens), tokens.device
+        fate = torch.full((n,), int(Fate.DROPPED), dtype=torch.uint8, device=device)
+        target = torch.full((n,), -1, dtype=torch.int64, device=device)
         fate[pool], target[pool] = int(Fate.KEPT), pool
         if len(pool) < budget:
             recycled = (fate == int(Fate.DROPPED)).nonzero().flatten()
@@ -185,7 +185,8 @@ class STC(Method):
         places = torch.arange(n, device=contribution.device)
         if self.walk == "spread":
             bits = range(max(1, (n - 1).bit_length()))
-            places = sum((places >> bit & 1) << (bits[-1] - bit) for bit in bits)
+            moved = ((places >> bit & 1) << (bits[-1] - bit) for bit in bits)
+            places = sum(moved, start=torch.zeros_like(places))
         return -places
 
     def inside_layer(self, depth: int) -> int | None:

@@ -73,4 +73,5 @@ def _steady(x: Tensor) -> Tensor:
 def _likeness(x: Tensor, mean: Tensor) -> Tensor:
     """(T, n, d) tokens and a mean that fits them -> (T, n)."""
     square = (x - mean).square().sum(dim=-1)
-    return sum(torch.exp(-square / (2 * width)) for width in WIDTHS)
+    none = torch.zeros_like(square)
+    return sum((torch.exp(-square / (2 * width)) for width in WIDTHS), start=none)

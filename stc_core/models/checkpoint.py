@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stc_core.errors import InputError
 from stc_core.models.families import FAMILIES, Family
+from stc_core.models.stock import StockClass, StockConfig, StockProcessor
 
 GIT_LFS = b"version https://git-lfs"  # how the stand-in for a large file begins in a git clone
 INDEX = "model.safetensors.index.json"
@@ -56,7 +57,7 @@ def family_in(config: dict, shown: str) -> Family:
     return family
 
 
-def classes_of(kind: str) -> tuple[type, type, type]:
+def classes_of(kind: str) -> tuple[StockClass, StockClass, StockClass]:
     """The classes of config, model and processor for a ``model_type`` of a known family."""
     family = FAMILIES[kind]
     if family.classes is not None:
@@ -73,7 +74,7 @@ def classes_of(kind: str) -> tuple[type, type, type]:
     return model.config_class, model, transformers.AutoProcessor
 
 
-def full_config(config: dict):
+def full_config(config: dict) -> StockConfig:
     """The config object of a config.json, every default filled in."""
     return classes_of(config["model_type"])[0].from_dict(config)
 
@@ -126,7 +127,7 @@ def _check_weights(path: Path, shown: str, cure: str) -> None:
         ) from None
 
 
-def check_processor(processor: object, shown: str) -> None:
+def check_processor(processor: StockProcessor, shown: str) -> None:
     """Raise ``InputError`` where a processor lacks what a prompt is made with."""
     parts = {
         "tokenizer": "tokenizer",

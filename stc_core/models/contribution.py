@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from stc_core.errors import InputError
 from stc_core.models.families.family import Cells, Family
+from stc_core.models.stock import StockModel
 
 
-def contribution_module(model: nn.Module, family: Family, layer: int | None) -> nn.Module:
+def contribution_module(model: StockModel, family: Family, layer: int | None) -> nn.Module:
     """The vision attention whose weights are the contribution.
 
     layer: a list index; None for what the checkpoint records in ``config.stc`` or, where it records
@@ -32,7 +33,7 @@ def contribution_module(model: nn.Module, family: Family, layer: int | None) -> 
     return modules[layer]
 
 
-def check_class_token(model: nn.Module, family: Family) -> None:
+def check_class_token(model: StockModel, family: Family) -> None:
     """Raise ``InputError`` where the vision tower has no class token."""
     if not family.class_token(model.config):
         raise InputError(
@@ -40,7 +41,7 @@ def check_class_token(model: nn.Module, family: Family) -> None:
         )
 
 
-def pooling_head(model: nn.Module, family: Family) -> nn.Module:
+def pooling_head(model: StockModel, family: Family) -> nn.Module:
     """The attention of the vision tower's pooling head; ``InputError`` where there is none."""
     head = family.head(family.tower(model))
     if head is None:
@@ -50,7 +51,7 @@ def pooling_head(model: nn.Module, family: Family) -> nn.Module:
     return head
 
 
-def to_grid(model: nn.Module, family: Family, scores: Tensor, cells: Cells) -> Tensor:
+def to_grid(model: StockModel, family: Family, scores: Tensor, cells: Cells) -> Tensor:
     """(T, patches) scores -> (T, rows * cols) on the token grid, in float32."""
     with torch.no_grad():
         return family.pool(model.base_model, scores.float(), cells)

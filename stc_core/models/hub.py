@@ -161,7 +161,7 @@ def find(name: str) -> Checkpoint:
             f"the repository {name!r} holds no model in the format of transformers (config.json "
             f"and model.safetensors); choose a converted one, often named with '-hf'"
         )
-    return Checkpoint(name, info.sha, sizes)
+    return Checkpoint(name, info.sha or "", sizes)
 
 
 def _info(name: str) -> ModelInfo:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from stc_core.errors import InputError
+from stc_core.models.stock import StockConfig
 
 ONE_VIDEO = (
     "compress one prompt with one video at a time, all of it in one call (no prefill_chunk_size)"
@@ -80,12 +81,12 @@ class Layout:
 
 # Reads a layout from (config, ids (L,), grid_thw (videos, 3) or None). ``InputError`` where the
 # placeholders are not those of one video.
-Reader = Callable[[object, Tensor, Tensor | None], Layout]
+Reader = Callable[[StockConfig, Tensor, Tensor | None], Layout]
 
 
 def fixed(
-    placeholder: Callable[[object], int],
-    cells: Callable[[object], tuple[int, int]],
+    placeholder: Callable[[StockConfig], int],
+    cells: Callable[[StockConfig], tuple[int, int]],
     *,
     before: int = 0,
     newline: int = 0,
@@ -102,7 +103,7 @@ def fixed(
         Whether text stands between the frames.
     """
 
-    def read(config, ids: Tensor, grid_thw: Tensor | None) -> Layout:
+    def read(config: StockConfig, ids: Tensor, grid_thw: Tensor | None) -> Layout:
         rows, cols = cells(config)
         places = (ids == placeholder(config)).nonzero().flatten()
         frame = before + rows * (cols + newline)
@@ -134,7 +135,10 @@ def fixed(
 
 
 def measured(
-    placeholder: Callable[[object], int], merge: Callable[[object], int], *, split: bool = False
+    placeholder: Callable[[StockConfig], int],
+    merge: Callable[[StockConfig], int],
+    *,
+    split: bool = False,
 ) -> Reader:
     """Of a family whose processor chooses the grid and says so, in patches, in ``grid_thw``.
 
@@ -146,7 +150,7 @@ def measured(
         Whether text stands between the time steps.
     """
 
-    def read(config, ids: Tensor, grid_thw: Tensor | None) -> Layout:
+    def read(config: StockConfig, ids: Tensor, grid_thw: Tensor | None) -> Layout:
         places = (ids == placeholder(config)).nonzero().flatten()
         if grid_thw is None or len(grid_thw) != 1:
             raise InputError(f"this prompt holds several videos or images; {ONE_VIDEO}")

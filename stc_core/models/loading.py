@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from stc_core.assets_folder import assets_folder
 from stc_core.errors import InputError
@@ -23,6 +22,7 @@ from stc_core.models.checkpoint import (
 from stc_core.models.hub import Checkpoint, announce, find, in_bytes
 from stc_core.models.memory import available, estimate, skeleton, tokens_of, tower_name
 from stc_core.models.placement import Placement, device_named
+from stc_core.models.stock import StockConfig, StockModel
 from stc_core.models.vlm import DEFAULT_FRAMES, VLM
 from stc_core.versions import warn_once
 
@@ -126,7 +126,7 @@ def load(
     )
 
 
-def default_frames(config) -> int:
+def default_frames(config: StockConfig) -> int:
     """The frames that a checkpoint records, else 32, or as many halves of it as its context holds.
 
     An eighth of the context is left to the question and the answer.
@@ -167,6 +167,7 @@ def described(name: Name) -> tuple[Path | Checkpoint, str, dict]:
     """
     if name is None:
         return EMBEDDED, "embedded", config_in(EMBEDDED, "embedded")
+    where: Path | Checkpoint
     if isinstance(name, Checkpoint):
         where, shown = name, name.name
     else:
@@ -199,7 +200,7 @@ def _check_memory(config: dict, shown: str, place: Placement) -> None:
         )
 
 
-def _first_device(model: nn.Module, place: Placement) -> str:
+def _first_device(model: StockModel, place: Placement) -> str:
     """Where the embeddings are computed, which is where inputs go."""
     placed = getattr(model, "hf_device_map", None)
     if placed is None:

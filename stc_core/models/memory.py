@@ -14,6 +14,7 @@ from torch import nn
 
 from stc_core.models.checkpoint import classes_of
 from stc_core.models.families import family_of
+from stc_core.models.stock import StockConfig, StockModel
 from stc_core.models.vlm import VLM
 from stc_core.record.flops import LLMShape, VisionShape
 
@@ -69,7 +70,7 @@ def estimate(
     return Memory(parameters, weights, cache, activations)
 
 
-def skeleton(config) -> nn.Module:
+def skeleton(config: StockConfig) -> StockModel:
     """The stock model of this config on torch's meta device: every shape, no memory.
 
     Without the config's dtypes, for which transformers would change torch's default dtype in all
@@ -81,14 +82,14 @@ def skeleton(config) -> nn.Module:
         return classes_of(config.model_type)[1]._from_config(config)
 
 
-def _forget_dtypes(config) -> None:
+def _forget_dtypes(config: StockConfig) -> None:
     config.dtype = None
     for name in config.sub_configs:
         if getattr(config, name, None) is not None:
             _forget_dtypes(getattr(config, name))
 
 
-def tower_name(model: nn.Module) -> str:
+def tower_name(model: StockModel) -> str:
     """The name of the vision tower among the model's modules."""
     tower = family_of(model.config).tower(model)
     return next(name for name, module in model.named_modules() if module is tower)
@@ -110,7 +111,7 @@ def available(device: str) -> int:
     return free
 
 
-def tokens_of(config, frames: int) -> tuple[int, int]:
+def tokens_of(config: StockConfig, frames: int) -> tuple[int, int]:
     """(video tokens, patches in the vision tower) of so many frames."""
     family = family_of(config)
     if family.cell_shape is not None:
@@ -145,7 +146,7 @@ def frames_that_fit(vlm: VLM, frames: int) -> str:
     )
 
 
-def _weights(model: nn.Module, size: int, quantization: str | None) -> tuple[int, int]:
+def _weights(model: StockModel, size: int, quantization: str | None) -> tuple[int, int]:
     """(parameters, bytes); tied ones count once."""
     parameters = model.num_parameters()
     if quantization is None:
@@ -160,7 +161,7 @@ def _weights(model: nn.Module, size: int, quantization: str | None) -> tuple[int
     return parameters, round((parameters - small) * size + small * _QUANTIZED[quantization])
 
 
-def _working(config, frames: int, size: int) -> tuple[int, int]:
+def _working(config: StockConfig, frames: int, size: int) -> tuple[int, int]:
     """(KV cache, activations) in bytes.
 
     The tower holds about eight vectors of its width and two of its FFN for every patch of the

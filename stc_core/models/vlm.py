@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from torch import nn
-
 from stc_core.models.families import Family, family_of
+from stc_core.models.stock import StockModel, StockProcessor
 
 __all__ = ["DEFAULT_FRAMES", "VLM"]
 
@@ -37,8 +36,8 @@ class VLM:
         Frames that the vision tower sees at once; None: as many as it works on in 1 GiB.
     """
 
-    model: nn.Module
-    processor: object
+    model: StockModel
+    processor: StockProcessor
     name: str
     device: str
     frames: int = DEFAULT_FRAMES

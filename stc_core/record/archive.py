@@ -61,7 +61,7 @@ class Archive:
         try:
             _check_directory(self._file)
             self._zip = zipfile.ZipFile(self._file)
-            self._items = {}
+            self._items: dict[str, zipfile.ZipInfo] = {}
             for item in self._zip.infolist():
                 self._add(item)
         except BaseException:

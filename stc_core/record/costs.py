@@ -154,7 +154,8 @@ class Costs:
             wrong = f"unknown {unknown}" if unknown else f"missing {missing}"
             raise ValueError(f"not a record of costs: {wrong}; was it made by a newer version?")
         lists = {"tokens_per_layer", "seconds_per_token"}
-        return cls(**{k: tuple(v) if k in lists else v for k, v in record.items()})
+        values: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in record.items()}
+        return cls(**values)
 
 
 def _plain(value: Any) -> Any:

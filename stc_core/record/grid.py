@@ -54,6 +54,13 @@ class TokenGrid:
             object.__setattr__(self, name, value)
 
     @property
+    def region(self) -> tuple[float, float, float, float]:
+        """(top, left, bottom, right) that the encoder saw: ``seen``, by now never None."""
+        if self.seen is None:
+            raise ValueError("a token grid always has the region that the encoder saw")
+        return self.seen
+
+    @property
     def per_frame(self) -> int:
         """Tokens in one frame."""
         return self.rows * self.cols
@@ -89,7 +96,7 @@ class TokenGrid:
     def box(self, row: int, col: int) -> tuple[float, float, float, float]:
         """(top, left, bottom, right) of a cell in source pixels, cut to the frame."""
         self.index(0, row, col)
-        top, left, bottom, right = self.seen
+        top, left, bottom, right = self.region
         tall, wide = (bottom - top) / self.rows, (right - left) / self.cols
 
         def inside(value: float, limit: int) -> float:
@@ -104,7 +111,7 @@ class TokenGrid:
 
     def cell_at(self, y: float, x: float) -> tuple[int, int] | None:
         """(row, col) of the cell that shows the source pixel (y, x); None where none does."""
-        top, left, bottom, right = self.seen
+        top, left, bottom, right = self.region
         inside_frame = 0 <= y < self.height and 0 <= x < self.width
         if not (inside_frame and top <= y < bottom and left <= x < right):
             return None

@@ -118,6 +118,17 @@ class Trace:
         """The words of the uncompressed run."""
         return tuple(Word(**word) for word in self.baseline.get("words", ()))
 
+    @property
+    def outside(self) -> Stage:
+        """The step before the LLM, which every run of ``compress`` has.
+
+        Raises ``ValueError`` for a trace without one.
+        """
+        stage = self.stage("outside")
+        if stage is None:
+            raise ValueError("this trace has no stage outside the LLM")
+        return stage
+
     def stage(self, name: str) -> Stage | None:
         """The step of that name, None where this run had none."""
         return next((stage for stage in self.stages if stage.name == name), None)

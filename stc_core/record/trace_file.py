@@ -99,10 +99,10 @@ def _check_members(archive: Archive, header: dict, grid: TokenGrid, old: bool) -
         _check_layout(name, archive.layout(name), kind, shape)
     if "frames" in archive:
         layout = archive.layout("frames")
-        shape = layout.shape
-        if layout.dtype != np.uint8 or len(shape) != 4 or shape[::3] != (grid.frames, 3):
+        pictures = layout.shape
+        if layout.dtype != np.uint8 or len(pictures) != 4 or pictures[::3] != (grid.frames, 3):
             raise ValueError("its frames must be (T, height, width, 3) uint8")
-        _check_shape("frames", shape)
+        _check_shape("frames", pictures)
     if "features" in archive:
         layout = archive.layout("features")
         width = layout.shape[1] if len(layout.shape) == 2 else 0

@@ -98,7 +98,7 @@ def _whole(low: int, high: int) -> Check:
 
 def _number(low: float, high: float, smallest: float = 0.0) -> Check:
     def check(value: object, what: str) -> None:
-        if type(value) not in (int, float) or not low <= value <= high:
+        if type(value) is not int and type(value) is not float or not low <= value <= high:
             raise InputError(f"{what} must be a number from {low:g} to {high:g}")
         if 0 < abs(value) < smallest:
             raise InputError(f"{what} must be 0 or at least {smallest:g}")

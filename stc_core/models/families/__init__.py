@@ -24,6 +24,7 @@ from stc_core.models.families.qwen import QWEN2_5_VL, QWEN2_VL, QWEN3_VL
 from stc_core.models.families.shared import patch_grid
 from stc_core.models.families.video_llama import VIDEO_LLAMA_3
 from stc_core.models.layout import Layout
+from stc_core.models.stock import StockConfig
 from stc_core.record.flops import VisionShape
 
 __all__ = ["FAMILIES", "Card", "Family", "family_of", "layout_of", "patch_grid", "vision_shape"]
@@ -43,7 +44,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def family_of(config) -> Family:
+def family_of(config: StockConfig) -> Family:
     """The record for a model's config. ``InputError`` names the known ones where there is none."""
     family = FAMILIES.get(getattr(config, "model_type", ""))
     if family is None:
@@ -55,7 +56,7 @@ def family_of(config) -> Family:
     return family
 
 
-def vision_shape(config) -> VisionShape:
+def vision_shape(config: StockConfig) -> VisionShape:
     """What the arithmetic of a model's vision tower and projector depends on."""
     family = family_of(config)
     return replace(
@@ -65,7 +66,7 @@ def vision_shape(config) -> VisionShape:
     )
 
 
-def layout_of(config, ids: Tensor, grid_thw: Tensor | None) -> Layout | None:
+def layout_of(config: StockConfig, ids: Tensor, grid_thw: Tensor | None) -> Layout | None:
     """Where the one video of a prompt stands; None where it holds none.
 
     Parameters

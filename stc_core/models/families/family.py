@@ -8,20 +8,21 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from stc_core.models.layout import Reader
+from stc_core.models.stock import StockClass, StockConfig, StockModel, StockProcessor
 
 Cells = tuple[int, int]
 Box = tuple[float, float, float, float]
 
 
-def _attentions(tower: nn.Module) -> list[nn.Module]:
+def _attentions(tower: StockModel) -> list[nn.Module]:
     return [layer.self_attn for layer in tower.encoder.layers]
 
 
-def _encoder(model: nn.Module) -> nn.Module:
+def _encoder(model: StockModel) -> StockModel:
     return model.get_encoder(modality="image")
 
 
-def _projection(model: nn.Module) -> nn.Module | None:
+def _projection(model: StockModel) -> nn.Module | None:
     return getattr(model.base_model, "multi_modal_projector", None)
 
 
@@ -106,23 +107,23 @@ class Family:
 
     name: str
     architectures: tuple[str, ...]
-    placeholder: Callable[[object], int]
+    placeholder: Callable[[StockConfig], int]
     layout: Reader
-    pool: Callable[[nn.Module, Tensor, Cells], Tensor]
-    feature_layer: Callable[[object], int]
-    cell_shape: Callable[[object], Cells] | None = None
-    tower: Callable[[nn.Module], nn.Module] = _encoder
-    attentions: Callable[[nn.Module], list[nn.Module]] = _attentions
-    whole_frames: Callable[[object, int], bool] = lambda config, layer: True
-    class_token: Callable[[object], bool] = lambda config: False
-    head: Callable[[nn.Module], nn.Module | None] = lambda tower: None
-    step: Callable[[object], int] = lambda config: 1
-    image_token: Callable[[object], int | None] = lambda config: config.image_token_id
-    seen: Callable[[object, int, int], Box | None] = lambda processor, height, width: None
+    pool: Callable[[StockModel, Tensor, Cells], Tensor]
+    feature_layer: Callable[[StockConfig], int]
+    cell_shape: Callable[[StockConfig], Cells] | None = None
+    tower: Callable[[StockModel], StockModel] = _encoder
+    attentions: Callable[[StockModel], list[nn.Module]] = _attentions
+    whole_frames: Callable[[StockConfig, int], bool] = lambda config, layer: True
+    class_token: Callable[[StockConfig], bool] = lambda config: False
+    head: Callable[[StockModel], nn.Module | None] = lambda tower: None
+    step: Callable[[StockConfig], int] = lambda config: 1
+    image_token: Callable[[StockConfig], int | None] = lambda config: config.image_token_id
+    seen: Callable[[StockProcessor, int, int], Box | None] = lambda processor, height, width: None
     options: Mapping[str, object] = field(default_factory=dict)
     note: str = ""
     times: Callable[[Sequence[float], float], str] | None = None
-    classes: Callable[[], tuple[type, type, type]] | None = None
-    projection: Callable[[nn.Module], nn.Module | None] = _projection
-    projector: Callable[[object], dict] = lambda config: {}
+    classes: Callable[[], tuple[StockClass, StockClass, StockClass]] | None = None
+    projection: Callable[[StockModel], nn.Module | None] = _projection
+    projector: Callable[[StockConfig], dict] = lambda config: {}
     card: Card = field(default_factory=lambda: Card())

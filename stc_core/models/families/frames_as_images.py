@@ -11,24 +11,27 @@ from stc_core.models.families.shared import (
     patch_grid,
 )
 from stc_core.models.layout import fixed
+from stc_core.models.stock import StockConfig
 
 
-def _internvl_cells(config) -> Cells:
-    return tuple(int(side * config.downsample_ratio) for side in patch_grid(config))
+def _internvl_cells(config: StockConfig) -> Cells:
+    rows, cols = patch_grid(config)
+    return int(rows * config.downsample_ratio), int(cols * config.downsample_ratio)
 
 
-def _internvl_projector(config) -> dict:
+def _internvl_projector(config: StockConfig) -> dict:
     block, wide = round(1 / config.downsample_ratio) ** 2, config.get_text_config().hidden_size
     return {"projector": (block * config.vision_config.hidden_size, wide, wide), "merged": block}
 
 
-def _smolvlm_projector(config) -> dict:
+def _smolvlm_projector(config: StockConfig) -> dict:
     block, wide = config.scale_factor**2, config.get_text_config().hidden_size
     return {"projector": (block * config.vision_config.hidden_size, wide), "merged": block}
 
 
-def _smolvlm_cells(config) -> Cells:
-    return tuple(side // config.scale_factor for side in patch_grid(config))
+def _smolvlm_cells(config: StockConfig) -> Cells:
+    rows, cols = patch_grid(config)
+    return rows // config.scale_factor, cols // config.scale_factor
 
 
 INTERNVL = Family(

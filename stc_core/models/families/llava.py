@@ -15,23 +15,25 @@ from stc_core.models.families.shared import (
     video_token,
 )
 from stc_core.models.layout import fixed
+from stc_core.models.stock import StockClass, StockConfig, StockModel, StockProcessor
 
 
-def _llava_onevision_cells(config) -> Cells:
+def _llava_onevision_cells(config: StockConfig) -> Cells:
     """27 x 27 patches become 14 x 14 tokens: half, rounded up, as ``apply_pooling`` does."""
-    return tuple((side + 1) // 2 for side in patch_grid(config))
+    rows, cols = patch_grid(config)
+    return (rows + 1) // 2, (cols + 1) // 2
 
 
-def _llava_onevision_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
+def _llava_onevision_pool(body: StockModel, scores: Tensor, cells: Cells) -> Tensor:
     # channels-last with one channel, through the very function that pools the features
     return body.apply_pooling(scores[..., None])[..., 0]
 
 
-def _llava_video_cells(config) -> Cells:
+def _llava_video_cells(config: StockConfig) -> Cells:
     return config.tokens_per_side, config.tokens_per_side
 
 
-def _upper_left(processor, height: int, width: int) -> Box:
+def _upper_left(processor: StockProcessor, height: int, width: int) -> Box:
     """Rows and columns of pixels beyond the last whole pooling window are in no token."""
     return 0.0, 0.0, height * processor.covered, width * processor.covered
 
@@ -42,21 +44,22 @@ def _llava_video_times(seconds: Sequence[float], duration: float) -> str:
     return time_instruction(seconds, duration)
 
 
-def _llava_video_classes() -> tuple[type, type, type]:
+def _llava_video_classes() -> tuple[StockClass, StockClass, StockClass]:
     from stc_core.models.llava_video.model import classes
 
     return classes()
 
 
-def _next_video_cells(config) -> Cells:
-    return tuple(side // config.spatial_pool_stride for side in patch_grid(config))
+def _next_video_cells(config: StockConfig) -> Cells:
+    rows, cols = patch_grid(config)
+    return rows // config.spatial_pool_stride, cols // config.spatial_pool_stride
 
 
-def _next_video_projector(config) -> dict:
+def _next_video_projector(config: StockConfig) -> dict:
     return {"merged": config.spatial_pool_stride**2}  # pooled before they are projected
 
 
-def _next_video_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
+def _next_video_pool(body: StockModel, scores: Tensor, cells: Cells) -> Tensor:
     return nn.functional.avg_pool2d(
         scores.view(len(scores), *patch_grid(body.config)), body.config.spatial_pool_stride
     ).flatten(1)

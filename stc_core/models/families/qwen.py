@@ -12,22 +12,23 @@ from stc_core.models.families.shared import (
     video_token,
 )
 from stc_core.models.layout import measured
+from stc_core.models.stock import StockConfig, StockModel
 from stc_core.record.flops import VisionShape
 
 
-def _merge(config) -> int:
+def _merge(config: StockConfig) -> int:
     return config.vision_config.spatial_merge_size
 
 
-def _qwen_step(config) -> int:
+def _qwen_step(config: StockConfig) -> int:
     return config.vision_config.temporal_patch_size
 
 
-def blocks_of_tower(tower: nn.Module) -> list[nn.Module]:
+def blocks_of_tower(tower: StockModel) -> list[nn.Module]:
     return [block.attn for block in tower.blocks]
 
 
-def _mergers(config) -> dict:
+def _mergers(config: StockConfig) -> dict:
     """Blocks of patches side by side through two layers; one more of them a deepstack level."""
     vision = config.vision_config
     block = vision.spatial_merge_size**2
@@ -37,7 +38,7 @@ def _mergers(config) -> dict:
     return {"projector": (wide, wide, out), "merged": block, "projectors": 1 + len(levels)}
 
 
-def _windows_pool(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
+def _windows_pool(body: StockModel, scores: Tensor, cells: Cells) -> Tensor:
     """Qwen2.5-VL sorts the blocks of patches by attention window, the same way in every frame."""
     from transformers.vision_utils import get_vision_window_index
 

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from stc_core.models.families.family import Box, Cells
+from stc_core.models.stock import StockConfig, StockModel, StockProcessor
 
 
-def video_token(config) -> int:
+def video_token(config: StockConfig) -> int:
     return config.video_token_id
 
 
-def image_token(config) -> int:
+def image_token(config: StockConfig) -> int:
     return config.image_token_id
 
 
-def patch_grid(config, grid_thw: Tensor | None = None) -> Cells:
+def patch_grid(config: StockConfig, grid_thw: Tensor | None = None) -> Cells:
     """(rows, cols) of patches of one time step, in a tower of one image size or as it was told."""
     if grid_thw is not None:
-        return tuple(grid_thw[0, 1:].tolist())
+        rows, cols = grid_thw[0, 1:].tolist()
+        return rows, cols
     vision = config.vision_config
     sides = vision.image_size, vision.patch_size
     (tall, wide), (high, broad) = [(s, s) if isinstance(s, int) else tuple(s) for s in sides]
     return tall // high, wide // broad
 
 
-def hidden_state_layer(config) -> int:
+def hidden_state_layer(config: StockConfig) -> int:
     """``hidden_states[v]`` is the output of layer v - 1 (v >= 0) or of layer v (v < 0)."""
     layer = config.vision_feature_layer
     if not isinstance(layer, int):  # several layers side by side: the deepest speaks for all
@@ -34,27 +36,27 @@ def hidden_state_layer(config) -> int:
     return layer - 1 if layer >= 0 else layer
 
 
-def last_layer(config) -> int:
+def last_layer(config: StockConfig) -> int:
     return -1
 
 
-def has_clip_tower(config) -> bool:
+def has_clip_tower(config: StockConfig) -> bool:
     return config.vision_config.model_type == "clip_vision_model"
 
 
-def mean_of_blocks(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
+def mean_of_blocks(body: StockModel, scores: Tensor, cells: Cells) -> Tensor:
     """Patches in raster order; a token is the mean of its block of them (pixel shuffle)."""
     rows, cols = cells
     side = int((scores.shape[1] / (rows * cols)) ** 0.5)
     return scores.view(len(scores), rows, side, cols, side).mean(dim=(2, 4)).flatten(1)
 
 
-def mean_in_turn(body: nn.Module, scores: Tensor, cells: Cells) -> Tensor:
+def mean_in_turn(body: StockModel, scores: Tensor, cells: Cells) -> Tensor:
     """Patches in the order of the tokens they become, one block after the other."""
     return scores.view(len(scores), cells[0] * cells[1], -1).mean(dim=2)
 
 
-def center_crop(processor, height: int, width: int) -> Box:
+def center_crop(processor: StockProcessor, height: int, width: int) -> Box:
     """CLIP's processor resizes the shorter side and cuts the middle out, both in whole pixels."""
     video, sides = processor.video_processor, []
     for side, cut in ((height, video.crop_size["height"]), (width, video.crop_size["width"])):

@@ -9,14 +9,15 @@ from stc_core.models.families.shared import (
     video_token,
 )
 from stc_core.models.layout import measured
+from stc_core.models.stock import StockConfig
 
 
-def _video_llama_merge(config) -> int:
+def _video_llama_merge(config: StockConfig) -> int:
     """Of the published processors; the config does not say. Another one fits no placeholders."""
     return 2
 
 
-def _video_llama_projector(config) -> dict:
+def _video_llama_projector(config: StockConfig) -> dict:
     wide = config.get_text_config().hidden_size
     return {"projector": (config.vision_config.hidden_size, wide, wide), "merged": 4}
 

@@ -116,7 +116,8 @@ def convert(
     plan = _plan(source, vision, config)
     _check_room(target, sum(file.stat().st_size for file in plan))
     with _whole_or_nothing(target) as fresh:
-        total, weights = 0, {}
+        total = 0
+        weights: dict[str, str] = {}
         for number, (file, names) in enumerate(plan.items(), start=1):
             shard = f"model-{number:05d}-of-{len(plan):05d}.safetensors"
             with safe_open(file, "pt") as stored:
@@ -237,7 +238,8 @@ def _processor(source: Path, config: LlavaVideoConfig) -> LlavaVideoProcessor:
             f"the tokenizer in {source} is missing or damaged; download it again"
         ) from error
     tokenizer.add_tokens([IMAGE, VIDEO], special_tokens=True)
-    config.image_token_id, config.video_token_id = tokenizer.convert_tokens_to_ids([IMAGE, VIDEO])
+    config.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE)
+    config.video_token_id = tokenizer.convert_tokens_to_ids(VIDEO)
     rows = config.text_config.vocab_size
     if max(config.image_token_id, config.video_token_id) >= rows:
         raise InputError(
@@ -263,7 +265,8 @@ def _plan(
     needed = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if config.tie_word_embeddings:
         del needed["lm_head.weight"]
-    renamed, unexpected = {}, []
+    renamed: dict[str | None, list[tuple[Path, str, tuple[int, ...]]]] = {}
+    unexpected: list[str] = []
     for file, shapes in _stored(source).items():
         for name, shape in shapes.items():
             prefix = next((prefix for prefix in RENAMED if name.startswith(prefix)), None)
@@ -283,7 +286,7 @@ def _plan(
             f"{source} does not hold its vision tower; pass the folder of that SigLIP model "
             f"as --vision"
         )
-    twice = [_published_name(name) for name, places in renamed.items() if len(places) > 1]
+    twice = [_published_name(name) for name, at in renamed.items() if name and len(at) > 1]
     for fault, names in (
         ("lacks weights", missing),
         ("has weights that no LLaVA-Video has", unexpected),

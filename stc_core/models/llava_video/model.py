@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import wraps
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from transformers import (
 
 from stc_core.errors import InputError
 from stc_core.models.llava_video.processor import NO_IMAGES, LlavaVideoProcessor
+from stc_core.models.stock import StockClass, StockConfig
 
 
 class LlavaVideoConfig(LlavaOnevisionConfig):
@@ -28,6 +30,10 @@ class LlavaVideoConfig(LlavaOnevisionConfig):
     """
 
     model_type = "llava_video"
+
+    if TYPE_CHECKING:  # the parent's fields may be dicts or None, until it has made configs of them
+        vision_config: StockConfig
+        text_config: StockConfig
 
     spatial_pool_mode: str = "average"
     spatial_pool_stride: int = 2
@@ -114,7 +120,7 @@ class LlavaVideoForConditionalGeneration(LlavaOnevisionForConditionalGeneration)
         self.post_init()
 
 
-def classes() -> tuple[type, type, type]:
+def classes() -> tuple[StockClass, StockClass, StockClass]:
     """Config, model and processor; from here on ``AutoConfig`` knows the first.
 
     The library's loader of tokenizers asks it what kind of model a folder holds.

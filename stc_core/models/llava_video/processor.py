@@ -77,7 +77,9 @@ class LlavaVideoProcessor(ProcessorMixin):
         if images is not None:
             raise InputError(NO_IMAGES)
         options = self._merge_kwargs(
-            ProcessingKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs
+            ProcessingKwargs,  # type: ignore[arg-type]  # annotated as an instance of the class
+            tokenizer_init_kwargs=self.tokenizer.init_kwargs,
+            **kwargs,
         )
         text = [text] if isinstance(text, str) else list(text)
         asked = sum(sample.count(VIDEO) for sample in text)

@@ -9,9 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from stc_core.errors import InputError
+from stc_core.models.stock import StockModel
 from stc_core.shapes.exam.answer_file import AnswerFile
 from stc_core.shapes.exam.asking import BLANK_EVERY, checked_evidence, search_questions, sheet, show
 from stc_core.shapes.exam.examined import Answered, Report
@@ -30,7 +29,7 @@ def evaluate(
     seeds: range = HELD_OUT_SEEDS,
     world: World = WORLD,
     evidence: tuple[float, float] | None = None,
-    around: Callable[[torch.nn.Module], AbstractContextManager] | None = None,
+    around: Callable[[StockModel], AbstractContextManager] | None = None,
     label: str = "",
     batch: int | None = None,
     blank: int = BLANK_EVERY,

@@ -6,6 +6,7 @@ from typing import Any
 
 from stc_core.errors import InputError
 from stc_core.models.families import family_of
+from stc_core.models.stock import StockProcessor
 from stc_core.shapes.world.clip import FRAMES_MOST
 
 TEXT_TOKENS = 64  # room for question, answer and the template around them
@@ -34,7 +35,7 @@ def fixed_cells(config: Any) -> tuple[int, int]:
     return family.cell_shape(config)
 
 
-def frame_size(processor: Any) -> tuple[int, int]:
+def frame_size(processor: StockProcessor) -> tuple[int, int]:
     """Height and width in pixels to which the processor brings every frame.
 
     ``FREE_SIZE`` where that depends on the frame.

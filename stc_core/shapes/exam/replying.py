@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from stc_core.answering.generation import greedy
+from stc_core.models.stock import StockModel, StockProcessor
 from stc_core.shapes.world.clip import Clip
 from stc_core.shapes.world.questions import Question
 
 ANSWER_TOKENS = 4  # three words and the end
 
 
-def reply(model: torch.nn.Module, processor: Any, pairs: list[tuple[Clip, Question]]) -> list[str]:
+def reply(
+    model: StockModel, processor: StockProcessor, pairs: list[tuple[Clip, Question]]
+) -> list[str]:
     """The model's greedy answers to pairs of clip and question, all with as many frames."""
     return [said for said, _ in replies(model, processor, pairs)]
 
 
 @torch.inference_mode()
 def replies(
-    model: torch.nn.Module, processor: Any, pairs: list[tuple[Clip, Question]]
+    model: StockModel, processor: StockProcessor, pairs: list[tuple[Clip, Question]]
 ) -> list[tuple[str, float]]:
     """The model's greedy answers, each with the probability the model gave it, end included."""
     prompts = [

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stc_core.hooks.attention import attention_received
 from stc_core.hooks.probes import probe
 from stc_core.models.families import family_of
+from stc_core.models.stock import StockModel
 from stc_core.shapes.model.opened import open_model
 from stc_core.shapes.world.clip import make_clip
 from stc_core.shapes.world.drawing import coverage
@@ -47,7 +48,7 @@ def layer_auc(
 
 
 @torch.no_grad()
-def received_per_layer(model: nn.Module, pixels: Tensor) -> np.ndarray:
+def received_per_layer(model: StockModel, pixels: Tensor) -> np.ndarray:
     """Attention each patch of pixels (T, 3, H, W) receives, (layers, T, patches)."""
     tower = model.get_encoder(modality="image")
     received: list[Tensor] = []

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerBase
 
 from stc_core.hooks.attaching import attach
+from stc_core.models.stock import StockModel
 from stc_core.shapes.model.batches import FRAME_EVENTS, IGNORED, LOOKS, TOKEN_EVENTS
 from stc_core.shapes.model.sizes import MEAN, START, STD
 from stc_core.shapes.model.turns import alone
@@ -22,10 +23,10 @@ from stc_core.shapes.world.questions import KINDS
 CHUNK = 256  # frames at most that the frozen tower sees at once, to bound memory
 LABELS = {name: len(values) for name, values in LOOKS.items()}
 Scores = dict[str, tuple[float, float]]  # name -> (sum, number of what was summed)
-Encode = Callable[[nn.Module, Tensor], Tensor]
+Encode = Callable[[StockModel, Tensor], Tensor]
 
 
-def patch_features(tower: nn.Module, frames: Tensor) -> Tensor:
+def patch_features(tower: StockModel, frames: Tensor) -> Tensor:
     """Frames (N, H, W, 3) uint8 -> (N, patches, vision width), what the projector reads."""
     mean, std = (torch.tensor(x, device=frames.device).view(3, 1, 1) for x in (MEAN, STD))
     pixels = (frames.permute(0, 3, 1, 2).float() / 255 - mean) / std

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from stc_core.models.loading import load
+from stc_core.models.stock import StockModel
 
 
 def open_model(source: Any) -> Any:
@@ -15,7 +16,7 @@ def open_model(source: Any) -> Any:
     return source if hasattr(source, "model") else load(source)
 
 
-def weights_fingerprint(model: torch.nn.Module) -> str:
+def weights_fingerprint(model: StockModel) -> str:
     """SHA-256 of all weights with their names and types, as hexadecimal digits."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
