@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from stc_core.models.vlm import VLM
 
 from stc_core.commands.common import AsJson, Device, Frames, method_named, progress_bar, user_errors
 from stc_core.errors import InputError
@@ -26,6 +29,16 @@ def evaluate(
         "original"
     ),
     evidence: Annotated[
+        bool,
+        typer.Option(
+            "--evidence", help="Ask with the evidence kept, removed and returned instead."
+        ),
+    ] = False,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="With --evidence: draw accuracy by share of the evidence."),
+    ] = None,
+    evidence_share: Annotated[
         tuple[float, float] | None,
         typer.Option(
             metavar="LOW HIGH",
@@ -54,6 +67,13 @@ def evaluate(
             raise InputError(f"at least one question is needed, not {questions}; try 500")
         if frames is not None and not 1 <= frames <= 64:
             raise InputError(f"the clips of this world have 1 to 64 frames, not {frames}")
+        if evidence and (retention is not None or evidence_share or reliability is not None):
+            raise InputError(
+                "--evidence asks under its own choices of tokens; leave out --retention, "
+                "--evidence-share and --reliability"
+            )
+        if figure is not None and not evidence:
+            raise InputError("--figure belongs to --evidence; give both, or neither")
         method = None
         if retention is not None:
             method = method_named(
@@ -66,17 +86,21 @@ def evaluate(
         from stc_core.shapes.exam.evaluation import evaluate as measure
         from stc_core.shapes.world.scenes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS
 
-        if reliability is not None:
-            checked_picture(reliability)  # before many minutes of answering
+        for picture in filter(None, (reliability, figure)):
+            checked_picture(picture)  # before many minutes of answering
         vlm = load(model, device=device)
+        seeds = DEVELOPMENT_SEEDS if development else HELD_OUT_SEEDS
+        if evidence:
+            _examine(vlm, questions, frames, seeds, partial, figure, as_json)
+            return
         around = None if method is None else lambda stock: compress(stock, method)
         with progress_bar() as progress:
             report = measure(
                 vlm,
                 questions,
                 frames,
-                seeds=DEVELOPMENT_SEEDS if development else HELD_OUT_SEEDS,
-                evidence=evidence,
+                seeds=seeds,
+                evidence=evidence_share,
                 around=around,
                 label="" if method is None else repr(method),
                 blank=BLANK_EVERY if blank else 0,
@@ -87,3 +111,29 @@ def evaluate(
             title = f"{report.model}, {report.frames} frames"
             plot(report.calibration, reliability, title)
         print(json.dumps(report.as_dict()) if as_json else report)
+
+
+def _examine(
+    vlm: VLM,
+    questions: int,
+    frames: int | None,
+    seeds: range,
+    partial: Path | None,
+    figure: Path | None,
+    as_json: bool,
+) -> None:
+    """Ask with the evidence kept, removed and returned, and print what was found."""
+    from stc_core.shapes.exam.evidence import draw, examine
+
+    with progress_bar() as progress:
+        report = examine(
+            vlm,
+            questions,
+            frames,
+            seeds=seeds,
+            partial=partial,
+            on_progress=lambda done, total: progress("answering", done / total),
+        )
+    if figure is not None:
+        draw(report, figure)
+    print(json.dumps(report.as_dict()) if as_json else report)

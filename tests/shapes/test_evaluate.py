@@ -474,7 +474,7 @@ def test_the_command_prints_one_object_with_everything(checkpoint, tmp_path):
 
 
 def test_the_command_prints_a_table(checkpoint):
-    done = call(checkpoint, "--questions", 3, "--no-blank", "--evidence", 0.001, 0.3)
+    done = call(checkpoint, "--questions", 3, "--no-blank", "--evidence-share", 0.001, 0.3)
     assert done.exit_code == 0, done.stderr
     assert "without looking" in done.stdout and "evidence in 0.10% to 30.00%" in done.stdout
     assert "answering" in done.stderr
@@ -484,9 +484,9 @@ BAD = {
     "no questions": (["--questions", 0], "at least one question"),
     "no frames": (["--frames", 0], "1 to 64 frames"),
     "many frames": (["--frames", 65], "1 to 64 frames"),
-    "evidence turned": (["--evidence", 0.3, 0.1], "the lower first"),
-    "evidence nan": (["--evidence", "nan", 0.1], "from 0 to 1"),
-    "evidence nowhere": (["--evidence", 0.97, 1], "choose a wider range"),
+    "evidence turned": (["--evidence-share", 0.3, 0.1], "the lower first"),
+    "evidence nan": (["--evidence-share", "nan", 0.1], "from 0 to 1"),
+    "evidence nowhere": (["--evidence-share", 0.97, 1], "choose a wider range"),
     "picture kind": (["--reliability", "x.gif"], ".png or .svg"),
     "picture folder": (["--reliability", "no/such/x.png"], "does not exist; create it"),
     "partial folder": (["--partial", "no/such/x"], "does not exist; create it"),

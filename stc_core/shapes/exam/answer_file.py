@@ -36,15 +36,25 @@ class AnswerFile:
         elif whole != text:
             path.write_text(whole, encoding="utf-8")
 
+    def next_line(self, asked: Ask) -> dict[str, Any] | None:
+        """Return the next known line, which must be about this question; None behind the last."""
+        if not self.known:
+            return None
+        line = self.known.popleft()
+        if not isinstance(line, dict) or not self._line(asked).items() <= line.items():
+            raise InputError(
+                f"{str(self.path)!r} holds answers to other questions; choose another file"
+            )
+        return line
+
+    def append(self, asked: Ask, found: dict[str, Any]) -> None:
+        """Write what was found about a question as the next line."""
+        self._write([self._line(asked) | found])
+
     def take(self, asked: list[Ask]) -> list[tuple[str, float]]:
         """The answers to the first of `asked`, as far as they are known."""
         taken = []
-        while self.known and len(taken) < len(asked):
-            line, a = self.known.popleft(), asked[len(taken)]
-            if not isinstance(line, dict) or not self._line(a).items() <= line.items():
-                raise InputError(
-                    f"{str(self.path)!r} holds answers to other questions; choose another file"
-                )
+        while len(taken) < len(asked) and (line := self.next_line(asked[len(taken)])):
             taken.append((str(line["said"]), float(line["confidence"])))
         return taken
 

@@ -7,6 +7,7 @@ question (yes or no, first or second) offer each equally often.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations
 
@@ -141,6 +142,7 @@ class Question:
     answer: str
     evidence: np.ndarray = field(compare=False)
     choices: tuple[str, ...] = ()
+    things: tuple[int, ...] = field(default=(), compare=False)  # of the scene, that it is about
 
 
 def ask(scene: Scene, world: World, times: np.ndarray, share: np.ndarray) -> tuple[Question, ...]:
@@ -214,13 +216,15 @@ class _Asker:
         answer: str,
         evidence: np.ndarray,
         *,
+        about: Sequence[Thing] = (),
         text: str = "",
         choices: tuple[str, ...] = (),
         **named: str,
     ) -> None:
         text = (text or self.dice.pick(PHRASINGS[kind])).format(**named)
         text = text.replace(" a orange", " an orange")
-        self.found.append(Question(kind, text, answer, np.argwhere(evidence), choices))
+        things = tuple(i for i, t in enumerate(self.scene.things) if any(t is a for a in about))
+        self.found.append(Question(kind, text, answer, np.argwhere(evidence), choices, things))
 
     # Names ---------------------------------------------------------------------------------------
 
@@ -276,12 +280,12 @@ class _Asker:
     def color(self) -> None:
         for thing in self.seen:
             if name := self.name(thing, without="color"):
-                self.add("color", thing.color, self.cells[thing], name=name)
+                self.add("color", thing.color, self.cells[thing], about=[thing], name=name)
 
     def shape(self) -> None:
         for thing in self.seen:
             if name := self.name(thing, without="shape"):
-                self.add("shape", thing.shape, self.cells[thing], name=name)
+                self.add("shape", thing.shape, self.cells[thing], about=[thing], name=name)
 
     def look(self) -> None:
         for thing in self.seen:
@@ -292,20 +296,21 @@ class _Asker:
             if name := self.name(thing, without=kind):
                 a, b = options if self.dice.chance(0.5) else options[::-1]
                 answer, cells = getattr(thing, kind), self.cells[thing]
-                self.add("look", answer, cells, choices=(a, b), name=name, a=a, b=b)
+                self.add("look", answer, cells, about=[thing], choices=(a, b), name=name, a=a, b=b)
 
     def exists(self) -> None:
         if self.faint or not self.seen:
             return
         yes = self.dice.pick(tuple(self.seen))
         both = (YES, NO)
-        self.add("exists", YES, self.cells[yes], choices=both, name=f"{yes.color} {yes.shape}")
+        name = f"{yes.color} {yes.shape}"
+        self.add("exists", YES, self.cells[yes], about=[yes], choices=both, name=name)
         self.add("exists", NO, self.nothing, choices=both, name=" ".join(self.absent()))
 
     def count(self) -> None:
         if not self.faint and self.seen:
             everything = np.logical_or.reduce(list(self.cells.values()))
-            self.add("count", NUMBERS[len(self.seen)], everything)
+            self.add("count", NUMBERS[len(self.seen)], everything, about=tuple(self.seen))
 
     def place(self) -> None:
         for thing in self.seen:
@@ -316,7 +321,8 @@ class _Asker:
             if row == col == 1 and not self.dice.chance(0.6):
                 continue  # the middle is where things pass each other: asked less, to balance
             if clear and self.whole[thing][first] and (name := self.name(thing)):
-                self.add("place", PLACES[3 * row + col], self.near(thing, first, first), name=name)
+                cells = self.near(thing, first, first)
+                self.add("place", PLACES[3 * row + col], cells, about=[thing], name=name)
 
     def direction(self) -> None:
         for thing in self.seen:
@@ -334,7 +340,8 @@ class _Asker:
                 if along < max(0.1, 2 * np.abs(end - start).min()):
                     continue  # the camera goes with it, or too little of its way is seen
             evidence = self.cells[thing] & when[:, None, None]
-            self.add("direction", thing.motion if thing.goes else NOWHERE, evidence, name=name)
+            heading = thing.motion if thing.goes else NOWHERE
+            self.add("direction", heading, evidence, about=[thing], name=name)
 
     def motion(self) -> None:
         if len(self.times) < 8:
@@ -351,7 +358,8 @@ class _Asker:
                 continue
             if name := self.name(thing):
                 evidence = self.cells[thing] & when[:, None, None]
-                self.add("motion", DOES.get(thing.motion, MOVES), evidence, name=name)
+                said = DOES.get(thing.motion, MOVES)
+                self.add("motion", said, evidence, about=[thing], name=name)
 
     def flash(self) -> None:
         flashing = [thing for thing in self.seen if thing.flashes]
@@ -359,7 +367,7 @@ class _Asker:
         if len(flashing) == 1 and brief == flashing and len(self.times) >= 4:
             thing = flashing[0]
             if self.seen[thing].sum() <= 2 and (pair := self.pair(thing)):
-                self.add("flash", pair, self.cells[thing])
+                self.add("flash", pair, self.cells[thing], about=[thing])
 
     def order(self) -> None:
         named = [thing for thing in self.steady if self.pair(thing)]
@@ -369,7 +377,7 @@ class _Asker:
             evidence |= self.near(b, self.first[b], self.first[b] + 1)
             answer, other = self.pair(a), self.pair(b)
             one, two = (answer, other) if self.dice.chance(0.5) else (other, answer)
-            self.add("order", answer, evidence, choices=(one, two), a=one, b=two)
+            self.add("order", answer, evidence, about=[a, b], choices=(one, two), a=one, b=two)
 
     def behind(self) -> None:
         if len(self.times) < 8:
@@ -393,7 +401,8 @@ class _Asker:
             name, pair = self.name(front), self.pair(thing)
             if beside and name and pair:
                 close = (far < 1.05)[:, None, None]
-                self.add("behind", pair, (self.cells[thing] | self.cells[front]) & close, name=name)
+                cells = (self.cells[thing] | self.cells[front]) & close
+                self.add("behind", pair, cells, about=[thing, front], name=name)
 
     def after(self) -> None:
         end = len(self.times) - 1
@@ -417,7 +426,10 @@ class _Asker:
                 if pair := self.pair(thing):
                     evidence = self.near(mark, moment - 1, moment + 1)
                     evidence |= self.near(thing, frame - 1, frame + 1)
-                    self.add("after", pair, evidence, text=self.dice.pick(texts), name=name)
+                    self.add(
+                        "after", pair, evidence, about=[mark, thing],
+                        text=self.dice.pick(texts), name=name,
+                    )  # fmt: skip
 
     def unanswerable(self) -> None:
         """One question about a thing that is not there, one about what the world does not hold."""
