@@ -193,7 +193,8 @@ def decode_all(source: Source, report: Progress) -> tuple[np.ndarray, int, int]:
     (n,) int64 times in ticks, as they come out; how often decoding failed; how many of the n frames
     the decoder itself calls damaged.
     """
-    ticks, errors, damaged = array("q"), [], 0
+    ticks, damaged = array("q"), 0
+    errors: list[av.FFmpegError] = []
     with source.opened(patient=True) as (container, stream):
         for frame in _decoded(container, stream, errors):
             ticks.append(UNKNOWN if frame.pts is None else frame.pts)
@@ -296,7 +297,7 @@ def _walk(
                 at += 1
             if at % REPORT_EVERY == 0:
                 report(float(at / (picked[-1] + 1)))
-        if frame.pts != wanted:
+        if frame is None or frame.pts != wanted:
             return
         report(float((index + 1) / (picked[-1] + 1)))
         yield frame
@@ -349,6 +350,7 @@ def _packets(
     errors: list[av.FFmpegError] | None = None,
 ) -> Iterator[av.Packet]:
     """Packets of a track, or of all, until the file ends or cannot be read on."""
+    packets: Iterator[av.Packet]
     packets = container.demux(stream) if stream is not None else container.demux()
     while True:
         try:

@@ -117,7 +117,7 @@ def _read(path: Path, file: BinaryIO, configuration: dict) -> dict:
     begun = former is not None or content[:1] not in (b"", b"{")
     if begun and not (isinstance(former, dict) and "checkpoint" in former):
         raise InputError(f"{str(path)!r} is no result file of a benchmark; choose another folder")
-    if begun and former != configuration:
+    if begun and former is not None and former != configuration:
         every = {**former, **configuration}
         differs = [k for k in every if former.get(k) != configuration.get(k)]
         raise InputError(
