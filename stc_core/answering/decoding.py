@@ -154,6 +154,8 @@ def list_packets(source: Source, report: Progress) -> Listing:
                 keys.append(tick)
             if tick >= last:
                 last, length = tick, packet.duration or 0
+        if stream.time_base is None:
+            raise undecodable(source)
         base = float(stream.time_base)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         promised = float(stream.duration or 0) * base or (container.duration or 0) / av.time_base
@@ -350,11 +352,10 @@ def _packets(
     errors: list[av.FFmpegError] | None = None,
 ) -> Iterator[av.Packet]:
     """Packets of a track, or of all, until the file ends or cannot be read on."""
-    packets: Iterator[av.Packet]
     packets = container.demux(stream) if stream is not None else container.demux()
     while True:
         try:
-            packet = next(packets, None)
+            packet: av.Packet | None = next(packets, None)
         except IndexError:
             return  # PyAV at the end of a file in which a track appeared late
         except av.FFmpegError as error:

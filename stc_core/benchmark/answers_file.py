@@ -21,7 +21,7 @@ from stc_core.writing import written_whole
 try:
     import fcntl
 except ImportError:  # Windows: there a second run is not noticed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module, where there is one
 
 NAME = "results.jsonl"
 LARGE = 4 << 20  # bytes from which the finished file is kept compressed

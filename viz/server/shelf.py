@@ -172,7 +172,7 @@ class Shelf:
 
 
 def _key(data: bytes | np.ndarray) -> str:
-    return hashlib.sha256(data).hexdigest()[:20]
+    return hashlib.sha256(data if isinstance(data, bytes) else data.data).hexdigest()[:20]
 
 
 def served(path: Path | None) -> str | None:

@@ -38,7 +38,7 @@ class AnswerFile:
 
     def take(self, asked: list[Ask]) -> list[tuple[str, float]]:
         """The answers to the first of `asked`, as far as they are known."""
-        taken = []
+        taken: list[tuple[str, float]] = []
         while self.known and len(taken) < len(asked):
             line, a = self.known.popleft(), asked[len(taken)]
             if not isinstance(line, dict) or not self._line(a).items() <= line.items():
