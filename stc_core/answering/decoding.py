@@ -352,10 +352,10 @@ def _packets(
     errors: list[av.FFmpegError] | None = None,
 ) -> Iterator[av.Packet]:
     """Packets of a track, or of all, until the file ends or cannot be read on."""
-    packets = container.demux(stream) if stream is not None else container.demux()
+    packets: Iterator[av.Packet] = container.demux(*([] if stream is None else [stream]))
     while True:
         try:
-            packet: av.Packet | None = next(packets, None)
+            packet = next(packets, None)
         except IndexError:
             return  # PyAV at the end of a file in which a track appeared late
         except av.FFmpegError as error:
