@@ -12,6 +12,7 @@ stdout, progress to stderr.
 from __future__ import annotations
 
 import errno
+import io
 import sys
 
 import typer
@@ -41,7 +42,8 @@ def main() -> None:
     """Run the command line in this process, to its exit."""
     if sys.stdout is None:  # closed by the caller: then nothing is printed
         cli()
-    sys.stdout.reconfigure(errors="backslashreplace")  # an answer may not fit into its encoding
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an answer may not fit into its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     output = sys.stdout = Output(sys.stdout)
     try:
         try:
@@ -51,9 +53,10 @@ def main() -> None:
     except Unwritten as unwritten:
         error = unwritten.__cause__
         output.give_up()
-        if error.errno == errno.EPIPE:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
             sys.exit(141)  # as a shell reports whoever writes into a closed pipe
-        print(f"error: cannot write the output: {error.strerror or error}", file=sys.stderr)
+        reason = getattr(error, "strerror", None) or error
+        print(f"error: cannot write the output: {reason}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -594,6 +594,9 @@ def test_missing_unknown_and_doubled_weights_are_named(published, tmp_path):
     published.tensors = whole | {"model.faster_token": torch.zeros(32)}
     published.save()
     fails(published, tmp_path, "no LLaVA-Video has: model.faster_token;")
+    published.tensors = whole | {"extra.one": torch.zeros(2), "extra.two": torch.zeros(2)}
+    published.save()
+    fails(published, tmp_path, "no LLaVA-Video has: extra.one, extra.two;")
     published.tensors = whole
     published.save()
     free = next(n for n in (1, 2) if "lm_head.weight" not in load_file(shard(published, n)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,9 +77,9 @@ def read_origins(folder: Path, clips: Path) -> dict[str, tuple[Path, dict | None
     index = folder / "traces.json"
     if not index.is_file():
         return {}
-    found = {}
+    found: dict[str, tuple[Path, dict | None]] = {}
     for name, entry in json.loads(index.read_text("utf-8")).items():
-        made = {"clip": entry} if isinstance(entry, str) else entry
+        made: dict[str, Any] = {"clip": entry} if isinstance(entry, str) else entry
         found[name] = clips / made["clip"], made.get("spec")
     return found
 

@@ -23,15 +23,15 @@ def costs_of(
     full = prompt.video_tokens
     steps = [full] if trace is None else trace.alive()
     inside = None if trace is None else trace.stage("inside")
-    layer = llm.layers - 1 if inside is None else inside.layer
+    layer = llm.layers - 1 if inside is None or inside.layer is None else inside.layer
     llm_tokens, end = steps[min(1, len(steps) - 1)], steps[-1]
     per_layer = layers_after(layer, llm.layers, llm_tokens, end)
     compression, text_tokens = 0, prompt.text_tokens
     if trace is not None:
-        entered = torch.from_numpy(trace.stage("outside").survivors).to(vlm.device)
+        entered = torch.from_numpy(trace.outside.survivors).to(vlm.device)
         length = prompt.inputs["input_ids"].shape[1]
         text_tokens = int(prompt.layout.going(length, entered).sum()) - len(entered)
-        fates = np.bincount(trace.stage("outside").fate, minlength=len(Fate))
+        fates = np.bincount(trace.outside.fate, minlength=len(Fate))
         compression = sum(
             outside_flops(
                 full,

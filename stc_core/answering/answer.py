@@ -124,18 +124,20 @@ def answer(
     layer = None if not record else paper_layer(depth) if inside is None else inside
     forced = endings_of(vlm, score)
     decode = Reporter(vlm.device, report, 0.0, 0.1)
+    shown: Video
+    clip: tuple | None = None
     if isinstance(video, Video):
-        clip, about = None, about_video(vlm, video)
+        shown, about = video, about_video(vlm, video)
     else:
         count = vlm.frames if frames is None else frames
         clip = _identity(video, count)
         read = partial(_read, vlm, video, count, decode)
-        video, about, seconds = _kept(vlm, cache, clip and ("clip", clip), read)
+        shown, about, seconds = _kept(vlm, cache, clip and ("clip", clip), read)
         decode.seconds["decode"] = seconds
     room = max(max_new_tokens, *map(len, forced.values()), 0)
     ask = partial(
-        build_prompt, vlm, video.frames, question, room,
-        seconds=video.seconds, duration=video.duration,
+        build_prompt, vlm, shown.frames, question, room,
+        seconds=shown.seconds, duration=shown.duration,
     )  # fmt: skip
     asked = "prompt", clip, question, room, vlm.times, id(vlm.processor)
     prompt = _kept(vlm, cache, clip and asked, ask)
@@ -160,8 +162,8 @@ def answer(
         scores = scores_of(vlm, said, forced)
     costs = costs_of(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
-    foreign = outside_its_world(video.rate) if vlm.embedded else None
-    notes = [note for note in (video.warning, foreign, *prompt.notes) if note]
+    foreign = outside_its_world(shown.rate) if vlm.embedded else None
+    notes = [note for note in (shown.warning, foreign, *prompt.notes) if note]
     trace = replace(
         live.freeze(),
         model=readable(vlm.name),
@@ -261,7 +263,7 @@ def _baseline(
     return found | {"words": [asdict(word) for word in words]}, attention
 
 
-def _limit(tokens: object) -> int:
+def _limit(tokens: Any) -> int:
     """``max_new_tokens`` as a number; ``InputError`` where it is none."""
     try:
         number = operator.index(tokens)

@@ -154,6 +154,8 @@ def list_packets(source: Source, report: Progress) -> Listing:
                 keys.append(tick)
             if tick >= last:
                 last, length = tick, packet.duration or 0
+        if stream.time_base is None:
+            raise undecodable(source)
         base = float(stream.time_base)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         promised = float(stream.duration or 0) * base or (container.duration or 0) / av.time_base
@@ -193,7 +195,8 @@ def decode_all(source: Source, report: Progress) -> tuple[np.ndarray, int, int]:
     (n,) int64 times in ticks, as they come out; how often decoding failed; how many of the n frames
     the decoder itself calls damaged.
     """
-    ticks, errors, damaged = array("q"), [], 0
+    ticks, damaged = array("q"), 0
+    errors: list[av.FFmpegError] = []
     with source.opened(patient=True) as (container, stream):
         for frame in _decoded(container, stream, errors):
             ticks.append(UNKNOWN if frame.pts is None else frame.pts)
@@ -296,7 +299,7 @@ def _walk(
                 at += 1
             if at % REPORT_EVERY == 0:
                 report(float(at / (picked[-1] + 1)))
-        if frame.pts != wanted:
+        if frame is None or frame.pts != wanted:
             return
         report(float((index + 1) / (picked[-1] + 1)))
         yield frame
@@ -349,7 +352,7 @@ def _packets(
     errors: list[av.FFmpegError] | None = None,
 ) -> Iterator[av.Packet]:
     """Packets of a track, or of all, until the file ends or cannot be read on."""
-    packets = container.demux(stream) if stream is not None else container.demux()
+    packets: Iterator[av.Packet] = container.demux(*([] if stream is None else [stream]))
     while True:
         try:
             packet = next(packets, None)

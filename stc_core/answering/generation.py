@@ -114,6 +114,7 @@ def generate(
     last = (
         length - recorded_question(prompt).start
     )  # the question and what the template puts after it
+    ear: AbstractContextManager[list[Tensor]]
     ear = nullcontext([]) if layer is None else listening(vlm.model, layer, last, watch)
     try:
         tower = vlm.family.tower(vlm.model)

@@ -94,8 +94,8 @@ def build_prompt(
         **vlm.family.options,
     )
     inputs = {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
-    tail = [*asked, *tokenizer(after, add_special_tokens=False)["input_ids"]]
-    tail = torch.tensor([tail], dtype=torch.long)
+    following = tokenizer(after, add_special_tokens=False)["input_ids"]
+    tail = torch.tensor([[*asked, *following]], dtype=torch.long)
     ids = torch.cat([inputs["input_ids"], tail], dim=1)
     if "mm_token_type_ids" in inputs:  # zeros: text
         types = inputs["mm_token_type_ids"]

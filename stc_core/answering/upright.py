@@ -44,7 +44,7 @@ class Converter:
         between interpolated.
         """
         key = frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range
-        if key != self._key:
+        if self._graph is None or key != self._key:
             self._graph, self._key = _graph(frame), key
         self._graph.vpush(frame)
         picture = self._graph.vpull().to_ndarray()

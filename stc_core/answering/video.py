@@ -173,12 +173,12 @@ def choose_frames(times: np.ndarray, count: int) -> np.ndarray:
     distance = np.full(n, np.inf)
     for index in chosen:
         distance = np.minimum(distance, np.abs(times - times[index]))
-    chosen = list(chosen)
-    while len(chosen) < count:
+    more = chosen.tolist()
+    while len(more) < count:
         index = int(np.argmax(distance))
-        chosen.append(index)
+        more.append(index)
         distance = np.minimum(distance, np.abs(times - times[index]))
-    return np.sort(np.asarray(chosen, dtype=np.int64))
+    return np.sort(np.asarray(more, dtype=np.int64))
 
 
 def thumbnails(frames: np.ndarray, max_side: int) -> np.ndarray:
@@ -253,8 +253,8 @@ def _decoded_times(
             "per second."
         )
         return np.arange(len(times)) / rate, np.arange(len(times)), note
-    note = (_lost(listing, times, errors) or _cut_off(source, listing)) if believed else None
-    return times, order, note or _damaged(len(times), damaged)
+    lost = (_lost(listing, times, errors) or _cut_off(source, listing)) if believed else None
+    return times, order, lost or _damaged(len(times), damaged)
 
 
 def _plausible(times: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -106,7 +106,8 @@ class _Index:
 
         `sound`: they describe a sound track. FFmpeg reads plain samples in chunks of up to 1024.
         """
-        stream, boxes = self._stream, self._counted(start, end)
+        stream = self._stream
+        boxes: Iterable[tuple[bytes, int, int]] = self._counted(start, end)
         if depth:
             boxes = list(boxes)
             handlers = [_read(stream, at + 8, 4) for kind, at, _ in boxes if kind == b"hdlr"]

@@ -35,7 +35,7 @@ def words_of(
     )
     layout = prompt.layout
     if trace is not None:
-        entered = torch.from_numpy(trace.stage("outside").survivors).to(ids.device)
+        entered = torch.from_numpy(trace.outside.survivors).to(ids.device)
         layout = layout.after(layout.going(len(ids), entered).nonzero().flatten(), entered)
     places = layout.tokens.cpu()
     read, *fed = said.heard

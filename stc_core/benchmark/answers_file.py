@@ -21,7 +21,7 @@ from stc_core.writing import written_whole
 try:
     import fcntl
 except ImportError:  # Windows: there a second run is not noticed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module, where there is one
 
 NAME = "results.jsonl"
 LARGE = 4 << 20  # bytes from which the finished file is kept compressed
@@ -117,7 +117,7 @@ def _read(path: Path, file: BinaryIO, configuration: dict) -> dict:
     begun = former is not None or content[:1] not in (b"", b"{")
     if begun and not (isinstance(former, dict) and "checkpoint" in former):
         raise InputError(f"{str(path)!r} is no result file of a benchmark; choose another folder")
-    if begun and former != configuration:
+    if begun and former is not None and former != configuration:
         every = {**former, **configuration}
         differs = [k for k in every if former.get(k) != configuration.get(k)]
         raise InputError(

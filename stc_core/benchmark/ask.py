@@ -102,7 +102,7 @@ def _tokens(vlm: VLM, prompt: Prompt, trace: Trace | None) -> tuple[list[int], l
     if trace is None:
         return [full] * 3, [full] * depth
     alive, inside = trace.alive(), trace.stage("inside")
-    layer = depth - 1 if inside is None else inside.layer
+    layer = depth - 1 if inside is None or inside.layer is None else inside.layer
     return [full, alive[1], alive[-1]], layers_after(layer, depth, alive[1], alive[-1])
 
 
@@ -117,7 +117,7 @@ def _evidence(case: Case, trace: Trace | None) -> dict[str, int] | None:
     alive = trace.alive(cells)
     found = {"cells": count}
     for name, left, target in (
-        ("door", alive[1], trace.stage("outside").target),
+        ("door", alive[1], trace.outside.target),
         ("end", alive[-1], trace.target),
     ):
         found[name] = left

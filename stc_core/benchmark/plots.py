@@ -27,7 +27,7 @@ def draw(summary: Summary, folder: Path) -> list[Path]:
     """Write retention, ablation and recall as .svg and .png, those that there is something for."""
     from matplotlib import rc_context
 
-    fixed = {
+    fixed: dict[Any, Any] = {
         "font.size": 9,
         "text.color": INK,
         "axes.labelcolor": INK,

@@ -74,7 +74,8 @@ def _begin(name: str | None, device: str, dtype: torch.dtype, threads: int) -> N
     parent = multiprocessing.parent_process()
 
     def follow() -> None:
-        parent.join()
+        if parent is not None:
+            parent.join()
         os._exit(1)  # a killed parent cannot end its workers
 
     threading.Thread(target=follow, daemon=True).start()

@@ -6,6 +6,7 @@ gets which job is decided here, one job a worker, so that a worker's end says wh
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -266,11 +267,11 @@ class Cluster:
             return
         task.deaths += 1
         if task.deaths < TRIES:
-            self._tell(f"a worker died on {task.case.id}; another does it again")
+            self._tell(f"a worker died on {task.id}; another does it again")
             self._queue.appendleft(task)
         else:
             why = f"{TRIES} workers died of it; there may be too little memory for it"
-            task.found = [Skipped(task.case.id, why)]
+            task.found = [Skipped(task.id, why)]
         self._start()
 
     def _start(self) -> None:
@@ -292,9 +293,14 @@ class _Task:
     """A job on its way to its answers."""
 
     case: Case | None
-    arguments: tuple[Job, int] | None = None  # of Worker.answer
+    arguments: tuple[Job, int] | tuple[()] = ()  # of Worker.answer
     found: list[dict[str, Any] | Skipped] | None = None
     deaths: int = 0
+
+    @property
+    def id(self) -> str:
+        """Of the case; "" of a task that no worker gets, because its case was skipped before."""
+        return "" if self.case is None else self.case.id
 
 
 @contextmanager
@@ -314,7 +320,7 @@ def _connected(address: str) -> Iterator[Any]:
                 address=address,
                 include_dashboard=False if address == "local" else None,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
             )
         except Exception as error:  # of many types
             raise InputError(f"Ray does not start at {address!r}: {error}") from error

@@ -107,13 +107,13 @@ def _claims(summary: Summary) -> list[str]:
                 f"rivals asked as many questions."
             )
         said.append(sentence)
-    theirs = sorted(PAPER_MODULES, key=PAPER_MODULES.get)
-    for words, own in (("Modules", False), ("With the model's own settings", True)):
-        modules = {n: r["of_full"] for n, r in ablation_rows(summary, own).items()}
+    theirs = sorted(PAPER_MODULES, key=PAPER_MODULES.__getitem__)
+    for words, with_own in (("Modules", False), ("With the model's own settings", True)):
+        modules = {n: r["of_full"] for n, r in ablation_rows(summary, with_own).items()}
         if len(modules) == len(PAPER_MODULES) and None not in modules.values():
-            ours = sorted(modules, key=modules.get)
+            ours = sorted(modules, key=modules.__getitem__)
             same = "as in the paper" if ours == theirs else f"in the paper {' < '.join(theirs)}"
-            letters = "" if own else " (A attention, S similarity, C clusters)"
+            letters = "" if with_own else " (A attention, S similarity, C clusters)"
             said.append(f"{words}{letters}: {' < '.join(ours)}; {same}.")
     return ["\n".join(f"- {sentence}" for sentence in said)] if said else []
 

@@ -115,7 +115,7 @@ def grid(
     methods: Iterable[str] | None = None,
     parts: Iterable[str] = PARTS,
     even: bool = False,
-    settings: Mapping[str, float] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """All rows, none twice: first the uncompressed model, then the methods of ``METHODS``.
 
@@ -188,12 +188,13 @@ def grid(
                     rows.append(Row(replace(stc, layer=layer), frames, quarter, ("sweep layer",)))
             for option, values in SWEEPS.items():
                 for value in values:
-                    one = replace(stc, **{option: value})
+                    changed: dict[str, Any] = {option: value}
+                    one = replace(stc, **changed)
                     rows.append(Row(one, frames, quarter, (f"sweep {option}",)))
         if "frames" in parts:
             for count in (frames, *(f for f in FRAMES if f != frames)):
                 rows.append(Row(stc, count, quarter, ("frames",)))
-    stock = {}
+    stock: dict[int, int] = {}
     for row in rows:
         stock[row.frames] = max(stock.get(row.frames, 0), row.questions)
     first = [Row(None, f, n, ("main" if f == frames else "frames",)) for f, n in stock.items()]

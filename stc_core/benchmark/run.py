@@ -132,7 +132,8 @@ def run(
             record.add(result)
             done += 1
             on_answer(done, max(total, done))
-            finished.add((case.id, case.asked_frames))
+            if case is not None:
+                finished.add((case.id, case.asked_frames))
             if len(finished) > FIRST_CASES and not told:
                 minutes = (time.perf_counter() - first) / done * (total - done) / 60
                 tell(f"about {minutes:.0f} minutes for the other {total - done} answers")

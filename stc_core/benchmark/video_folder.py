@@ -69,14 +69,15 @@ class Folder:
         for path, lines in chosen.items():
             try:
                 video = read_video(path, frames)
-                located = any(line.boxes is not None for line in lines)
-                grid = grid_of(self.vlm, video.frames, video.source_size) if located else None
+                grid = None
+                if any(line.boxes is not None for line in lines):
+                    grid = grid_of(self.vlm, video.frames, video.source_size)
             except InputError as error:
                 yield from (Skipped(line.id, str(error)) for line in lines)
                 continue
             for line in lines:
                 evidence = None
-                if line.boxes is not None:
+                if line.boxes is not None and grid is not None:
                     evidence = cells_of(line.boxes, video.seconds, grid, step)
                 yield Case(
                     id=line.id,
@@ -102,7 +103,7 @@ def cells_of(
     the model does not see of a frame is no evidence.
     """
     found = np.zeros((grid.frames, grid.rows, grid.cols), bool)
-    seen_top, seen_left, seen_bottom, seen_right = grid.seen
+    seen_top, seen_left, seen_bottom, seen_right = grid.region
     for start, end, left, top, right, bottom in boxes:
         shown = np.flatnonzero((seconds >= start) & (seconds <= end)) // step
         tall = _covered(top, bottom, seen_top / grid.height, seen_bottom / grid.height, grid.rows)

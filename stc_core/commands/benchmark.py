@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -71,7 +71,7 @@ def benchmark(
         if (videos is None) != (questions_file is None):
             raise InputError("--videos and --questions-file belong together; give both")
         own = videos is not None
-        if own:  # before torch and a model are loaded
+        if videos is not None and questions_file is not None:  # before torch and a model are loaded
             from stc_core.benchmark.questions_file import checked_questions
 
             checked_questions(videos, questions_file)
@@ -95,12 +95,15 @@ def benchmark(
             check_ray(ray)
         # with Ray only the workers answer, and the GPUs are theirs
         vlm = load(model, device=device if ray is None else "cpu")
-        source = Folder(vlm, videos, questions_file) if own else Shapes(vlm, development)
+        source: Shapes | Folder = Shapes(vlm, development)
+        if videos is not None and questions_file is not None:
+            source = Folder(vlm, videos, questions_file)
         if chosen["frames"] is None:
             chosen["frames"] = vlm.frames
         depth = len(vlm.model.get_decoder().layers)
         rows = grid(depth, methods=method, settings=vlm.settings, **chosen)
         with answer_counter() as (tell, on_answer), ExitStack() as stack:
+            how: dict[str, Any]
             if ray is None:
                 how = {"workers": default_workers(vlm) if workers is None else workers}
             else:

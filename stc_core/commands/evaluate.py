@@ -108,6 +108,8 @@ def evaluate(
                 on_progress=lambda done, total: progress("answering", done / total),
             )
         if reliability is not None:
+            if report.calibration is None:
+                raise InputError("no answer has a confidence, so no diagram of them can be drawn")
             title = f"{report.model}, {report.frames} frames"
             plot(report.calibration, reliability, title)
         print(json.dumps(report.as_dict()) if as_json else report)

@@ -63,7 +63,7 @@ class LiveTrace(Trace):
 
 @contextmanager
 def compress(
-    model: StockModel,
+    model: nn.Module,
     method: Method,
     *,
     watch: Stopwatch | None = None,
@@ -114,23 +114,23 @@ def compress(
     """
     if not isinstance(method, Method):
         raise InputError(f"a compression method is needed, such as STC(), not {method!r}")
-    model = unwrapped(model)
+    stock = unwrapped(model)
     checked_text(question, "the question")
-    family = family_of(model.config)
-    run = _Run(model, family, method, watch or Stopwatch())
+    family = family_of(stock.config)
+    run = _Run(stock, family, method, watch or Stopwatch())
     run.about = {"seconds": seconds, "frames": frames, "question": question}
     run.size, run.seen, run.record = size, seen, record
     compact = method.positions == "compact"
-    seam = Seam(model, run.at_door, run.layer, run.after_layer, run.later, compact)
+    seam = Seam(stock, run.at_door, run.layer, run.after_layer, run.later, compact)
     with ExitStack() as stack:
-        _occupy(model, stack)
-        stack.enter_context(tower_calls(family.tower(model), run.begin))
+        _occupy(stock, stack)
+        stack.enter_context(tower_calls(family.tower(stock), run.begin))
         stack.enter_context(run.signal())
         stack.enter_context(seam.open())
         yield run.trace
 
 
-def unwrapped(model: StockModel) -> nn.Module:
+def unwrapped(model: nn.Module) -> StockModel:
     """Return the stock model inside an adapter's wrapper (PEFT), any other model as it is.
 
     The adapter's layers sit within the stock model, so its hooks see what the adapter computes.
@@ -167,9 +167,9 @@ class _Run:
         self.features: np.ndarray | None = None
         self.scores: list[Tensor] = []  # (frames, patches) of the prompt under way, in turn
         self.grid_thw: Tensor | None = None  # where the tower was told the grid of patches
-        self.layout: Layout  # of the shortened sequence
+        self.layout: Layout  # of the shortened sequence; like all without a value, from a prompt on
         self.extras: list[int] = []  # placeholders on no cell, as the prompt gets shorter
-        self.outside: Decision  # like all without a value here, there from the first prompt on
+        self.outside: Decision
         self.inside: Decision
         self.tokens: Tensor | None = None  # of the last prompt's video, where no cache keeps it
         self.again = False  # whether the decisions on the last prompt hold for this one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Fate
 
 # The seven rows of the paper's table of modules: which parts of the outside stage are on.
-ABLATIONS: dict[str, dict[str, bool]] = {
+ABLATIONS: dict[str, dict[str, Any]] = {
     row: {"contribution": "A" in row, "similarity": "S" in row, "clusters": "C" in row}
     for row in ("A", "S", "C", "AS", "AC", "SC", "ASC")
 }

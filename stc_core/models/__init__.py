@@ -9,5 +9,6 @@ placement   device, number type, attention kernel
 memory      how much memory a model takes
 fitting     whether a model fits, before it is downloaded
 llava_video LLaVA-Video on stock classes
+stock       names for what transformers makes and does not type
 table       the families as a table in Markdown
 """

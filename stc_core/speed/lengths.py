@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import torch
@@ -24,15 +25,12 @@ def windowed(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str,
     """What centers from windows of ``WINDOW`` frames save, and what they change."""
     made: list[Decision] = []
     seconds = []
+
+    def decide(window: int | None) -> None:
+        made.append(STC(window=window).outside(tokens, contribution, grid))
+
     for window in (None, WINDOW):
-        method = STC(window=window)
-        seconds.append(
-            seconds_of(
-                lambda method=method: made.append(method.outside(tokens, contribution, grid)),
-                tokens.device,
-                times=1,
-            )
-        )
+        seconds.append(seconds_of(partial(decide, window), tokens.device, times=1))
     exact, other = made[-2:]
     return {
         f"window of {WINDOW} frames, seconds": seconds[1],

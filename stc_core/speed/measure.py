@@ -41,8 +41,8 @@ def measure(
     progress
         Called with (stage, share 0..1).
     """
-    device = device_named(device)
-    kind = "cpu" if device.type == "cpu" else "cuda"
+    where = device_named(device)
+    kind = "cpu" if where.type == "cpu" else "cuda"
     side, width = (7, 256) if quick else (SIDE, WIDTH)
     dtype = torch.float32 if kind == "cpu" else torch.bfloat16
     chosen = tuple(frames or ((64, 256) if quick else LENGTHS[kind]))
@@ -50,15 +50,15 @@ def measure(
         raise InputError(f"a length of {min(chosen)} frames cannot be measured; ask for 1 or more")
     first = time.monotonic()
     grid = TokenGrid(FRAMES, side, side)
-    report = Report(about_machine(device, dtype, grid, width))
-    report = _standard(report, device, dtype, grid, progress)
+    report = Report(about_machine(where, dtype, grid, width))
+    report = _standard(report, where, dtype, grid, progress)
     progress("agreement", 0.5)
-    report.agreement = agreement(device, TokenGrid(8, side, side), width)
+    report.agreement = agreement(where, TokenGrid(8, side, side), width)
     for done, count in enumerate(sorted(chosen)):
         if frames is None and _too_long(report.lengths, count * side**2, time.monotonic() - first):
             break
         progress(f"{count * side**2:,} tokens", 0.6 + 0.4 * done / len(chosen))
-        report.lengths.append(length(device, dtype, TokenGrid(count, side, side), width))
+        report.lengths.append(length(where, dtype, TokenGrid(count, side, side), width))
     report.exponents = _exponents(report.lengths)
     progress("done", 1.0)
     return report

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stc_core.methods import METHODS, STC
-from stc_core.methods.base import check_outside
+from stc_core.methods.base import Method, check_outside
 from stc_core.methods.parts.clustering import Points, density_peaks, nearest_center
 from stc_core.methods.parts.selection import retention_pool
 from stc_core.record.grid import TokenGrid
@@ -59,13 +61,17 @@ def stages(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str, f
     return {name: seconds_of(do, device) for name, do in work.items()}
 
 
+def _outside(method: Method, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Tensor:
+    """The stage before the LLM, decision and means."""
+    return method.outside(tokens, contribution, grid).apply(tokens)
+
+
 def rivals(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str, float]:
     """Seconds of the stage before the LLM: methods of this package, and ``obvious``."""
     spent = {}
     for name in RIVALS:
-        method = METHODS[name]()
         spent[name] = seconds_of(
-            lambda method=method: method.outside(tokens, contribution, grid).apply(tokens),
+            partial(_outside, METHODS[name](), tokens, contribution, grid),
             tokens.device,
         )
     budget = STC().budget(grid)

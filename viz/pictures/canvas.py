@@ -9,6 +9,7 @@ import io
 import threading
 import warnings
 from functools import lru_cache
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -127,7 +128,9 @@ def to_svg(figure: Figure) -> bytes:
 
 def _save(figure: Figure, **options) -> bytes:
     out = io.BytesIO()
-    fixed = {"svg.fonttype": "none", "svg.hashsalt": "trace", "image.composite_image": False}
+    fixed: dict[Any, Any] = {
+        "svg.fonttype": "none", "svg.hashsalt": "trace", "image.composite_image": False,
+    }  # fmt: skip
     with _SAVING, matplotlib.rc_context(fixed), warnings.catch_warnings():
         # A script that no installed font holds shows as boxes in a PNG, rightly in an SVG.
         warnings.filterwarnings("ignore", "Glyph .* missing")

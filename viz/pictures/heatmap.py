@@ -117,7 +117,7 @@ def paint(
         token = np.where(seen, cell, 0) + number * trace.grid.per_frame
         shade = np.where(seen, light[token], palette.UNSEEN)[..., None]
         out = frame / 255 * shade
-        if colour is not None:
+        if colour is not None and coloured is not None:
             grey = 0.25 + 0.6 * (frame / 255).mean(axis=2, keepdims=True)
             over = (1 - COVER) * grey + COVER * colour[token]
             out = np.where((coloured[token] & seen)[..., None], over, out)

@@ -59,4 +59,5 @@ UNSEEN = 0.12  # brightness of what the encoder never saw (cropped away)
 
 def rgb(colour: str) -> tuple[float, float, float]:
     """Return (red, green, blue) in 0..1 for "#rrggbb"."""
-    return tuple(int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    return red, green, blue

@@ -92,7 +92,7 @@ def _chart(
     canvas: Canvas, left: float, top: float, long: float, tall: float, middle: np.ndarray,
     wide: float, counts: dict[Fate, np.ndarray], title: str,
 ) -> None:  # fmt: skip
-    highest = max(1, int(sum(counts.values()).max()))
+    highest = max(1, int(np.sum([*counts.values()], axis=0).max()))
     for tick in MaxNLocator(4 if tall > 100 else 2, integer=True).tick_values(0, highest):
         if 0 <= tick <= highest:
             line = top + tall * (1 - tick / (highest * 1.06))

@@ -11,7 +11,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows: there nobody tidies up after a process that was killed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module, where there is one
 
 PREFIX = "video-tokens-"
 LOCK = ".lock"

@@ -99,7 +99,7 @@ class Ledger:
         """
         limits, more = self.limits, int(extra > 0)
         with self._lock:
-            gone = []
+            gone: list[str] = []
             if visitor != PAGE:
                 while self._too_much(
                     self.used(visitor), limits.own_things - more, limits.own_bytes - extra

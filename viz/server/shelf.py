@@ -106,7 +106,7 @@ class Shelf:
         pictures = None
         if trace.frames is not None:
             place = self.folder / _key(np.ascontiguousarray(trace.frames))
-            pictures = self._once(place / "frames.jpg", lambda: sprite(trace))
+            pictures = self._once(place / "frames.jpg", lambda: _sprite(trace))
             os.utime(place)  # as long as any trace of the clip is shown
             for visitor in self._ledger.owners(home.parent.name):
                 self._ledger.add(place.name, visitor, _size(place))
@@ -171,8 +171,16 @@ class Shelf:
                 shutil.rmtree(self.folder / key, ignore_errors=True)
 
 
+def _sprite(trace: Trace) -> bytes:
+    """The frames of a trace that has them, as one picture."""
+    made = sprite(trace)
+    if made is None:
+        raise ValueError("this trace holds no frames")
+    return made
+
+
 def _key(data: bytes | np.ndarray) -> str:
-    return hashlib.sha256(data).hexdigest()[:20]
+    return hashlib.sha256(data if isinstance(data, bytes) else data.data).hexdigest()[:20]
 
 
 def served(path: Path | None) -> str | None:

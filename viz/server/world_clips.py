@@ -33,4 +33,4 @@ def known(seed: int, frames: int, question: str) -> Known | None:
 
     questions = (q for q in make_clip(seed, frames).questions if q.text == question)
     found = next(questions, None)
-    return found and Known(question, found.answer, frames, found.evidence)
+    return Known(question, found.answer, frames, found.evidence) if found else None

@@ -76,7 +76,7 @@ def sprite(trace: Trace) -> bytes | None:
     The page waits for it, and WebP takes ten times as long to write (0.2 s for 32 frames).
     """
     place = tiles(trace)
-    if place is None:
+    if place is None or trace.frames is None:
         return None
     import cv2  # 0.2 s that a page without pictures need not wait for
 
@@ -152,8 +152,9 @@ def _layers(trace: Trace) -> list[int]:
 
 def _finite(value: object) -> float | None:
     """A number that JSON can hold; the baseline of a trace from a file may be anything."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if number and abs(value) < math.inf else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if abs(value) < math.inf else None
 
 
 def _word(word: Word) -> dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from torch import Tensor, nn
 
 from stc_core.models.layout import Reader
@@ -122,7 +123,7 @@ class Family:
     seen: Callable[[StockProcessor, int, int], Box | None] = lambda processor, height, width: None
     options: Mapping[str, object] = field(default_factory=dict)
     note: str = ""
-    times: Callable[[Sequence[float], float], str] | None = None
+    times: Callable[[Sequence[float] | np.ndarray, float], str] | None = None
     classes: Callable[[], tuple[StockClass, StockClass, StockClass]] | None = None
     projection: Callable[[StockModel], nn.Module | None] = _projection
     projector: Callable[[StockConfig], dict] = lambda config: {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor, nn
 
 from stc_core.models.families.family import Box, Card, Cells, Family
@@ -38,7 +39,7 @@ def _upper_left(processor: StockProcessor, height: int, width: int) -> Box:
     return 0.0, 0.0, height * processor.covered, width * processor.covered
 
 
-def _llava_video_times(seconds: Sequence[float], duration: float) -> str:
+def _llava_video_times(seconds: Sequence[float] | np.ndarray, duration: float) -> str:
     from stc_core.models.llava_video.processor import time_instruction
 
     return time_instruction(seconds, duration)

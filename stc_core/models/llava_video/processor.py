@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from transformers import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
@@ -32,7 +33,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def time_instruction(seconds: Sequence[float], duration: float) -> str:
+def time_instruction(seconds: Sequence[float] | np.ndarray, duration: float) -> str:
     """The sentence on frame times that the models were trained to see between video and question.
 
     Parameters

@@ -142,7 +142,7 @@ def plot(calibration: Calibration, path: Path, title: str = "") -> None:
 
     # The first and third of Okabe and Ito's colours that also differ in brightness.
     blue, orange, ink, quiet = "#0072B2", "#E69F00", "#1B1F24", "#59636E"
-    look = {
+    look: dict[Any, Any] = {
         "font.size": 10,
         "text.color": ink,
         "axes.labelcolor": ink,

@@ -259,7 +259,7 @@ def _events(scene: Scene, times: np.ndarray, share: np.ndarray) -> dict[str, np.
     frames, things = len(times), scene.things
     share = share[: len(things)]
     shown = np.stack([seen(t, times, s)[2] for t, s in zip(things, share, strict=True)])  # (K, T)
-    ever = shown.any(axis=1)
+    ever = np.logical_or.reduce(shown, axis=1)
     first = np.where(ever, shown.argmax(axis=1), frames)
     last = np.where(ever, frames - 1 - shown[:, ::-1].argmax(axis=1), -1)
     cover = share.reshape(len(things), frames, -1)
@@ -286,10 +286,10 @@ def _events(scene: Scene, times: np.ndarray, share: np.ndarray) -> dict[str, np.
     for frame in range(frames):
         came = [k for k in range(len(things)) if 0 < first[k] <= frame]
         went = [k for k in range(len(things)) if 0 <= last[k] < frame]
-        over = [k for k in went if things[k].flashes]
+        flashed = [k for k in went if things[k].flashes]
         _latest(labels, "came", frame, things, came, first)
         _latest(labels, "went", frame, things, went, last)
-        _latest(labels, "flash", frame, things, over, last)
+        _latest(labels, "flash", frame, things, flashed, last)
     return labels
 
 
@@ -307,7 +307,7 @@ def _latest(
         _name(labels, name, frame, things[latest[0]])
 
 
-def _name(labels: dict[str, np.ndarray], name: str, where: object, thing: Thing) -> None:
+def _name(labels: dict[str, np.ndarray], name: str, where: np.ndarray | int, thing: Thing) -> None:
     labels[f"{name}_shape"][where] = LOOKS["shape"].index(thing.shape)
     labels[f"{name}_color"][where] = LOOKS["color"].index(thing.color)
 
@@ -329,7 +329,8 @@ def turns(chosen: list[list[Question]], tokenizer: PreTrainedTokenizerBase) -> d
     """
     rows = []
     for questions in chosen:
-        ids, turn, place, labels, kinds = [], [], [], [], []
+        ids, turn, labels, kinds = [], [], [], []
+        place: list[int] = []
         for number, question in enumerate(questions, 1):
             asked = tokenizer(f"{question.text}{END}{START}assistant\n").input_ids
             told = tokenizer(f"{question.answer}{END}").input_ids

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ INK, QUIET, RULE = "#1B1F24", "#59636E", "#D1D9E0"  # text, second text, lines
 ANSWERS, SIGHT = "#0072B2", "#D55E00"  # questions, auxiliary labels: blue and vermillion
 COLUMNS = 4
 
-Line = dict[str, float | str]
+Line = dict[str, Any]
 
 
 def plot(log: Path, target: Path) -> None:
@@ -50,7 +50,9 @@ def plot(log: Path, target: Path) -> None:
         rows, COLUMNS, top=1 - 2.9 / height, bottom=0.3 / height, wspace=0.08, hspace=0.4, **sides
     )
     # Text stays text in an SVG, and the same log gives the same file.
-    fixed = {"font.size": 8, "text.color": INK, "svg.fonttype": "none", "svg.hashsalt": "curve"}
+    fixed: dict[Any, Any] = {
+        "font.size": 8, "text.color": INK, "svg.fonttype": "none", "svg.hashsalt": "curve",
+    }  # fmt: skip
     dated = "Date" if target.suffix == ".svg" else "Software"
     with rc_context(fixed):
         _loss(figure.add_subplot(whole[0]), lines)
@@ -85,7 +87,8 @@ def accuracies(lines: list[Line]) -> list[str]:
 def series(lines: list[Line], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values (m,) of one name, where a line has it."""
     pairs = [(line["done"], line[name]) for line in lines if name in line]
-    return tuple(np.array(pairs, dtype=float).reshape(-1, 2).T)
+    steps, values = np.array(pairs, dtype=float).reshape(-1, 2).T
+    return steps, values
 
 
 def _loss(axes: Axes, lines: list[Line]) -> None:

@@ -92,7 +92,7 @@ class EventHead(nn.Module):
         What is said of a frame is read off its last token, which has seen all that came before.
         """
         hidden = self.norm(hidden)
-        said = {}
+        said: dict[str, Tensor] = {}
         for linear, parts, where in (
             (self.tokens, TOKEN_EVENTS, hidden),
             (self.frames, FRAME_EVENTS, hidden[:, :, -1]),
@@ -178,6 +178,8 @@ def language_loss(
         scores |= whole_answers(wrong, told, batch["turn"], batch["kind"])
     if weight and kept is None:
         video = caught[0][:, before.shape[1] : prefix - 1].unflatten(1, tokens.shape[1:3])
+        if events is None:
+            raise ValueError("the loss of what has happened needs the head that reads it")
         happened, more = event_loss(events, video, batch)
         loss, scores = loss + weight * happened, scores | more
     return loss, scores
@@ -198,10 +200,10 @@ def whole_answers(wrong: Tensor, told: Tensor, turn: Tensor, kind: Tensor) -> Sc
     missed.index_add_(0, question, wrong.float())
     which, inverse = question.unique(return_inverse=True)
     of = torch.full_like(which, -1).scatter_reduce(0, inverse, kind[told], "amax")
-    right, of = (missed[which] == 0).tolist(), of.tolist()
+    right, asked = (missed[which] == 0).tolist(), of.tolist()
     scores = {"right": (float(sum(right)), float(len(right)))}
-    for index in sorted(set(of)):
-        answers = [r for r, k in zip(right, of, strict=True) if k == index]
+    for index in sorted(set(asked)):
+        answers = [r for r, k in zip(right, asked, strict=True) if k == index]
         scores[f"right/{KINDS[index]}"] = (float(sum(answers)), float(len(answers)))
     return scores
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from stc_core.errors import InputError
 from stc_core.models.loading import load
+from stc_core.models.stock import StockModel
 from stc_core.shapes.model.batches import Stage, stage_batches
 from stc_core.shapes.model.contribution_layer import layer_auc
 from stc_core.shapes.model.learning_curve import plot
@@ -63,6 +65,7 @@ class Run:
     ) -> None:
         self.recipe, self.device, self.half = recipe, device, half
         self.path, self.log = work / "state.pt", work / "log.jsonl"
+        self.model: StockModel
         self.model, self.processor = build(recipe.size, recipe.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed + 1)
@@ -149,12 +152,13 @@ class Run:
         matrices = [p for module in inside for p in module.parameters() if p.ndim == 2]
         taken = set(map(id, matrices))
         others = [p for p in self.trained if id(p) not in taken]
-        self.optimizers = [
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in others if p.ndim > 1]},
+            {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(
-                [
-                    {"params": [p for p in others if p.ndim > 1]},
-                    {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
-                ],
+                groups,
                 lr=0.0,
                 betas=(0.9, 0.98),
                 weight_decay=self.recipe.decay,
@@ -237,7 +241,9 @@ class Run:
         line = {**where, "rate": rate, "seconds": round(self.seconds, 1), **means}
         with self.log.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        shown = {name: f"{means[name]:.3f}" for name in ("loss", "right") if name in means}
+        shown: dict[str, str] = {
+            name: f"{means[name]:.3f}" for name in ("loss", "right") if name in means
+        }
         group = "right/" if "right" in means else "sees/"
         kinds = {name.removeprefix(group): m for name, m in means.items() if name.startswith(group)}
         if kinds:
@@ -316,8 +322,8 @@ class Run:
             self.begin_part()
             # The optimiser of a part that has just ended is not carried into the next one.
             if self.part == state["part"]:
-                for mine, theirs in zip(self.optimizers, state["optimizers"], strict=True):
-                    mine.load_state_dict(theirs)
+                for optimizer, held in zip(self.optimizers, state["optimizers"], strict=True):
+                    optimizer.load_state_dict(held)
         return True
 
 

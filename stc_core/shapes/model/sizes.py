@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import copy
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
@@ -25,6 +27,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+from stc_core.models.stock import StockModel
 from stc_core.shapes.world.questions import words
 from stc_core.writing import written_folder
 
@@ -132,7 +135,7 @@ def build(
 def build_processor(size: Size) -> LlavaOnevisionProcessor:
     """Tokenizer, picture processors and chat template of the embedded model."""
     side = {"height": size.frame, "width": size.frame}
-    pixels = {"size": side, "image_mean": MEAN, "image_std": STD}
+    pixels: dict[str, Any] = {"size": side, "image_mean": MEAN, "image_std": STD}
     return LlavaOnevisionProcessor(
         image_processor=LlavaOnevisionImageProcessor(
             **pixels, image_grid_pinpoints=[[size.frame, size.frame]]
@@ -173,10 +176,10 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save(
-    model: LlavaOnevisionForConditionalGeneration,
+    model: StockModel,
     processor: LlavaOnevisionProcessor,
     directory: Path,
-    facts: dict[str, object] | None = None,
+    facts: Mapping[str, object] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
     """Write an ordinary checkpoint, whole or not at all.

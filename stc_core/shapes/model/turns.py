@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AttentionInterface, LlavaOnevisionForConditionalGeneration
+
+from stc_core.models.stock import StockModel
 
 
 def alone(
@@ -33,7 +35,7 @@ def attend_by_turns(model: LlavaOnevisionForConditionalGeneration) -> None:
 
 
 def _turns_attention(
-    module: nn.Module,
+    module: StockModel,
     query: Tensor,
     key: Tensor,
     value: Tensor,

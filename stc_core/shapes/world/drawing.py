@@ -9,7 +9,7 @@ that a seed gives the same bytes on every machine, on the CPU and on the GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +52,8 @@ def render(
         _paint(canvas, group)
     if noise:
         grain = np.stack([Dice(scene.seed, 3).uniform(height, width) for scene in scenes])
-        grain = torch.from_numpy(((grain - 0.5) * (2 * noise)).astype(np.float32)).to(device)
-        canvas.view(len(scenes), len(times), 3, height, width).add_(grain[:, None, None])
+        added = torch.from_numpy(((grain - 0.5) * (2 * noise)).astype(np.float32)).to(device)
+        canvas.view(len(scenes), len(times), 3, height, width).add_(added[:, None, None])
     canvas.add_(0.5).clamp_(0, 255)
     frames = canvas.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     return frames.view(len(scenes), len(times), height, width, 3)
@@ -234,13 +234,13 @@ def _groups(
     keys = sorted(bundles)
     groups = [np.concatenate(bundles[key]) for key in keys]
     corners, sizes = [], []
-    for numbers in groups:
-        _, x, y, rx, ry = numbers[:, :5].T
+    for group in groups:
+        _, x, y, rx, ry = group[:, :5].T
         w, h = min(width, int(2 * rx.max()) + 3), min(height, int(2 * ry.max()) + 3)
         sizes.append((h, w))
         top = np.clip(np.floor(y - h / 2 + 0.5), 0, height - h)
         left = np.clip(np.floor(x - w / 2 + 0.5), 0, width - w)
-        corners.append(np.stack([numbers[:, 0], top, left]).astype(np.int64))
+        corners.append(np.stack([group[:, 0], top, left]).astype(np.int64))
     # One transfer for all groups.
     at = torch.from_numpy(np.concatenate(corners, 1)).to(device)
     numbers = torch.from_numpy(np.concatenate(groups)[:, 1:].astype(np.float32)).to(device)
@@ -249,7 +249,8 @@ def _groups(
         rows = slice(start, start + len(group))
         start += len(group)
         striped = bool(group[:, 8].any())
-        yield _Group(slot, SHAPES[shape], size, tuple(at[:, rows]), numbers[rows], striped)
+        frame, top, left = at[:, rows]
+        yield _Group(slot, SHAPES[shape], size, (frame, top, left), numbers[rows], striped)
 
 
 def _paint(canvas: Tensor, group: _Group) -> None:
@@ -390,8 +391,8 @@ def _backgrounds(
 
     `margin` is for the camera, in pixels above and left; greyish tones let the colours stand out.
     """
-    numbers, tables = np.zeros((len(scenes), 13)), np.zeros((len(scenes), TILES**2))
-    for row, table, scene in zip(numbers, tables, scenes, strict=True):
+    drawn, tiles = np.zeros((len(scenes), 13)), np.zeros((len(scenes), TILES**2))
+    for row, table, scene in zip(drawn, tiles, scenes, strict=True):
         dice = Dice(scene.seed, 2)
         _, fewest, most, turn = GROUNDS[scene.background]
         grey = dice.between(55, 140)
@@ -412,14 +413,14 @@ def _backgrounds(
         row[8:12] = cos * across, sin * down, -sin * across, cos * down
         row[12] = 1.0 / max(across, down)
     numbers, tables = (
-        torch.from_numpy(values.astype(np.float32)).to(device) for values in (numbers, tables)
+        torch.from_numpy(values.astype(np.float32)).to(device) for values in (drawn, tiles)
     )
     x = _count(-margin[1], width + margin[1], device) + (0.5 - width / 2)
     y = _count(-margin[0], height + margin[0], device) + (0.5 - height / 2)
     share = torch.empty(len(scenes), len(y), len(x), dtype=torch.float32, device=device)
     for name in sorted({scene.background for scene in scenes}):
-        where = [i for i, scene in enumerate(scenes) if scene.background == name]
-        where = torch.tensor(where, device=device)
+        here = [i for i, scene in enumerate(scenes) if scene.background == name]
+        where = torch.tensor(here, device=device)
         n = numbers[where][:, :, None, None]
         a = x * n[:, 8] + (y[:, None] * n[:, 9] + n[:, 6])
         c = x * n[:, 10] + (y[:, None] * n[:, 11] + n[:, 7])
@@ -466,6 +467,7 @@ def _most(scenes: Sequence[Scene]) -> int:
 def _check(scenes: Sequence[Scene]) -> None:
     """Raise a ValueError for a name that cannot be drawn."""
     for scene in scenes:
+        looks: list[tuple[str, str, Collection[str]]]
         looks = [("background", scene.background, BACKGROUNDS)]
         for thing in scene.things:
             looks += [("shape", thing.shape, SHAPES), ("color", thing.color, COLORS)]

@@ -370,12 +370,12 @@ class _Asker:
                 self.add("flash", pair, self.cells[thing], about=[thing])
 
     def order(self) -> None:
-        named = [thing for thing in self.steady if self.pair(thing)]
+        named = {thing: pair for thing in self.steady if (pair := self.pair(thing))}
         pairs = [(a, b) for a in named for b in named if self.first[b] - self.first[a] >= self.gap]
         for a, b in pairs[:2] if self.dice.chance(0.5) else pairs[::-1][:2]:
             evidence = self.near(a, self.first[a], self.first[b])
             evidence |= self.near(b, self.first[b], self.first[b] + 1)
-            answer, other = self.pair(a), self.pair(b)
+            answer, other = named[a], named[b]
             one, two = (answer, other) if self.dice.chance(0.5) else (other, answer)
             self.add("order", answer, evidence, about=[a, b], choices=(one, two), a=one, b=two)
 

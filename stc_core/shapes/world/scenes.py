@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -318,11 +318,11 @@ class _Things:
             start = (float(place[0]), float(place[1]))
             self.made.append(replace(thing, start=start, reach=float(2 * half)))
 
-    def named(self, **given: object) -> Thing:
+    def named(self, **given: Any) -> Thing:
         """A thing with properties that no other has all of; `given` ones are fixed."""
         dice, world = self.dice, self.world
         while True:
-            look: dict[str, object] = {
+            look: dict[str, Any] = {
                 "shape": dice.pick(world.shapes),
                 "color": dice.pick(world.colors),
                 "fill": dice.pick(world.fills),
