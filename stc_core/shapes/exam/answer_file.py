@@ -53,18 +53,8 @@ class AnswerFile:
 
     def take(self, asked: list[Ask]) -> list[tuple[str, float]]:
         """The answers to the first of `asked`, as far as they are known."""
-<<<<<<< HEAD
-        taken = []
-        while len(taken) < len(asked) and (line := self.next_line(asked[len(taken)])):
-=======
         taken: list[tuple[str, float]] = []
-        while self.known and len(taken) < len(asked):
-            line, a = self.known.popleft(), asked[len(taken)]
-            if not isinstance(line, dict) or not self._line(a).items() <= line.items():
-                raise InputError(
-                    f"{str(self.path)!r} holds answers to other questions; choose another file"
-                )
->>>>>>> types
+        while len(taken) < len(asked) and (line := self.next_line(asked[len(taken)])):
             taken.append((str(line["said"]), float(line["confidence"])))
         return taken
 
