@@ -162,7 +162,7 @@ def answers(
     prompt = prompt_of(vlm, clip, clip.frames, question)
     dice = np.random.default_rng([clip.seed, 11])
     with vision(vlm.model, cache=RunCache(sys.maxsize), methods=[FILLER]):
-        whole = asked(vlm, prompt, None)[0]
+        whole = uncompressed(vlm, prompt)
         yield "all", whole
         runs = {share: asked(vlm, prompt, replace(FILLER, retention=share)) for share in SHARES}
         trace = runs[TURNING][1]
@@ -195,7 +195,7 @@ def answers(
     scene = replace(clip.scene, things=without)
     times = frame_times(len(clip.frames))
     bare = render([scene], times, height, width, noise=world.noise)[0].numpy()
-    yield "undrawn", asked(vlm, prompt_of(vlm, clip, bare, question), None)[0]
+    yield "undrawn", uncompressed(vlm, prompt_of(vlm, clip, bare, question))
 
 
 def given_back(
@@ -228,15 +228,17 @@ def only(vlm: VLM, prompt: Prompt, tokens: Sequence[int] | np.ndarray) -> tuple[
     return asked(vlm, prompt, Edited(Uniform(retention=1.0), only=keep))[0]
 
 
-def asked(
-    vlm: VLM, prompt: Prompt, method: Method | None
-) -> tuple[tuple[str, float], Trace | None]:
-    """Return (answer, its probability) and the trace, None without a method."""
-    around = nullcontext() if method is None else compress(vlm.model, method)
-    with around as live:
-        said = generate(vlm, prompt, _as_it_is, Reporter(vlm.device), ANSWER_TOKENS)
-    chance = float(min(1.0, np.exp(said.logprob)))
-    return (said.text, chance), None if live is None else live.freeze()
+def asked(vlm: VLM, prompt: Prompt, method: Method) -> tuple[tuple[str, float], Trace]:
+    """Return (answer, its probability) under a method, and the trace."""
+    with compress(vlm.model, method) as live:
+        found = uncompressed(vlm, prompt)
+    return found, live.freeze()
+
+
+def uncompressed(vlm: VLM, prompt: Prompt) -> tuple[str, float]:
+    """Return (answer, its probability) of the model as it is."""
+    said = generate(vlm, prompt, _as_it_is, Reporter(vlm.device), ANSWER_TOKENS)
+    return said.text, float(min(1.0, np.exp(said.logprob)))
 
 
 def prompt_of(vlm: VLM, clip: Clip, frames: np.ndarray, question: Question) -> Prompt:
