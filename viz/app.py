@@ -119,7 +119,7 @@ def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
 
     def answer(models, video, question, method, progress, model=None, **options):
         from stc_core import answer
-        from viz.server.origin import make_method
+        from viz.server.method_text import make_method
 
         vlm = models.use(model, progress)
         options |= {"progress": progress, "cache": kept()}

@@ -69,18 +69,18 @@ def read_examples(folder: Path) -> list[Example]:
     return examples
 
 
-def read_origins(folder: Path, clips: Path) -> dict[str, tuple[Path, dict | None]]:
-    """{name of a saved trace: (its clip, its method as plain data or None)}, from ``traces.json``.
+def read_origins(folder: Path, clips: Path) -> dict[str, tuple[Path, str | None]]:
+    """{name of a saved trace: (its clip, its method as text or None)}, from ``traces.json``.
 
-    The plain data are a *spec* of ``viz.server.origin``.
+    The text is one of ``viz.server.method_text``.
     """
     index = folder / "traces.json"
     if not index.is_file():
         return {}
-    found: dict[str, tuple[Path, dict | None]] = {}
+    found: dict[str, tuple[Path, str | None]] = {}
     for name, entry in json.loads(index.read_text("utf-8")).items():
         made: dict[str, Any] = {"clip": entry} if isinstance(entry, str) else entry
-        found[name] = clips / made["clip"], made.get("spec")
+        found[name] = clips / made["clip"], made.get("method")
     return found
 
 

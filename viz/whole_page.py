@@ -1,4 +1,4 @@
-"""The page as a whole. Its sides are in ``parts``, what they do is in ``events``."""
+"""The page as a whole: its tabs, and what connects them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from viz.page.inspect_events import wire
 from viz.page.inspect_tab import Views, ask_side, html, see_side
 from viz.page.model_menu import Models, menu
 from viz.page.model_menu import wire as wire_models
+from viz.page.shown import Showing
 from viz.server.job import recorded
 from viz.server.origin import about, recall
 from viz.server.runner import Runner
@@ -78,9 +79,8 @@ def build(
                     with gr.Column(scale=9, min_width=340, elem_id="see"):
                         views = see_side()
                         exports = share.build()
-                show = wire(
-                    demo, runner, shelf, examples, saved, origins, known, own, controls, views
-                )
+                showing = Showing(views, shelf, known, saved, origins)
+                wire(demo, runner, showing, controls, examples, own)
                 share.wire(exports, views.workspace, shelf, of_shelf)
                 _workspace(runner, shelf, views, known)
             with gr.Tab("Learn", id="learn"):
@@ -89,7 +89,7 @@ def build(
             with gr.Tab("Errors", id="errors"):
                 errors_tab(
                     assets / "results", shelf.folder.parent / "tables",
-                    opener(runner, show), [*views.all, tabs],
+                    opener(runner, showing, tabs), [*views.all, tabs],
                 )  # fmt: skip
         demo.load(
             _tab_of, None, tabs, api_visibility="private", show_progress="hidden", queue=False

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stc_core.record.trace import Trace
-from viz.server.origin import Origin, make_method, method_spec, remember
+from viz.server.method_text import make_method
+from viz.server.origin import Origin, remember
 from viz.server.runner import Runner
 from viz.server.shelf import Shelf
 
@@ -39,9 +40,9 @@ class Page:
             )
 
         runner, shelf = Runner(lambda: vlm, ask), Shelf(folder)
-        spec = method_spec("stc", 0.05)
-        origin = Origin(str(CLIP), QUESTION, 8, spec)
-        *_, said = runner.run("me", video=str(CLIP), question=QUESTION, method=spec, frames=8,
+        method = "STC(retention=0.05)"
+        origin = Origin(str(CLIP), QUESTION, 8, method)
+        *_, said = runner.run("me", video=str(CLIP), question=QUESTION, method=method, frames=8,
                               baseline=True, record=True)  # fmt: skip
         home = shelf.put(said.trace)
         remember(home, origin)

@@ -11,7 +11,7 @@ from gradio_client import Client, handle_file
 
 from stc_core import STC, Trace, answer, load
 from viz.page import api
-from viz.server.origin import make_method
+from viz.server.method_text import make_method
 from viz.server.runner import Runner
 from viz.server.shelf import Shelf
 

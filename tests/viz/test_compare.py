@@ -16,7 +16,8 @@ from one_run import CLIP, CLIPS, QUESTION, Page
 from stc_core import Fate, InputError, TokenGrid, Trace
 from viz.examples import Known, asked
 from viz.page.compare import MOST, run_others, told
-from viz.server.origin import method_spec, recall, remember, shelve
+from viz.server.method_text import read_method
+from viz.server.origin import recall, remember, shelve
 from viz.server.runner import Failure, Runner, Step
 
 ALIVE = (Fate.KEPT, Fate.CENTER)
@@ -61,7 +62,7 @@ def test_other_methods_answer_the_same_question(page):
         assert trace.baseline == page.trace.baseline  # not run again
         assert other["clip"].endswith(CLIP.name) and other["bundle"]
         assert recall(page.shelf.folder, other["key"]).question == QUESTION
-    assert recall(page.shelf.folder, others[0]["key"]).spec == method_spec("uniform", 0.05)
+    assert recall(page.shelf.folder, others[0]["key"]).method == "Uniform(retention=0.05)"
     # what was attended to in the uncompressed run is known for the layer of the shown trace only
     assert page.found(others[1]).attention_layer != page.trace.attention_layer
     assert page.found(others[1]).full_attention is None
@@ -208,7 +209,7 @@ def newest(page, name: str) -> Trace:
     """The trace on the shelf that was made last by a method of that name."""
     homes = sorted(page.shelf.folder.iterdir(), key=lambda home: home.stat().st_mtime)
     origins = [(recall(page.shelf.folder, home.name), home) for home in homes]
-    found = [home for origin, home in origins if origin and origin.spec["name"] == name]
+    found = [home for origin, home in origins if origin and read_method(origin.method).name == name]
     return Trace.load(found[-1] / "trace.npz")
 
 

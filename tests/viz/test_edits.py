@@ -17,6 +17,7 @@ from playwright.sync_api import expect
 from stc_core import STC, Edited, Fate, InputError, TokenGrid, Trace
 from stc_core.methods.base import Decision, Method
 from viz.page.what_if import ask_again, joined, read_edit, wire
+from viz.server.method_text import read_method
 from viz.server.origin import Origin, recall, remember, shelve
 from viz.server.runner import Failure, Step
 
@@ -168,7 +169,9 @@ def test_an_edited_trace_can_be_edited_again(page):
     assert twice["answer"] == whole["answer"]
     origin = recall(page.shelf.folder, twice["urls"]["key"])
     assert (origin.video, origin.question, origin.frames) == (str(CLIP), QUESTION, 8)
-    assert origin.spec["edit"] == {"remove": [], "add": [], "only": tokens[4:]}
+    assert read_method(origin.method).edit == {
+        "remove": (), "add": (), "only": tuple(tokens[4:]),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("key", ["0" * 20, "../../etc/passwd", None, 3, ["a"]])

@@ -19,7 +19,7 @@ from viz.examples import (
     read_origins,
 )
 from viz.server.job import LONGEST, job_of, recorded
-from viz.server.origin import make_method
+from viz.server.method_text import make_method
 
 GOOD = {
     "video": "clip.mp4", "question": " what color? ", "retention": 0.02, "frames": " 32",
@@ -53,14 +53,11 @@ def test_good_input_is_passed_on_whole():
     assert job == {
         "video": "clip.mp4", "question": "what color?", "frames": 32, "baseline": True,
         "record": True,
-        "method": {
-            "name": "stc", "edit": None,
-            "options": {"retention": 0.02, "tau": 0.7, "cluster_ratio": 0.3, "layer": None,
-                        "keep_inside": 0.5, "lam": 0.5},
-        },
+        "method": "STC(retention=0.02, tau=0.7, cluster_ratio=0.3, layer=None, keep_inside=0.5, "
+        "lam=0.5)",
     }  # fmt: skip
     assert job_of(**{**GOOD, "frames": ""})["frames"] is None
-    assert job_of(**{**GOOD, "layer": "3"})["method"]["options"]["layer"] == 3
+    assert job_of(**{**GOOD, "layer": "3"})["method"].count("layer=3, ") == 1
 
 
 @pytest.mark.parametrize(("change", "words"), BAD, ids=str)
@@ -113,13 +110,13 @@ def test_evidence_is_known_by_its_tokens_where_the_grid_is_the_same():
 
 def test_a_saved_trace_knows_its_clip(tmp_path):
     assert read_origins(tmp_path, tmp_path / "clips") == {}
-    spec = {"name": "stc", "options": {"retention": 0.02}, "edit": None}
+    method = "STC(retention=0.02)"
     (tmp_path / "traces.json").write_text(
-        json.dumps({"1.npz": "a.mp4", "2.npz": {"clip": "b.mp4", "spec": spec}})
+        json.dumps({"1.npz": "a.mp4", "2.npz": {"clip": "b.mp4", "method": method}})
     )
     clips = tmp_path / "clips"
     assert read_origins(tmp_path, clips) == {
-        "1.npz": (clips / "a.mp4", None), "2.npz": (clips / "b.mp4", spec),
+        "1.npz": (clips / "a.mp4", None), "2.npz": (clips / "b.mp4", method),
     }  # fmt: skip
 
 

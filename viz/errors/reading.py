@@ -6,7 +6,6 @@ with at least ``case``, ``method``, ``answer`` and ``right``. No torch, no gradi
 
 from __future__ import annotations
 
-import ast
 import gzip
 import hashlib
 import json
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stc_core.errors import InputError
+from viz.server.method_text import read_call
 
 MOST_BYTES = 100 << 20  # unpacked
 MOST_LINES = 200_000
@@ -150,13 +150,9 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]] | None:
     Only names and literals are read; nothing is looked up or run.
     """
     try:
-        call = ast.parse(text, mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            return None
-        options = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return read_call(text)
+    except InputError:
         return None
-    return None if None in options else (call.func.id, options)
 
 
 def settings_of(methods: Iterable[str]) -> Iterator[Setting]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -19,7 +20,8 @@ from viz.server.turns import MODEL
 
 NAMES = ("results.jsonl", "results.jsonl.gz")  # as a benchmark leaves them
 
-OpenCase = Callable[[ErrorCase, tuple[str, ...], str], Iterator]
+News = tuple[str, dict[gr.components.Component, Any]]  # the line, and what changes beside it
+OpenCase = Callable[[ErrorCase, tuple[str, ...], str], Iterator[News]]
 
 
 def errors_tab(
@@ -39,14 +41,13 @@ def errors_tab(
     open_case : callable, optional
         Called with the case that was chosen, the ``repr`` of the methods that are compared, the
         reference first, "none" for the uncompressed model, and the visitor. It yields what the line
-        above the table shows: HTML of ``cards.status``; where there are ``outputs``, a list of that
-        and a value for each of them. An exception of it becomes the line.
+        above the table shows, HTML of ``cards.status``, and {component: value} of those ``outputs``
+        that change. An exception of it becomes the line.
     outputs : sequence of components, optional
-        What ``open_case`` changes beside the line: workspace, chosen tab.
+        What ``open_case`` may change beside the line: workspace, chosen tab.
     """
     tables = Tables(folder)
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    stay = [gr.skip() for _ in outputs]
 
     with gr.Row(elem_id="errors-top", equal_height=True):
         upload = gr.UploadButton(
@@ -59,30 +60,30 @@ def errors_tab(
         )  # fmt: skip
     table = table_html()
 
-    def show(path: Path, visitor: str = PAGE) -> list:
+    def show(path: Path, visitor: str = PAGE) -> dict:
         try:
             name = tables.add(path, visitor)
         except Exception as error:  # a traceback helps nobody here; failure() logs the unexpected
-            return [cards.status(str(failure(error)), "error"), gr.skip()]
+            return {status: cards.status(str(failure(error)), "error")}
         value = {
             "table": name, "url": served(tables.path(name)), "opens": open_case is not None,
         }  # fmt: skip
-        return [cards.status(f"Shows {path.name}.", "done"), value]
+        return {status: cards.status(f"Shows {path.name}.", "done"), table: value}
 
-    def first() -> list:
+    def first() -> dict:
         found = next(filter(Path.is_file, (results / name for name in NAMES)), None)
-        return [gr.skip(), gr.skip()] if found is None else show(found)
+        return gr.skip() if found is None else show(found)
 
-    def read(request: gr.Request, path: str | None) -> list:
-        return show(Path(path), name_of(request)) if path else [gr.skip(), gr.skip()]
+    def read(request: gr.Request, path: str | None) -> dict:
+        return show(Path(path), name_of(request)) if path else gr.skip()
 
-    def choose(request: gr.Request, chosen: gr.EventData) -> Iterator[list]:
+    def choose(request: gr.Request, chosen: gr.EventData) -> Iterator[dict]:
         asked = (getattr(chosen, name, None) for name in ("table", "question", "methods"))
         try:
-            for news in open_case(*tables.case(*asked), name_of(request)):
-                yield list(news) if outputs else [news]
+            for line, others in open_case(*tables.case(*asked), name_of(request)):
+                yield {status: line, **others}
         except Exception as error:
-            yield [cards.status(str(failure(error)), "error"), *stay]
+            yield {status: cards.status(str(failure(error)), "error")}
 
     shown = [status, table]
     table.appear(guarded(first), None, shown, **quiet)

@@ -19,7 +19,9 @@ from stc_core.errors import InputError
 from stc_core.text import checked_text
 from viz.page.guard import name_of
 from viz.server.job import BIGGEST, LONGEST, MOST_FRAMES
-from viz.server.origin import Origin, from_text, remember, rerun
+from viz.server.method_text import read_short
+from viz.server.origin import Origin, remember
+from viz.server.rerun import rerun
 from viz.server.runner import Runner, Step, Stopped, failure
 from viz.server.shelf import Shelf
 from viz.server.turns import MODEL
@@ -83,7 +85,7 @@ class Api:
             if not isinstance(methods, list) or not 1 <= len(methods) <= MOST_METHODS:
                 raise InputError(f"methods must be a list of 1 to {MOST_METHODS}, as stc@0.02")
             for method in methods:
-                from_text(method)  # before the first of them runs
+                read_short(method)  # before the first of them runs
             origin = _origin(video, question, frames)
             return [
                 self._ask(origin, text, place == 0, request) for place, text in enumerate(methods)
@@ -99,15 +101,15 @@ class Api:
         return gr.FileData(path=str(path), orig_name=f"{key}.npz").model_dump()
 
     def _ask(self, origin: Origin, method: str, baseline: bool, request: gr.Request | None) -> dict:
-        spec, visitor = from_text(method), name_of(request)
+        asked, visitor = str(read_short(method)), name_of(request)
         owner = f"{visitor} api {uuid.uuid4()}"
-        run = rerun(self._runner, owner, origin, spec, baseline=bool(baseline))
+        run = rerun(self._runner, owner, origin, asked, baseline=bool(baseline))
         for news in run:
             if not isinstance(news, Step):
                 break
         trace = news.trace
         home = self._shelf.put(trace, visitor=visitor)
-        remember(home, Origin(origin.video, origin.question, origin.frames, spec))
+        remember(home, Origin(origin.video, origin.question, origin.frames, asked))
         tokens = dict(zip(("full", "llm", "end"), trace.alive(), strict=False))
         return {
             "answer": trace.answer, "logprob": trace.logprob, "method": trace.method,

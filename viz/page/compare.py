@@ -16,7 +16,9 @@ from stc_core.errors import InputError
 from stc_core.record.trace import Trace
 from viz.examples import Known
 from viz.page import run_events
-from viz.server.origin import Origin, from_text, recall, rerun, shelve
+from viz.server.method_text import read_short
+from viz.server.origin import Origin, recall, shelve
+from viz.server.rerun import rerun
 from viz.server.runner import Runner, Step
 from viz.server.shelf import Shelf
 from viz.server.turns import visitor_of
@@ -68,7 +70,7 @@ def run_others(
         Who may stop the runs.
     sent : mapping
         From a browser, so it may hold anything: ``key`` of the trace on the shelf, ``specs``, one
-        or two methods as ``rerun.to_text`` writes them.
+        or two methods as ``MethodText.short`` writes them.
 
     Yields
     ------
@@ -92,21 +94,21 @@ def run_others(
     texts = sent.get("specs")
     if not isinstance(texts, list) or not 1 <= len(texts) <= MOST:
         raise InputError(f"one to {MOST} methods can be compared with the trace shown")
-    specs = [from_text(text) for text in texts]  # all of them, before the first run
+    methods = [str(read_short(text)) for text in texts]  # all of them, before the first run
     shown = Trace.load(home)
-    for text, spec in zip(texts, specs, strict=True):
-        for step in _run(runner, shelf, known, owner, origin, spec, shown):
+    for text, method in zip(texts, methods, strict=True):
+        for step in _run(runner, shelf, known, owner, origin, method, shown):
             yield step if isinstance(step, Step) else {"spec": text, **step}
 
 
 def _run(
     runner: Runner, shelf: Shelf, known: Mapping[tuple[str, str], Known], owner: str,
-    origin: Origin, spec: dict[str, Any], shown: Trace,
+    origin: Origin, method: str, shown: Trace,
 ) -> Iterator[Step | dict[str, Any]]:  # fmt: skip
     first = shown.baseline.get("answer")
     whole = isinstance(first, str)  # the uncompressed run is known and the same for every method
     score = [shown.answer, first] if whole else [shown.answer]
-    for step in rerun(runner, owner, origin, spec, baseline=not whole, score=score):
+    for step in rerun(runner, owner, origin, method, baseline=not whole, score=score):
         if isinstance(step, Step):
             yield step
             continue
@@ -120,5 +122,5 @@ def _run(
             same = trace.attention_layer == shown.attention_layer
             attention = shown.full_attention if same else None
             trace = replace(trace, baseline=shown.baseline, full_attention=attention)
-        changed = replace(origin, spec=spec)
+        changed = replace(origin, method=method)
         yield shelve(shelf, trace, changed, known, visitor=visitor_of(owner))[1]

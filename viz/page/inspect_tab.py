@@ -20,8 +20,6 @@ MAPS = ("outside", "inside", "contribution", "relevance")
 TABS = {"outside": "Before the LLM", "inside": "At the end", "contribution": "Contribution",
         "relevance": "Relevance"}  # fmt: skip
 ORDER = ("budget", *MAPS, "timeline")
-VALUES = 7  # of ``Views.all``
-WORKSPACE = 1  # its place among them
 # Endings that are taken for videos whatever the browser says, in capitals too: for those of phones
 # and camcorders (IMG_1234.MOV) it often has no type, or that of another kind of file (.ts).
 SUFFIXES = (".mov", ".mp4", ".m4v", ".mkv", ".webm", ".avi", ".3gp", ".ts", ".mts", ".m2ts")
@@ -59,7 +57,7 @@ class Figures:
 
     @property
     def all(self) -> list[gr.components.Component]:
-        """The pictures, then the buttons, in the order of ``ORDER``."""
+        """Pictures and buttons: what an event may change."""
         buttons = [button for name in ORDER for button in self.files[name]]
         return [*(self.pictures[name] for name in ORDER), *buttons]
 
@@ -77,7 +75,7 @@ class Views:
 
     @property
     def all(self) -> list[gr.components.Component]:
-        """In the order in which ``events`` fills them; the figures wait until they are wanted."""
+        """What shows another trace; the figures wait until they are wanted."""
         return [self.answers, self.workspace, self.costs, self.notes, self.run_line,
                 self.figures.fold]  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
@@ -17,74 +17,78 @@ from stc_core import InputError
 from viz.examples import asked
 from viz.page import cards
 from viz.page.guard import guarded, name_of
-from viz.page.inspect_tab import Controls, Views
+from viz.page.inspect_tab import Controls
+from viz.page.shown import Showing, Values
 from viz.server.job import job_of, origin_of
 from viz.server.origin import Origin, recall
-from viz.server.runner import Runner, Step, Stopped, failure, sentence
-from viz.server.shelf import Shelf
-
-Show = Callable[..., list]
+from viz.server.runner import Runner, Stopped, failure, sentence
 
 
-def wire(controls: Controls, views: Views, runner: Runner, shelf: Shelf, show: Show) -> None:
-    """Let the views follow the settings while the switch is on.
+class Following:
+    """The function of these events; it returns what changes."""
 
-    ``show(trace, origin, visitor=...)`` puts a trace on the shelf and gives the values of
-    ``views.all``.
-    """
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    keep = [gr.skip() for _ in views.all]
+    def __init__(self, showing: Showing, controls: Controls, runner: Runner) -> None:
+        self._showing, self._controls, self._runner = showing, controls, runner
 
     def follow(
-        request: gr.Request, on: bool, shown: dict | None, video, question, *numbers
-    ) -> list:
-        origin = of_run(shown) if on else None
-        if origin is None or runner.busy(f"{(mine := name_of(request))} "):
-            return [gr.skip(), *keep]
+        self, request: gr.Request, on: bool, shown: dict | None, video, question, *settings
+    ) -> Values:
+        """Answer as the settings are now; ``settings`` are those of ``job_of``, in its order."""
+        origin = self._of_run(shown) if on else None
+        if origin is None or self._runner.busy(f"{name_of(request)} "):
+            return gr.skip()
         try:
-            job = job_of(video, question, *numbers)
+            job = job_of(video, question, *settings)
         except InputError as error:
-            return [note(sentence(error)), *keep]
+            return self._say(sentence(error))
         if asked(job["video"], job["question"]) != asked(origin.video, origin.question):
-            return [note("Another clip or question: press Run."), *keep]
+            return self._say("Another clip or question: press Run.")
         if job.get("model") != origin.model:
-            return [note("Another model: press Run."), *keep]
-        if (job["method"], job["frames"]) == (origin.spec, origin.frames):
-            return [gr.skip(), *keep]
-        began = time.perf_counter()
+            return self._say("Another model: press Run.")
+        if (job["method"], job["frames"]) == (origin.method, origin.frames):
+            return gr.skip()
         try:
-            for news in runner.run(f"{mine} live {uuid.uuid4().hex}", **job):
-                if not isinstance(news, Step):
-                    values = show(news.trace, origin_of(job), visitor=mine)
-                    return [note(f"Followed in {time.perf_counter() - began:.2f} s."), *values]
+            return self._answered(job, name_of(request))
         except Stopped:
-            pass
+            return gr.skip()
         except Exception as error:
-            return [note(str(failure(error))), *keep]
-        return [gr.skip(), *keep]
+            return self._say(str(failure(error)))
 
-    def of_run(shown: dict | None) -> Origin | None:
+    def _answered(self, job: dict[str, Any], visitor: str) -> Values:
+        began = time.perf_counter()
+        *_, answer = self._runner.run(f"{visitor} live {uuid.uuid4().hex}", **job)
+        values = self._showing.trace(
+            answer.trace, origin_of(job), ran=True, follows=True, visitor=visitor
+        )
+        return values | self._say(f"Followed in {time.perf_counter() - began:.2f} s.")
+
+    def _of_run(self, shown: dict | None) -> Origin | None:
         """What the trace in the workspace was made of, where this page made it."""
         if not isinstance(shown, dict) or not shown.get("ran"):
             return None
-        return recall(shelf.folder, shown.get("key"))
+        return recall(self._showing.shelf.folder, shown.get("key"))
 
+    def _say(self, words: str) -> Values:
+        """The line under the switch."""
+        return {self._controls.live_note: f'<p class="live-note">{cards.escape(words)}</p>'}
+
+
+def wire(controls: Controls, showing: Showing, runner: Runner) -> None:
+    """Let the views follow the settings while the switch is on."""
     others = ("baseline", "model")
     followed = [part for name, part in controls.settings.items() if name not in others]
+    views = showing.views
     gr.on(
-        [part.change for part in (controls.live, *followed)], guarded(follow),
+        [part.change for part in (controls.live, *followed)],
+        guarded(Following(showing, controls, runner).follow),
         [controls.live, views.workspace, controls.video, controls.question,
          *controls.settings.values()],
         [controls.live_note, *views.all],
-        trigger_mode="always_last", queue=False, **quiet,  # the queue alone costs 0.1 s
+        trigger_mode="always_last", queue=False,  # the queue alone costs 0.1 s
+        api_visibility="private", show_progress="hidden",
     )  # fmt: skip
 
 
 def stop(runner: Runner, request: gr.Request) -> None:
     """End what this visitor's settings have started: something else is about to be shown."""
     runner.stop_all(f"{name_of(request)} live ")
-
-
-def note(words: str) -> str:
-    """The line under the switch."""
-    return f'<p class="live-note">{cards.escape(words)}</p>'

@@ -128,33 +128,34 @@ def wire(
 
     ``known`` gives what is known of the question of a trace, by its key.
     """
-    shown = [exports.status, exports.file]
+    status, file = shown = [exports.status, exports.file]
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
 
     def export(
         value: dict | None, name: str, make: Callable[[Trace, Path], Iterator[float]]
-    ) -> Iterator[list]:
+    ) -> Iterator[dict]:
         home = shelf.find((value or {}).get("key"))
         if home is None:
             words = "There is no trace here to make a file of; open one first."
-            yield [cards.status(words, "error"), gr.skip()]
+            yield {status: cards.status(words, "error")}
             return
         path = home.parent / name
         try:
-            yield [cards.status(f"Making {name} …", "busy", 0.0), gr.update(visible=False)]
+            begun = cards.status(f"Making {name} …", "busy", 0.0)
+            yield {status: begun, file: gr.update(visible=False)}
             if not path.exists():
                 told = 0.0
                 for share in make(Trace.load(home), path):
                     if share - told >= 0.05:
                         told = share
-                        yield [cards.status(f"Making {name} …", "busy", share), gr.skip()]
+                        yield {status: cards.status(f"Making {name} …", "busy", share)}
             done = f"{name} is ready, {cards.memory(path.stat().st_size)}."
             ready = gr.update(label=f"Download {name}", value=str(path), visible=True)
-            yield [cards.status(done, "done"), ready]
+            yield {status: cards.status(done, "done"), file: ready}
         except Exception as error:
-            yield [cards.status(str(failure(error)), "error"), gr.skip()]
+            yield {status: cards.status(str(failure(error)), "error")}
 
-    def video(value: dict | None, stage: str) -> Iterator[list]:
+    def video(value: dict | None, stage: str) -> Iterator[dict]:
         from viz.pictures import overlay  # matplotlib and OpenCV: not before somebody wants a video
 
         def make(trace: Trace, path: Path) -> Iterator[float]:
@@ -162,7 +163,7 @@ def wire(
 
         yield from export(value, f"overlay-{stage}.webm", make)
 
-    def report(value: dict | None) -> Iterator[list]:
+    def report(value: dict | None) -> Iterator[dict]:
         def make(trace: Trace, path: Path) -> Iterator[float]:
             onefile.write(trace, path, known(path.parent.name, trace))
             yield 1.0

@@ -16,7 +16,9 @@ from stc_core.errors import InputError
 from stc_core.record.trace import Trace
 from viz.examples import Known
 from viz.page import run_events
-from viz.server.origin import Origin, recall, rerun, shelve
+from viz.server.method_text import read_method
+from viz.server.origin import Origin, recall, shelve
+from viz.server.rerun import rerun
 from viz.server.runner import Runner, Step
 from viz.server.shelf import Shelf
 from viz.server.turns import visitor_of
@@ -73,18 +75,18 @@ def ask_again(
     if home is None:
         raise InputError("this trace is no longer on the server; open it again")
     origin = recall(shelf.folder, home.parent.name)
-    if origin is None or origin.spec is None:
+    if origin is None or origin.method is None:
         raise InputError(
             "it is not recorded how this trace was made, so it cannot be edited; press Run and "
             "edit the trace of that run"
         )
     before = Trace.load(home)
     edit = read_edit(sent, before.grid.size)
-    earlier = origin.spec.get("edit")
-    if earlier is not None:
-        edit = joined(earlier, edit, before.stage("outside").survivors.tolist())
-    changed = replace(origin, spec={**origin.spec, "edit": edit})
-    for step in rerun(runner, owner, origin, changed.spec, score=[before.answer]):
+    made_by = read_method(origin.method)
+    if made_by.edit is not None:
+        edit = joined(made_by.edit, edit, before.stage("outside").survivors.tolist())
+    changed = replace(origin, method=str(replace(made_by, edit=edit)))
+    for step in rerun(runner, owner, origin, changed.method, score=[before.answer]):
         if isinstance(step, Step):
             yield step
         else:

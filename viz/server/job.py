@@ -12,7 +12,8 @@ from typing import Any
 
 from stc_core.errors import InputError
 from stc_core.text import checked_text
-from viz.server.origin import Origin, method_spec
+from viz.server.method_text import MethodText
+from viz.server.origin import Origin
 
 LONGEST = 2000  # characters of a question: far more than any; 10,000 words are a mistake
 MOST_FRAMES = 128
@@ -26,7 +27,8 @@ def job_of(
 ) -> dict:  # fmt: skip
     """The keyword arguments of ``answer``; ``InputError`` says what is missing or no such thing.
 
-    ``model`` is a label of ``page.model_menu.Models``; without one the page's first model answers.
+    The method is a text (``viz.server.method_text``). ``model`` is a label of
+    ``page.model_menu.Models``; without one the page's first model answers.
     """
     if not video:
         raise InputError("choose an example clip or upload a video first")
@@ -43,10 +45,11 @@ def job_of(
         given = str(frames)[:20]
         raise InputError(f"the number of frames must be 1 to {MOST_FRAMES}; it is {given}")
     layer = _whole(layer, "layer K")
-    method = method_spec(
-        "stc", retention, tau=tau, cluster_ratio=cluster_ratio, layer=layer,
-        keep_inside=keep_inside, lam=lam,
-    )  # fmt: skip
+    settings = {
+        "retention": retention, "tau": tau, "cluster_ratio": cluster_ratio, "layer": layer,
+        "keep_inside": keep_inside, "lam": lam,
+    }  # fmt: skip
+    method = str(MethodText("stc", settings))
     job = {
         "video": str(video), "question": text, "method": method, "frames": frames,
         "baseline": bool(baseline), "record": True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from stc_core.answering.answer import answer
 from stc_core.answering.video import read_video
 from stc_core.errors import InputError
-from stc_core.methods import METHODS, STC, Method, Uniform
+from stc_core.methods import STC, Method, Uniform
 from stc_core.shapes.exam.grids import fixed_cells
 from stc_core.shapes.exam.replying import reply
 from stc_core.shapes.model.opened import open_model
@@ -108,7 +108,7 @@ def save_traces(
     """Answer every case about the videos in `clips`; write the traces and `traces.json`.
 
     `traces.json` holds, by the name of the trace's file, that of the clip it was made of and the
-    method as plain data: its name in `METHODS` and the options that are not its defaults.
+    method as text, its `repr`.
     """
     vlm = open_model(source)
     made_folder(directory)
@@ -118,13 +118,7 @@ def save_traces(
             vlm, clips / case.clip, case.question, case.method, baseline=True, record=True
         )
         found.trace.save(directory / f"{case.name}.npz")
-        name = next(name for name, kind in METHODS.items() if type(case.method) is kind)
-        plain = type(case.method)()
-        options = {f.name: getattr(case.method, f.name) for f in fields(case.method)}
-        options = {o: v for o, v in options.items() if v != getattr(plain, o) or o == "retention"}
-        origins[f"{case.name}.npz"] = {
-            "clip": case.clip, "spec": {"name": name, "options": options, "edit": None},
-        }  # fmt: skip
+        origins[f"{case.name}.npz"] = {"clip": case.clip, "method": repr(case.method)}
     write_whole(directory / "traces.json", json.dumps(origins, indent=1) + "\n")
 
 

@@ -1,19 +1,23 @@
-"""A row of the error table, run again: the method from its repr, the clip from its seed."""
+"""A row of the error table, run again: the methods of the table, the clip from its seed."""
 
 from dataclasses import replace
 
+import gradio as gr
 import numpy as np
 import pytest
 
 from stc_core import METHODS, STC, InputError, Trace, answer, load
 from stc_core.shapes import make_clip
-from viz.errors.case import opener, origin_of_case, spec_of
+from viz.errors.case import opener, origin_of_case
 from viz.errors.store import ErrorCase
+from viz.page import cards
 from viz.page.compare import run_others
-from viz.page.inspect_tab import VALUES, WORKSPACE
+from viz.page.inspect_tab import see_side
+from viz.page.shown import Showing
 from viz.page.what_if import ask_again
 from viz.server import world_clips
-from viz.server.origin import about, from_text, make_method, shelve
+from viz.server.method_text import make_method, read_short
+from viz.server.origin import about
 from viz.server.runner import Runner
 from viz.server.shelf import Shelf
 
@@ -28,22 +32,6 @@ def case_of(number=0, **changes):
         "split": "held-out", "answers": {},
     }  # fmt: skip
     return ErrorCase(**{**plain, **changes})
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_the_repr_of_every_method_gives_the_method_back(name):
-    method = METHODS[name](retention=0.1)
-    assert make_method(spec_of(repr(method))) == method
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "none", "STC", "STC(0.02)", "open('x')", "STC(retention=open)", "STC(tau=0.7)", "a.b(c=1)",
-     "Magic(retention=0.1)", "STC(retention=7)", "STC(retention=0.1, tau='a b')", "1 +"],
-)  # fmt: skip
-def test_what_is_no_method_is_one_sentence(text):
-    with pytest.raises(InputError):
-        spec_of(text)
 
 
 def test_the_clip_is_the_one_of_the_seed_with_its_evidence():
@@ -68,22 +56,22 @@ def test_a_case_opens_with_both_methods_and_can_be_asked_again(tmp_path):
     def run(model, video, question, method, progress, **options):
         return answer(model, video, question, make_method(method), progress=progress, **options)
 
-    def show(trace, origin, visitor):
-        return [
-            "answers",
-            shelve(shelf, trace, origin, {}, visitor=visitor)[1],
-            *[None] * (VALUES - 2),
-        ]
-
     runner, shelf = Runner(load, run), Shelf(tmp_path)
-    open_case = opener(runner, show)
+    with gr.Blocks(analytics_enabled=False):
+        views, tabs = see_side(), gr.Tabs()
+    open_case = opener(runner, Showing(views, shelf, {}), tabs)
     methods = [STC(retention=0.1), METHODS["uniform"](retention=0.1)]
-    *before, (status, *values, tabs) = open_case(case_of(), ("none", *map(repr, methods)), "me")
-    assert {len(news) for news in before} == {len(values) + 2} == {VALUES + 2}
-    urls = values[WORKSPACE]
-    assert "is open" in status and tabs["selected"] == "inspect" and urls["again"]
+    *before, (status, values) = open_case(case_of(), ("none", *map(repr, methods)), "me")
+    assert all(changed == {} for _, changed in before)
+    assert set(values) == {*views.all, tabs}
+    urls = values[views.workspace]
+    assert "is open" in status and values[tabs]["selected"] == "inspect" and urls["again"]
+    assert (
+        cards.answers(Trace.load(shelf.find(urls["key"])), about(origin_of_case(case_of()), {}))
+        == (values[views.answers])
+    )
     (other,) = urls["others"]
-    assert make_method(from_text(other["spec"])) == methods[1]
+    assert make_method(str(read_short(other["spec"]))) == methods[1]
     for address, method in zip((urls, other), methods, strict=True):
         trace = Trace.load(shelf.find(address["key"]))
         assert trace.method == repr(method) and trace.question == case_of().question

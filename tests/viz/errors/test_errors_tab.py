@@ -44,10 +44,10 @@ class Served:
 
         def open_case(case, methods, visitor):
             self.opened.append((case, methods))
-            yield cards.status(f"Opens {case.id} …", "busy"), ""
+            yield cards.status(f"Opens {case.id} …", "busy"), {workspace: ""}
             if case.id == "101":
                 raise InputError("this clip is not there")
-            yield cards.status(f"Opened {case.id}.", "done"), case.question
+            yield cards.status(f"Opened {case.id}.", "done"), {workspace: case.question}
 
         with gr.Blocks(title="errors", analytics_enabled=False) as self.demo:
             with gr.Tabs(), gr.Tab("First"):

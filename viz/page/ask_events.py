@@ -1,0 +1,109 @@
+"""Run and Cancel: the question is put to the model, and its trace is shown."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from stc_core.errors import InputError
+from viz.page import cards, live
+from viz.page.guard import name_of
+from viz.page.inspect_tab import Controls
+from viz.page.shown import Showing, Values
+from viz.server.job import job_of, origin_of
+from viz.server.runner import Runner, Step, Stopped, failure, sentence
+from viz.server.turns import MODEL
+
+QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class Asking:
+    """The functions of these events; each returns or yields what changes."""
+
+    def __init__(self, showing: Showing, controls: Controls, runner: Runner) -> None:
+        self._showing, self._controls, self._runner = showing, controls, runner
+
+    def press(self) -> Values:
+        """At once, before the run has its place; the run gets a name."""
+        waiting = cards.status("Waiting for the model …", "busy", 0.0)
+        return {**self._busy(waiting), self._controls.ticket: uuid.uuid4().hex}
+
+    def run(self, request: gr.Request, ticket: str, video, question, *settings) -> Iterator[Values]:
+        """Answer; ``settings`` are those of ``job_of``, in its order."""
+        try:
+            job = job_of(video, question, *settings)
+            if not Path(job["video"]).is_file():
+                raise InputError("the clip is no longer here; choose or upload it again")
+        except InputError as error:
+            yield self._idle(cards.status(sentence(error), "error"))
+            return
+        live.stop(self._runner, request)
+        try:
+            yield from self._answered(job, request, ticket)
+        except Stopped:
+            return  # ``cancelled`` has the word, and another run may have begun
+        except Exception as error:
+            yield self._idle(cards.status(str(failure(error)), "error"))
+
+    def cancel(self, request: gr.Request, ticket: str) -> None:
+        self._runner.stop(_owner(request, ticket))
+
+    def cancelled(self) -> Values:
+        return self._idle(cards.status("Cancelled; nothing was changed.", "quiet"))
+
+    def _answered(self, job: dict[str, Any], request: gr.Request, ticket: str) -> Iterator[Values]:
+        elapsed = 0.0
+        for news in self._runner.run(_owner(request, ticket), **job):
+            if isinstance(news, Step):
+                elapsed = news.elapsed
+                yield self._busy(cards.progress(news.stage, news.fraction, elapsed))
+                continue
+            yield self._late(cards.progress("drawing", 1.0, elapsed))
+            done = cards.status(f"Answered in {elapsed:.1f} s.", "done")
+            values = self._showing.trace(
+                news.trace, origin_of(job), ran=True, visitor=name_of(request)
+            )
+            yield self._idle(done) | values
+
+    def _idle(self, status: str) -> Values:
+        return self._line(status, run=True, cancel=False)
+
+    def _busy(self, status: str) -> Values:
+        return self._line(status, run=False, cancel=True)
+
+    def _late(self, status: str) -> Values:
+        """Too late to cancel."""
+        return self._line(status, run=False, cancel=False)
+
+    def _line(self, status: str, *, run: bool, cancel: bool) -> Values:
+        controls = self._controls
+        return {
+            controls.status: status,
+            controls.run: gr.update(interactive=run),
+            controls.cancel: gr.update(interactive=cancel),
+        }
+
+
+def wire(showing: Showing, controls: Controls, runner: Runner) -> None:
+    """Connect the two buttons."""
+    asking = Asking(showing, controls, runner)
+    line = [controls.status, controls.run, controls.cancel]
+    pressed = controls.run.click(asking.press, None, [*line, controls.ticket], queue=False, **QUIET)
+    pressed.then(
+        asking.run,
+        [controls.ticket, controls.video, controls.question, *controls.settings.values()],
+        [*line, *showing.views.all], **MODEL, **QUIET,
+    )  # fmt: skip
+    # Not with ``cancels``, which ends whatever the session has of an event. The words come in a
+    # second step, behind whatever the run still had on its way to the browser.
+    stopping = controls.cancel.click(asking.cancel, controls.ticket, None, queue=False, **QUIET)
+    stopping.then(asking.cancelled, None, line, queue=False, **QUIET)
+
+
+def _owner(request: gr.Request, ticket: str) -> str:
+    """One run of one visitor: a Cancel must leave the one after it alone."""
+    return f"{name_of(request)} {ticket}"

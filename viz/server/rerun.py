@@ -1,0 +1,53 @@
+"""Asking the question of a shown trace again: with another method, or with an edited one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stc_core.errors import InputError
+from viz.server import world_clips
+from viz.server.method_text import read_method
+from viz.server.origin import Origin
+
+if TYPE_CHECKING:
+    from stc_core import Answer
+    from viz.server.runner import Runner, Step
+
+
+def rerun(
+    runner: Runner, owner: str, origin: Origin, method: str, *,
+    baseline: bool = False, score: Sequence[str] = (),
+) -> Iterator[Step | Answer]:  # fmt: skip
+    """Ask the question of ``origin`` with another method; yields what ``Runner.run`` does.
+
+    Raises ``InputError`` before the run where the video is gone or ``method`` is no method.
+
+    Parameters
+    ----------
+    owner : str
+        Who may stop the run.
+    method : str
+        As text (``viz.server.method_text``).
+    baseline : bool
+        Also run uncompressed.
+    score : sequence of str
+        Answers whose probability is wanted; empty ones, which no model can be asked for, are left
+        out.
+    """
+    method = str(read_method(method))
+    if origin.seed is not None:
+        video = world_clips.clip(origin.seed, origin.frames)
+    elif Path(origin.video).is_file():
+        video = origin.video
+    else:
+        raise InputError(
+            "the clip of this trace is no longer here; upload it and run the question again"
+        )
+    wanted = tuple(dict.fromkeys(text for text in score if text.strip()))
+    chosen = {"model": origin.model} if origin.model else {}
+    return runner.run(
+        owner, video=video, question=origin.question, method=method, frames=origin.frames,
+        baseline=baseline, score=wanted, record=True, **chosen,
+    )  # fmt: skip
