@@ -77,7 +77,7 @@ class MethodText:
                 f"a method takes at most {MOST_SETTINGS} settings, not {len(self.settings)}"
             )
         retention = self.settings.get("retention")
-        if not _is_number(retention) or not 0 < retention <= 1:
+        if retention is None or not _is_number(retention) or not 0 < retention <= 1:
             raise InputError(f"the retention ratio must be above 0 to 1, not {_shown(retention)}")
         for setting, value in self.settings.items():
             _check_setting(setting, value)
@@ -107,15 +107,15 @@ def read_method(text: object) -> MethodText:
 
     ``InputError`` for anything else.
     """
-    call = _call(text)
-    if call.func.id != EDITED:
-        return MethodText(_short_name(call), _literals(call.keywords, text))
-    edited = [word for word in call.keywords if word.arg == "method"]
-    if len(edited) != 1 or not _is_call(edited[0].value):
+    name, keywords = _call(text)
+    if name != EDITED:
+        return MethodText(_short_name(name), _literals(keywords, text))
+    edited = [word for word in keywords if word.arg == "method"]
+    inner = _parts(edited[0].value) if len(edited) == 1 else None
+    if inner is None:
         raise InputError(f"an edited method is written as {EDITED}(method=STC(retention=0.02))")
-    inner = edited[0].value
-    edit = _literals([word for word in call.keywords if word is not edited[0]], text)
-    return MethodText(_short_name(inner), _literals(inner.keywords, text), edit)
+    edit = _literals([word for word in keywords if word is not edited[0]], text)
+    return MethodText(_short_name(inner[0]), _literals(inner[1], text), edit)
 
 
 def read_call(text: object) -> tuple[str, dict[str, Any]]:
@@ -123,15 +123,15 @@ def read_call(text: object) -> tuple[str, dict[str, Any]]:
 
     ``InputError`` where the text has another form or a value is no literal.
     """
-    call = _call(text)
-    return call.func.id, _literals(call.keywords, text)
+    name, keywords = _call(text)
+    return name, _literals(keywords, text)
 
 
 def read_short(text: object) -> MethodText:
     """Read what ``MethodText.short`` wrote; ``InputError`` for anything else."""
     form = r"([a-z0-9]+)@([^,=\s]+)((?:,[a-z_]+=[^,=\s]+)*)"
-    known = isinstance(text, str) and len(text) <= LONGEST_SHORT
-    found = re.fullmatch(form, text) if known else None
+    short = text if isinstance(text, str) and len(text) <= LONGEST_SHORT else ""
+    found = re.fullmatch(form, short)
     if found is None:
         raise _no_method(text, "stc@0.02")
     name, retention, rest = found.groups()
@@ -155,21 +155,25 @@ def make_method(text: str) -> Method:
     return method if read.edit is None else Edited(method, **read.edit)
 
 
-def _call(text: object) -> ast.Call:
+def _call(text: object) -> tuple[str, list[ast.keyword]]:
+    """Return (name, keywords) of "Name(keyword=value, ...)"; ``InputError`` for anything else."""
     if not isinstance(text, str) or len(text) > LONGEST:
         raise _no_method(text)
     try:
         call = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _no_method(text) from None
-    if not _is_call(call):
+    parts = _parts(call)
+    if parts is None:
         raise _no_method(text)
-    return call
+    return parts
 
 
-def _is_call(node: ast.expr) -> bool:
-    """Whether it is a plain name and arguments that are named."""
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args
+def _parts(node: ast.expr) -> tuple[str, list[ast.keyword]] | None:
+    """Return (name, keywords) of a call of a plain name without other arguments, else None."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+        return node.func.id, node.keywords
+    return None
 
 
 def _literals(keywords: list[ast.keyword], text: object) -> dict[str, Any]:
@@ -184,9 +188,8 @@ def _literals(keywords: list[ast.keyword], text: object) -> dict[str, Any]:
     return values
 
 
-def _short_name(call: ast.Call) -> str:
-    """ "stc" of "STC"; ``InputError`` for what is no class of a method."""
-    name = call.func.id
+def _short_name(name: str) -> str:
+    """Return "stc" for "STC"; ``InputError`` for what is no class of a method."""
     for short, known in NAMES.items():
         if known == name:
             return short
@@ -224,9 +227,10 @@ def _is_token(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    """A finite number; True and False are none."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and -1e300 < value < 1e300
+    """Tell whether a value is a finite number; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return -1e300 < value < 1e300
 
 
 def _value(text: str) -> Any:

@@ -12,7 +12,7 @@ from viz.server.method_text import read_method
 from viz.server.origin import Origin
 
 if TYPE_CHECKING:
-    from stc_core import Answer
+    from stc_core import Answer, Video
     from viz.server.runner import Runner, Step
 
 
@@ -37,9 +37,10 @@ def rerun(
         out.
     """
     method = str(read_method(method))
-    if origin.seed is not None:
+    video: Video | str
+    if origin.seed is not None and origin.frames is not None:
         video = world_clips.clip(origin.seed, origin.frames)
-    elif Path(origin.video).is_file():
+    elif origin.seed is None and Path(origin.video).is_file():
         video = origin.video
     else:
         raise InputError(
