@@ -11,7 +11,7 @@ from inputs import clip_frames, prompt
 from test_seams import masked_logits, snapshot
 
 from stc_core import METHODS, STC, InputError, Trace, answer, compress, load
-from stc_core.answering import words
+from stc_core.answering import recorded_words
 from stc_core.answering.conversation import Conversation
 from stc_core.answering.prompt import build_prompt, encode_text
 from stc_core.answering.video import Video
@@ -451,7 +451,7 @@ def test_what_a_model_writes_can_be_saved_whatever_it_is(vlm, monkeypatch, tmp_p
 
 
 def test_of_very_many_words_the_first_are_recorded(vlm, monkeypatch):
-    monkeypatch.setattr(words, "MAX_WORDS", 8)
+    monkeypatch.setattr(recorded_words, "MAX_WORDS", 8)
     trace = answer(vlm, clip(), QUESTION, record=True, baseline=True, max_new_tokens=6).trace
     assert len(trace.words) == len(trace.full_words) == len(trace.attention) == 8
     assert words_of(trace, "question") == ["what", "color", "is", "the", "star", "?"]

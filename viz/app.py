@@ -134,9 +134,7 @@ def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
     others = [None, *(name for name in args.allow if name != ANY)] if args.allow else []
     known = ()
     if ANY in args.allow:
-        from stc_core.models.families import (
-            FAMILIES,  # torch comes with them: the start takes longer
-        )
+        from stc_core.models.families import FAMILIES
 
         stock = [family for family in FAMILIES.values() if family.classes is None]
         known = [name for family in stock for name in family.card.hub]

@@ -9,9 +9,9 @@ import gradio as gr
 from stc_core import Trace
 from stc_core.answering.teaching import REAL_MODEL, TEACHING
 from viz.errors.case import opener
-from viz.errors.tab import errors_tab
+from viz.errors.errors_tab import errors_tab
 from viz.examples import Known, asked, known_questions, read_examples, read_origins
-from viz.lesson.tab import lesson_tab
+from viz.lesson.lesson_tab import lesson_tab
 from viz.page import api, cards, compare, projections, share, what_if
 from viz.page.inspect_events import wire
 from viz.page.inspect_tab import Views, ask_side, html, see_side

@@ -1,11 +1,15 @@
 """A file and a question into an answer.
 
-video         a video file into frames with their timestamps
-decoding      what FFmpeg is asked through PyAV
-video_file    a look at a video file before a decoder opens it
-upright       decoded frames into upright pictures of one size
-prompt        a question and a clip into the model's inputs
-answer        ``answer``: compressed and not, with trace and costs
-conversation  several questions about one video
-teaching      what the embedded model's limits are
+video           a video file into frames with their timestamps
+decoding        what FFmpeg is asked through PyAV
+video_file      a look at a video file before a decoder opens it
+upright         decoded frames into upright pictures of one size
+prompt          a question and a clip into the model's inputs
+generation      let a loaded model generate, with the probability of what it says
+answer          ``answer``: compressed and not, with trace and costs
+recorded_words  the words of question and answer, and what they attend to
+accounting      what a finished run has cost
+reporting       how far a run is
+conversation    several questions about one video
+teaching        what the embedded model's limits are
 """

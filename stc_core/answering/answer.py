@@ -15,10 +15,10 @@ import numpy as np
 from stc_core.answering.accounting import costs_of
 from stc_core.answering.generation import Said, endings_of, generate, scores_of, warm_up
 from stc_core.answering.prompt import Prompt, build_prompt, checked_question
+from stc_core.answering.recorded_words import words_of
 from stc_core.answering.reporting import Progress, Reporter
 from stc_core.answering.teaching import outside_its_world
 from stc_core.answering.video import MAX_SIDE, Video, read_video, thumbnails
-from stc_core.answering.words import words_of
 from stc_core.errors import InputError
 from stc_core.hooks.compression import compress
 from stc_core.hooks.run_cache import RunCache, fingerprint

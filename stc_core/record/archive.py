@@ -16,7 +16,7 @@ from typing import IO
 
 import numpy as np
 
-__all__ = ["Archive", "Layout"]
+__all__ = ["Archive", "ArrayLayout"]
 
 MAX_MEMBERS = 32  # of an archive; a trace has at most 19
 MAX_DIRECTORY = 8 << 10  # bytes that the list of members may take
@@ -29,7 +29,7 @@ _PLAIN_FLAGS = 0b1000_0000_1110  # how well it was deflated, size behind the dat
 
 
 @dataclass(frozen=True)
-class Layout:
+class ArrayLayout:
     """Hold what an array's header says: element type, shape, whether columns come first."""
 
     dtype: np.dtype
@@ -83,7 +83,7 @@ class Archive:
     def names(self) -> set[str]:
         return set(self._items)
 
-    def layout(self, name: str) -> Layout:
+    def layout(self, name: str) -> ArrayLayout:
         """Read type and shape of an array, not its numbers."""
         with self._open(name) as stream:
             return _layout(stream, self._items[name].file_size)
@@ -144,20 +144,20 @@ def _check_directory(file: IO[bytes]) -> None:
     file.seek(0)
 
 
-def _layout(stream: IO[bytes], size: int) -> Layout:
+def _layout(stream: IO[bytes], size: int) -> ArrayLayout:
     """Read an array's header; ``size``: bytes of the whole member as announced."""
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("an array is of another version than 1.0")
     shape, columns_first, dtype = np.lib.format.read_array_header_1_0(
         stream, max_header_size=MAX_ARRAY_HEADER
     )
-    layout = Layout(dtype, shape, columns_first)
+    layout = ArrayLayout(dtype, shape, columns_first)
     if dtype.hasobject or min(shape, default=0) < 0 or stream.tell() + _bytes(layout) != size:
         raise ValueError("the size of an array is not what its header says")
     return layout
 
 
-def _bytes(layout: Layout) -> int:
+def _bytes(layout: ArrayLayout) -> int:
     return math.prod(layout.shape) * layout.dtype.itemsize
 
 

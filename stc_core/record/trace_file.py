@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from stc_core.errors import InputError
-from stc_core.record.archive import Archive, Layout
+from stc_core.record.archive import Archive, ArrayLayout
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Stage, Word
 from stc_core.record.trace_arrays import KINDS_OF_ARRAYS, MAX_COMPONENTS, all_shares
@@ -123,7 +123,7 @@ def _check_maps(archive: Archive, shapes: dict[str, tuple[int, int]]) -> None:
             archive.check(name, all_shares)
 
 
-def _check_layout(name: str, layout: Layout, kind: type, shape: tuple[int, ...]) -> None:
+def _check_layout(name: str, layout: ArrayLayout, kind: type, shape: tuple[int, ...]) -> None:
     if layout.dtype != kind or layout.shape != shape:
         size = " x ".join(map(str, shape))
         raise ValueError(f"its {name} must be {size} numbers of type {kind.__name__}")

@@ -1,1 +1,9 @@
-"""What compression costs on this machine."""
+"""What compression costs on this machine.
+
+measure  ``measure``: everything, and the profiler's table
+inputs   tokens as of a video, the same on every device
+parts    times of the parts of STC, of its rivals, of the obvious way
+lengths  long videos: time and memory by length; windows; agreement
+clocks   seconds, bytes, and what the machine is
+report   tables and JSON
+"""

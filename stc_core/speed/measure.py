@@ -15,7 +15,7 @@ from stc_core.speed.clocks import about_machine, device_named, seconds_of
 from stc_core.speed.inputs import SIDE, WIDTH, made_up
 from stc_core.speed.lengths import agreement, length, windowed
 from stc_core.speed.parts import product, rivals, stages
-from stc_core.speed.report import Report
+from stc_core.speed.report import SpeedReport
 
 FRAMES = 32
 LENGTHS = {"cpu": (8, 32, 128), "cuda": (8, 32, 128, 512, 1024)}  # frames: 1,568 to 200,704 tokens
@@ -28,7 +28,7 @@ def measure(
     quick: bool = False,
     frames: Sequence[int] | None = None,
     progress: Callable[[str, float], None] = lambda stage, share: None,
-) -> Report:
+) -> SpeedReport:
     """Measure what compression costs on ``device``, by default the GPU if there is one.
 
     Parameters
@@ -50,7 +50,7 @@ def measure(
         raise InputError(f"a length of {min(chosen)} frames cannot be measured; ask for 1 or more")
     first = time.monotonic()
     grid = TokenGrid(FRAMES, side, side)
-    report = Report(about_machine(where, dtype, grid, width))
+    report = SpeedReport(about_machine(where, dtype, grid, width))
     report = _standard(report, where, dtype, grid, progress)
     progress("agreement", 0.5)
     report.agreement = agreement(where, TokenGrid(8, side, side), width)
@@ -65,12 +65,12 @@ def measure(
 
 
 def _standard(
-    report: Report,
+    report: SpeedReport,
     device: torch.device,
     dtype: torch.dtype,
     grid: TokenGrid,
     progress: Callable[[str, float], None],
-) -> Report:
+) -> SpeedReport:
     """Fill in what is measured at one length."""
     tokens, contribution = made_up(grid, report.about["width"], dtype, device)
     progress("stages", 0.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass
-class Report:
+class SpeedReport:
     """Seconds, bytes and shares; ``str`` makes tables of them.
 
     Attributes

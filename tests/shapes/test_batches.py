@@ -16,7 +16,7 @@ from stc_core.shapes.model.batches import (
     IGNORED,
     LOOKS,
     TOKEN_EVENTS,
-    Stage,
+    TrainingStage,
     choose,
     draw_step,
     event_labels,
@@ -26,7 +26,9 @@ from stc_core.shapes.world.questions import ask, seen
 from stc_core.shapes.world.scenes import MOTIONS, distances
 
 SIZE = Size(frame=56, patch=4)  # 7 x 7 tokens
-STAGE = Stage("language", 1, 12, (8,), (1e-3, 1e-3), replace(WORLD, crossing=0.6, flashing=0.6))
+STAGE = TrainingStage(
+    "language", 1, 12, (8,), (1e-3, 1e-3), replace(WORLD, crossing=0.6, flashing=0.6)
+)
 
 
 @pytest.fixture(scope="module")

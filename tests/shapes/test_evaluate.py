@@ -25,7 +25,7 @@ from stc_core.shapes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, KINDS
 from stc_core.shapes.exam.asking import exam
 from stc_core.shapes.exam.calibration import calibrate, plot, wilson
 from stc_core.shapes.exam.evaluation import evaluate
-from stc_core.shapes.exam.examined import BANDS, Answered, Report, Score
+from stc_core.shapes.exam.examined import BANDS, Answered, ExamReport, Score
 from stc_core.shapes.exam.replying import ANSWER_TOKENS, replies, reply
 from stc_core.shapes.model.contribution_layer import auc, layer_auc, received_per_layer
 from stc_core.shapes.model.opened import weights_fingerprint
@@ -59,7 +59,7 @@ def one(kind, answer, said="", choices=(), text="?", **more):
 
 
 def report_of(*answers, **more):
-    return Report("m", "", 16, 1.0, answers, **more)
+    return ExamReport("m", "", 16, 1.0, answers, **more)
 
 
 # Intervals and calibration ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from stc_core.methods import Edited, Uniform
 from stc_core.shapes.exam import evidence as module
 from stc_core.shapes.exam.evidence import (
     FILLER,
-    Case,
+    EvidenceCase,
     EvidenceReport,
     answers,
     asked,
@@ -46,10 +46,10 @@ def found(vlm, tmp_path_factory):
     return examine(vlm, 4, FRAMES, seeds=DEVELOPMENT_SEEDS, partial=file), file
 
 
-def case(kind: str, right: dict[str, bool], answer: str = "red", sure: float = 0.5) -> Case:
+def case(kind: str, right: dict[str, bool], answer: str = "red", sure: float = 0.5) -> EvidenceCase:
     question = Question(kind, f"what {kind}?", answer, np.zeros((1, 3), np.int64))
     said = {name: (answer if good else "other", sure) for name, good in right.items()}
-    return Case(1, question, 100, said)
+    return EvidenceCase(1, question, 100, said)
 
 
 def test_every_question_has_evidence_and_is_asked_under_every_choice(found):

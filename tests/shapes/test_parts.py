@@ -12,9 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from stc_core.shapes.model.batches import IGNORED, LONG_SHARE, VIEW_SEEDS, Stage, choose, draw_step
+from stc_core.shapes.model.batches import (
+    IGNORED,
+    LONG_SHARE,
+    VIEW_SEEDS,
+    TrainingStage,
+    choose,
+    draw_step,
+)
 from stc_core.shapes.model.batches import stage_batches as batches_of
 from stc_core.shapes.model.losses import language_loss, patch_features, project
+from stc_core.shapes.model.question_turns import attend_by_turns
 from stc_core.shapes.model.random_parts import (
     CLEAR,
     FULL,
@@ -30,7 +38,6 @@ from stc_core.shapes.model.random_parts import (
     still_answerable,
 )
 from stc_core.shapes.model.sizes import Size, build
-from stc_core.shapes.model.turns import attend_by_turns
 from stc_core.shapes.world.questions import KINDS, Question, ask
 from stc_core.shapes.world.scenes import WORLD, Dice
 
@@ -38,7 +45,9 @@ TINY = Size(
     frame=32, patch=4, vision_width=16, vision_layers=2, vision_heads=2, vision_ffn=16,
     width=32, layers=2, heads=2, kv_heads=1, ffn=32,
 )  # fmt: skip
-STAGE = Stage("language", 8, 2, (8,), (1e-3, 1e-3), replace(WORLD, objects=(1, 3)), parts=True)
+STAGE = TrainingStage(
+    "language", 8, 2, (8,), (1e-3, 1e-3), replace(WORLD, objects=(1, 3)), parts=True
+)
 LONG = replace(STAGE, frames=(33,), steps=2)
 
 

@@ -24,13 +24,13 @@ from typer.testing import CliRunner
 from stc_core.__main__ import cli
 from stc_core.errors import InputError
 from stc_core.shapes import TRAIN_SEEDS, make_clip
-from stc_core.shapes.model import run as training_run
+from stc_core.shapes.model import training_run
 from stc_core.shapes.model.batches import (
     FRAME_EVENTS,
     IGNORED,
     LOOKS,
     TOKEN_EVENTS,
-    Stage,
+    TrainingStage,
     choose,
     draw_step,
     stage_batches,
@@ -48,11 +48,11 @@ from stc_core.shapes.model.losses import (
     project,
     whole_answers,
 )
+from stc_core.shapes.model.question_turns import alone, attend_by_turns
 from stc_core.shapes.model.recipe import GPU_RECIPE, RECIPE, Recipe, recipe_for
-from stc_core.shapes.model.run import Progress, learning_rate
 from stc_core.shapes.model.sizes import Size, build, save
 from stc_core.shapes.model.training import fast_bfloat16, train
-from stc_core.shapes.model.turns import alone, attend_by_turns
+from stc_core.shapes.model.training_run import Progress, learning_rate
 from stc_core.shapes.world.questions import KINDS, ask
 from stc_core.shapes.world.scenes import WORLD
 
@@ -64,9 +64,9 @@ FEW = replace(WORLD, objects=(1, 2))
 SHORT = Recipe(
     size=TINY,
     stages=(
-        Stage("vision", 3, 2, (2,), (1e-3, 1e-4), FEW),
-        Stage("language", 3, 2, (1, 2), (1e-3, 1e-4), FEW),
-        Stage("language", 2, 2, (2,), (1e-3, 1e-4), events=1.0),
+        TrainingStage("vision", 3, 2, (2,), (1e-3, 1e-4), FEW),
+        TrainingStage("language", 3, 2, (1, 2), (1e-3, 1e-4), FEW),
+        TrainingStage("language", 2, 2, (2,), (1e-3, 1e-4), events=1.0),
     ),
     warmup=2,
     middle=0,
@@ -308,7 +308,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, error):
 def test_compiled_training_in_float32_takes_batches_of_changing_length(tmp_path, monkeypatch):
     shared = tmp_path / "shared"
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(shared))
-    stage = Stage("language", 3, 2, (1, 2, 4), (1e-3, 1e-4), FEW)
+    stage = TrainingStage("language", 3, 2, (1, 2, 4), (1e-3, 1e-4), FEW)
     recipe, losses = Recipe(size=TINY, stages=(stage,), warmup=2, middle=0), []
     options = {**EXACT, "compiled": True, "on_step": lambda p: losses.append(p.scores["loss"])}
     assert train(tmp_path / "compiled", recipe=recipe, **options).finished
@@ -471,7 +471,7 @@ def test_dense_labels_name_the_thing_at_the_token():
         WORLD, objects=(1, 1), always=1.0, moving=0.0, resting=1.0, panning=0.0, flashing=0.0,
         crossing=0.0, shapes=("square",),
     )  # fmt: skip
-    drawn = draw_step(Stage("vision", 1, 6, (2,), (0, 0), still), 0, 0, Size())
+    drawn = draw_step(TrainingStage("vision", 1, 6, (2,), (0, 0), still), 0, 0, Size())
     labels = token_labels(drawn)
     assert {name: len(values) for name, values in LOOKS.items()} == LABELS
     assert labels["present"].shape == (6, 2, 49)
@@ -630,7 +630,7 @@ def test_a_language_stage_leaves_the_tower_alone(tmp_path, straight):
 
 
 def test_training_lowers_the_loss(tmp_path):
-    stage = Stage("vision", 60, 8, (2,), (3e-3, 1e-3), FEW)
+    stage = TrainingStage("vision", 60, 8, (2,), (3e-3, 1e-3), FEW)
     losses = []
     recipe = Recipe(size=TINY, stages=(stage,), warmup=5, middle=0)
     train(

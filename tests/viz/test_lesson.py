@@ -13,22 +13,22 @@ from handmade import build
 
 from stc_core import Fate
 from viz.examples import Known
-from viz.lesson.tab import Case, choose, steps
+from viz.lesson.lesson_tab import LessonCase, choose, steps
 
 KNOWN = Known("what flashed?", "red bar", 8, np.array([GRID.locate(token) for token in SPOT]))
 HERE = Path("trace.npz")
 
 
 @pytest.fixture(scope="module")
-def main() -> Case:
-    return Case(HERE, decided(), KNOWN)
+def main() -> LessonCase:
+    return LessonCase(HERE, decided(), KNOWN)
 
 
 @pytest.fixture(scope="module")
-def lost() -> Case:
+def lost() -> LessonCase:
     """The evidence, and all but two tokens, dropped before the LLM; and the answer is wrong."""
     trace = build(GRID, kept=(0, 50), answer="blue bar", baseline={"answer": "Red bar"})
-    return Case(HERE, trace, KNOWN)
+    return LessonCase(HERE, trace, KNOWN)
 
 
 def numbers(text: str) -> list[float]:
@@ -98,16 +98,18 @@ def test_inside_marks_the_first_that_missed(main):
 
 
 def test_the_failure_says_where_the_evidence_went(lost):
-    step = steps({"main": Case(HERE, decided(), KNOWN), "failure": lost})[5]
+    step = steps({"main": LessonCase(HERE, decided(), KNOWN), "failure": lost})[5]
     assert "“Red bar”, which is right; with 2 of them it says “blue bar”" in step.text[0]
     assert numbers(step.text[1]) == [2, 1, 0] and "before the LLM" in step.text[2]
     assert step.state == {"stage": "refilled", "tok": f"{SPOT[0]}.{SPOT[1]}", "f": "3"}
 
 
 def test_the_best_cases_are_chosen(main, lost):
-    old = Case(HERE, replace(main.trace, order=np.full(392, -1), nearest=np.full(392, -1)), KNOWN)
-    kept = Case(HERE, replace(main.trace, answer="blue bar"), KNOWN)  # wrong all the same
-    right = Case(HERE, replace(lost.trace, answer="red bar"), KNOWN)
+    old = LessonCase(
+        HERE, replace(main.trace, order=np.full(392, -1), nearest=np.full(392, -1)), KNOWN
+    )
+    kept = LessonCase(HERE, replace(main.trace, answer="blue bar"), KNOWN)  # wrong all the same
+    right = LessonCase(HERE, replace(lost.trace, answer="red bar"), KNOWN)
     assert choose([lost, old, main, right]) == {"main": main, "failure": lost}
     assert choose([right, old])["main"] is old and "failure" not in choose([right, old])
     assert choose([lost, main, kept])["failure"] in (kept, lost)

@@ -69,7 +69,7 @@ def test_step_of_the_lesson(text, step):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A page with workspace, exports and lesson; ``saved``: the trace it opens on."""
-    from viz.lesson.tab import lesson_tab
+    from viz.lesson.lesson_tab import lesson_tab
     from viz.page.theme import stylesheet, theme
     from viz.workspace.component import workspace
 

@@ -2,7 +2,7 @@
 
 reading    a benchmark's result file, checked line by line, as columns
 store      tables as files that a browser fetches; one case of them
-tab        the page's tab
+errors_tab the page's tab
 results.js comparison, filters, counts, CSV: no document
 view.js    the table in the browser
 """

@@ -9,8 +9,8 @@ from dataclasses import replace
 import gradio as gr
 
 from stc_core.errors import InputError
+from viz.errors.errors_tab import News, OpenCase
 from viz.errors.store import ErrorCase
-from viz.errors.tab import News, OpenCase
 from viz.page import cards
 from viz.page.shown import Showing, Values
 from viz.server.method_text import MethodText, read_method

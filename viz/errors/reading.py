@@ -39,7 +39,7 @@ SAME = ("checkpoint", "source", "split", "questions_sha256")  # files of which s
 COLUMNS = ("case", "method", "answer", "right", *EVIDENCE, *TOKENS, "log_right")
 
 
-class Question(NamedTuple):
+class QuestionRow(NamedTuple):
     """What all answers to one case share.
 
     id, frames
@@ -74,7 +74,7 @@ class Results:
     configuration : dict
         The first line; empty where the file has none.
     settings : tuple of Setting
-    questions : tuple of Question
+    questions : tuple of QuestionRow
     texts : tuple of str
         Every answer once.
     columns : dict of lists
@@ -87,7 +87,7 @@ class Results:
 
     configuration: dict[str, Any]
     settings: tuple[Setting, ...]
-    questions: tuple[Question, ...]
+    questions: tuple[QuestionRow, ...]
     texts: tuple[str, ...]
     columns: dict[str, list]
     torn: bool = False
@@ -137,7 +137,7 @@ def read_results(path: Path) -> Results:
     return Results(
         configuration,
         tuple(settings_of(gathered.methods)),
-        tuple(Question(*key, **about) for key, about in gathered.questions.items()),
+        tuple(QuestionRow(*key, **about) for key, about in gathered.questions.items()),
         tuple(gathered.texts),
         gathered.columns,
         torn,
@@ -201,7 +201,7 @@ class _Gathered:
         right = record.get("right")
         if not isinstance(right, bool):
             raise InputError(f'"right" must be true or false, not {reprlib.repr(right)}')
-        about = {name: _text(record, name, "") for name in Question._fields[2:]}
+        about = {name: _text(record, name, "") for name in QuestionRow._fields[2:]}
         known = self.questions.setdefault(key, about)
         for name, text in about.items():
             known[name] = known[name] or text

@@ -17,7 +17,7 @@ from typing import Any
 from stc_core.errors import InputError
 from stc_core.record.stages import Fate
 from stc_core.writing import written_whole
-from viz.errors.reading import UNCOMPRESSED, Question, Results, read_results
+from viz.errors.reading import UNCOMPRESSED, QuestionRow, Results, read_results
 from viz.pictures import palette
 from viz.server.quota import PAGE, Ledger, Limits
 
@@ -120,7 +120,7 @@ class Tables:
         if not methods or any(type(method) is not int or method not in said for method in methods):
             raise InputError("these methods were not asked this question; choose another row")
         names = tuple(table["methods"][method]["repr"] for method in methods)
-        about = {column: table["questions"][column][case] for column in Question._fields}
+        about = {column: table["questions"][column][case] for column in QuestionRow._fields}
         return ErrorCase(
             **about,
             source=table["source"],
@@ -162,7 +162,7 @@ def payload(results: Results, name: str) -> dict[str, Any]:
             for one in results.settings
         ],
         "questions": {
-            column: [getattr(one, column) for one in questions] for column in Question._fields
+            column: [getattr(one, column) for one in questions] for column in QuestionRow._fields
         },
         "texts": list(results.texts),
         "answers": results.columns,

@@ -189,7 +189,7 @@ def served(path: Path | None) -> str | None:
 
 
 def _render(*what, **how):
-    from viz.pictures.report import render  # matplotlib: not before something has to be drawn
+    from viz.pictures.sheets import render  # matplotlib: not before something has to be drawn
 
     return render(*what, **how)
 

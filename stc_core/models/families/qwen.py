@@ -6,11 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from stc_core.models.families.family import Card, Cells, Family
-from stc_core.models.families.shared import (
-    last_layer,
-    mean_in_turn,
-    video_token,
-)
+from stc_core.models.families.shared import last_layer, mean_in_turn, video_token
 from stc_core.models.layout import measured
 from stc_core.models.stock import StockConfig, StockModel
 from stc_core.record.flops import VisionShape

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from stc_core.models.families.family import Card, Family
-from stc_core.models.families.shared import (
-    last_layer,
-    mean_in_turn,
-    video_token,
-)
+from stc_core.models.families.shared import last_layer, mean_in_turn, video_token
 from stc_core.models.layout import measured
 from stc_core.models.stock import StockConfig
 

@@ -1,6 +1,12 @@
 """What the embedded model is worth.
 
 evaluation     accuracy on held-out questions, and without looking
+asking         which questions are asked, and of which clips
+replying       the answers of a model, several at a time
+examined       the result: accuracy by kind, intervals
+evidence       questions with their evidence kept, removed and returned
+answer_file    answers in a file, to go on from
+grids          token grid and frame size of a model
 calibration    how far the model's probabilities are to be trusted
 example_clips  example clips as videos, with their questions
 """

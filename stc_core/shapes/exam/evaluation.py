@@ -13,7 +13,7 @@ from stc_core.errors import InputError
 from stc_core.models.stock import StockModel
 from stc_core.shapes.exam.answer_file import AnswerFile
 from stc_core.shapes.exam.asking import BLANK_EVERY, checked_evidence, search_questions, sheet, show
-from stc_core.shapes.exam.examined import Answered, Report
+from stc_core.shapes.exam.examined import Answered, ExamReport
 from stc_core.shapes.exam.grids import checked_frames, frame_size
 from stc_core.shapes.exam.replying import replies
 from stc_core.shapes.model.opened import open_model, weights_fingerprint
@@ -35,7 +35,7 @@ def evaluate(
     blank: int = BLANK_EVERY,
     partial: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Report:
+) -> ExamReport:
     """Ask `questions` held-out questions, the kinds in turn, one a clip.
 
     Frames are rendered at the size of the model's own processor, evidence is counted on its token
@@ -116,7 +116,7 @@ def evaluate(
         if on_progress:
             on_progress(done, total)
     seconds = time.perf_counter() - started
-    return Report(
+    return ExamReport(
         name,
         label,
         frames,

@@ -58,7 +58,7 @@ def name_of(share: float) -> str:
 
 
 @dataclass(frozen=True)
-class Case:
+class EvidenceCase:
     """One question and what was answered to it under each choice of tokens.
 
     Attributes
@@ -150,7 +150,7 @@ def examine(
                 record.append(ask, {"said": said})
         else:
             said = {name: (text, float(sure)) for name, (text, sure) in line["said"].items()}
-        cases.append(Case(seed, question, cells, said))
+        cases.append(EvidenceCase(seed, question, cells, said))
         on_progress(number + 1, questions)
     return EvidenceReport(getattr(vlm, "name", "model"), frames, tuple(cases))
 
@@ -158,7 +158,7 @@ def examine(
 def answers(
     vlm: VLM, clip: Clip, question: Question, world: World
 ) -> Iterator[tuple[str, tuple[str, float]]]:
-    """Yield (name of a choice, (answer, its probability)); see ``Case``."""
+    """Yield (name of a choice, (answer, its probability)); see ``EvidenceCase``."""
     prompt = prompt_of(vlm, clip, clip.frames, question)
     dice = np.random.default_rng([clip.seed, 11])
     with vision(vlm.model, cache=RunCache(sys.maxsize), methods=[FILLER]):
@@ -278,9 +278,9 @@ class EvidenceReport:
 
     model: str
     frames: int
-    cases: tuple[Case, ...]
+    cases: tuple[EvidenceCase, ...]
 
-    def counted(self, name: str, cases: Sequence[Case] | None = None) -> tuple[int, int]:
+    def counted(self, name: str, cases: Sequence[EvidenceCase] | None = None) -> tuple[int, int]:
         """Return (right, asked) under a choice of tokens."""
         found = [case.right(name) for case in self.cases if cases is None or case in cases]
         known = [right for right in found if right is not None]
@@ -292,7 +292,7 @@ class EvidenceReport:
         whole = sum(bool(one) for _, one in pairs)
         return sum(bool(one) for one, _ in pairs) / whole if whole else float("nan")
 
-    def kind(self, kind: str) -> list[Case]:
+    def kind(self, kind: str) -> list[EvidenceCase]:
         return [case for case in self.cases if case.question.kind == kind]
 
     def above_guess(self, name: str) -> dict[str, float]:

@@ -90,7 +90,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Report:
+class ExamReport:
     """Result of `evaluate`; `str(report)` is a table, `report.as_dict()` goes into JSON."""
 
     model: str

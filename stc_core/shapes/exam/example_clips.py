@@ -24,7 +24,7 @@ from stc_core.writing import made_folder, write_whole
 
 
 @dataclass(frozen=True)
-class Example:
+class ExampleClip:
     """One clip to write: its seed and its picture in pixels."""
 
     name: str
@@ -33,11 +33,11 @@ class Example:
     width: int = 320
 
 
-def _example(name: str, number: int, height: int = 320, width: int = 320) -> Example:
-    return Example(name, DEVELOPMENT_SEEDS[number], height, width)
+def _example(name: str, number: int, height: int = 320, width: int = 320) -> ExampleClip:
+    return ExampleClip(name, DEVELOPMENT_SEEDS[number], height, width)
 
 
-def numbered(first: int, count: int, side: int = 320) -> list[Example]:
+def numbered(first: int, count: int, side: int = 320) -> list[ExampleClip]:
     """`count` square examples from development clip `first` on."""
     if not 0 <= first < first + count <= len(DEVELOPMENT_SEEDS):
         raise InputError(
@@ -61,7 +61,7 @@ EXAMPLES = (
 
 
 @dataclass(frozen=True)
-class Case:
+class SavedCase:
     """A trace to save: what is asked of which example, and the method."""
 
     name: str
@@ -73,27 +73,27 @@ class Case:
 # Chosen by what they show: what 2 % keep and lose, and where. The page opens on the first.
 _BLINKING, _FLASHES = "circling-and-blinking.mp4", "what flashes?"
 CASES = (
-    Case("1 flash, STC 2 percent, right", _BLINKING, _FLASHES, STC(retention=0.02)),
-    Case("2 flash, uniform 2 percent, wrong", _BLINKING, _FLASHES, Uniform(retention=0.02)),
-    Case(
+    SavedCase("1 flash, STC 2 percent, right", _BLINKING, _FLASHES, STC(retention=0.02)),
+    SavedCase("2 flash, uniform 2 percent, wrong", _BLINKING, _FLASHES, Uniform(retention=0.02)),
+    SavedCase(
         "3 lost before the LLM, STC 2 percent",
         "behind-a-triangle.mp4",
         "which shape does the small object have?",
         STC(retention=0.02),
     ),
-    Case(
+    SavedCase(
         "4 lost inside the LLM, STC 2 percent",
         "five-on-clouds.mp4",
         _FLASHES,
         STC(retention=0.02),
     ),
-    Case(
+    SavedCase(
         "5 wide clip, order, STC 5 percent",
         "wide.mp4",
         "which appeared first, the green diamond or the cyan square?",
         STC(retention=0.05),
     ),
-    Case(
+    SavedCase(
         "6 tall clip, motion, STC 5 percent",
         "tall.mp4",
         "how does the red object behave?",
@@ -103,7 +103,7 @@ CASES = (
 
 
 def save_traces(
-    directory: Path, clips: Path, source: Any = None, cases: Iterable[Case] = CASES
+    directory: Path, clips: Path, source: Any = None, cases: Iterable[SavedCase] = CASES
 ) -> None:
     """Answer every case about the videos in `clips`; write the traces and `traces.json`.
 
@@ -124,7 +124,7 @@ def save_traces(
 
 def export(
     directory: Path,
-    examples: Iterable[Example] = EXAMPLES,
+    examples: Iterable[ExampleClip] = EXAMPLES,
     source: Any = None,
     *,
     frames: int = 32,
@@ -178,7 +178,7 @@ def _one_line_a_question(content: dict[str, Any]) -> str:
     return f'{{{head}, "clips": [\n' + ",\n".join(clips) + "\n]}\n"
 
 
-def _entry(example: Example, clip: Clip, said: list[str], frames: int) -> dict[str, Any]:
+def _entry(example: ExampleClip, clip: Clip, said: list[str], frames: int) -> dict[str, Any]:
     return {
         "file": f"{example.name}.mp4",
         "seed": example.seed,

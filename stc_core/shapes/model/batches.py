@@ -51,7 +51,7 @@ LOOKS = {"shape": SHAPES, "color": tuple(COLORS), "fill": FILLS, "size": SIZES}
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     """A stretch of training on one difficulty. `rate` goes from its first to its second value."""
 
     part: str  # "vision" or "language"
@@ -88,7 +88,7 @@ class Drawn:
 
 
 def stage_batches(
-    stage: Stage,
+    stage: TrainingStage,
     number: int,
     start: int,
     size: Size,
@@ -112,7 +112,7 @@ def stage_batches(
 class _Steps(Dataset):
     def __init__(
         self,
-        stage: Stage,
+        stage: TrainingStage,
         number: int,
         size: Size,
         tokenizer: PreTrainedTokenizerBase,
@@ -158,7 +158,7 @@ class _Steps(Dataset):
 
 
 def draw_step(
-    stage: Stage, number: int, step: int, size: Size, device: str | torch.device = "cpu"
+    stage: TrainingStage, number: int, step: int, size: Size, device: str | torch.device = "cpu"
 ) -> Drawn:
     """The clips of one step.
 

@@ -16,8 +16,8 @@ from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedToken
 from stc_core.hooks.attaching import attach
 from stc_core.models.stock import StockModel
 from stc_core.shapes.model.batches import FRAME_EVENTS, IGNORED, LOOKS, TOKEN_EVENTS
+from stc_core.shapes.model.question_turns import alone
 from stc_core.shapes.model.sizes import MEAN, START, STD
-from stc_core.shapes.model.turns import alone
 from stc_core.shapes.world.questions import KINDS
 
 CHUNK = 256  # frames at most that the frozen tower sees at once, to bound memory

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from stc_core.errors import InputError
-from stc_core.shapes.model.batches import Stage
+from stc_core.shapes.model.batches import TrainingStage
 from stc_core.shapes.model.sizes import Size
 from stc_core.shapes.world.scenes import WORLD
 
@@ -18,7 +18,7 @@ class Recipe:
     """All that decides the trained weights."""
 
     size: Size
-    stages: tuple[Stage, ...]
+    stages: tuple[TrainingStage, ...]
     seed: int = 0
     decay: float = 0.01  # AdamW weight decay
     clip: float = 1.0  # gradient norm
@@ -46,13 +46,13 @@ EVENTS = replace(WORLD, crossing=0.5, flashing=0.5)  # more of what is rare
 RECIPE = Recipe(
     size=Size(),
     stages=(
-        Stage("vision", 1500, 96, (2,), (1.5e-3, 2e-5), SEEN),
-        Stage("vision", 450, 96, (2,), (7e-4, 1e-5), SEEN),
-        Stage("language", 160, 96, (1,), (1e-3, 1e-3), replace(PLAIN, objects=(1, 1))),
-        Stage("language", 260, 64, (2, 4), (1e-3, 1e-3), replace(WORLD, objects=(1, 2))),
-        Stage("language", 320, 32, (4, 8), (1e-3, 1e-3), replace(EVENTS, objects=(1, 4))),
-        Stage("language", 420, 24, (8, 16), (1e-3, 6e-4), EVENTS, hard_first=True),
-        Stage(
+        TrainingStage("vision", 1500, 96, (2,), (1.5e-3, 2e-5), SEEN),
+        TrainingStage("vision", 450, 96, (2,), (7e-4, 1e-5), SEEN),
+        TrainingStage("language", 160, 96, (1,), (1e-3, 1e-3), replace(PLAIN, objects=(1, 1))),
+        TrainingStage("language", 260, 64, (2, 4), (1e-3, 1e-3), replace(WORLD, objects=(1, 2))),
+        TrainingStage("language", 320, 32, (4, 8), (1e-3, 1e-3), replace(EVENTS, objects=(1, 4))),
+        TrainingStage("language", 420, 24, (8, 16), (1e-3, 6e-4), EVENTS, hard_first=True),
+        TrainingStage(
             "language",
             430,
             20,
@@ -62,7 +62,7 @@ RECIPE = Recipe(
             events=1.0,
             hard_first=True,
         ),  # fmt: skip
-        Stage(
+        TrainingStage(
             "language",
             1150,
             20,
@@ -72,7 +72,7 @@ RECIPE = Recipe(
             events=1.0,
             hard_first=True,
         ),  # fmt: skip
-        Stage(
+        TrainingStage(
             "language",
             200,
             20,

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from stc_core.errors import InputError
 from stc_core.models.loading import device_named
 from stc_core.shapes.model.recipe import Recipe, recipe_for
-from stc_core.shapes.model.run import Progress, Run
+from stc_core.shapes.model.training_run import Progress, Run
 from stc_core.writing import made_folder
 
 COMPILER_FOLDER = "TORCHINDUCTOR_CACHE_DIR"  # where torch.compile leaves its libraries

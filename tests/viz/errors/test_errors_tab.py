@@ -36,7 +36,7 @@ class Served:
     def __init__(self, folder: Path, results: Path) -> None:
         import gradio as gr
 
-        from viz.errors.tab import errors_tab
+        from viz.errors.errors_tab import errors_tab
         from viz.page import cards
         from viz.page.theme import stylesheet, theme
 

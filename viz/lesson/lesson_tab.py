@@ -41,7 +41,7 @@ new IntersectionObserver((seen) => {
 
 
 @dataclass(frozen=True)
-class Step:
+class LessonStep:
     """One step of the lesson.
 
     Attributes
@@ -71,7 +71,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Case:
+class LessonCase:
     """A saved trace, what is known of its question, and its file."""
 
     path: Path
@@ -121,12 +121,12 @@ def lesson_tab(
     return page
 
 
-def read(path: Path, about: Callable[[Path, Trace], Known | None]) -> Case:
+def read(path: Path, about: Callable[[Path, Trace], Known | None]) -> LessonCase:
     trace = Trace.load(path)
-    return Case(path, trace, about(path, trace))
+    return LessonCase(path, trace, about(path, trace))
 
 
-def choose(cases: Sequence[Case]) -> dict[str, Case]:
+def choose(cases: Sequence[LessonCase]) -> dict[str, LessonCase]:
     """{"main": case, "failure": case} as far as there are such.
 
     The main one shows every part of the method: a pool, clusters and merging inside the LLM, best
@@ -143,7 +143,7 @@ def choose(cases: Sequence[Case]) -> dict[str, Case]:
     return found
 
 
-def steps(cases: Mapping[str, Case]) -> list[Step]:
+def steps(cases: Mapping[str, LessonCase]) -> list[LessonStep]:
     """The steps that these cases can show: six, five without a failure, none without a main one."""
     if "main" not in cases:
         return []
@@ -155,7 +155,7 @@ def steps(cases: Mapping[str, Case]) -> list[Step]:
 # --- the steps -----------------------------------------------------------------------------------
 
 
-def _redundancy(case: Case) -> Step:
+def _redundancy(case: LessonCase) -> LessonStep:
     trace, grid = case.trace, case.trace.grid
     text = [
         f"The clip was cut into {grid.frames} frames and each frame into {grid.rows} by "
@@ -179,14 +179,14 @@ def _redundancy(case: Case) -> Step:
             f"Of the {looked} tokens that the method looked at, {looked - taken} were too alike to "
             f"one that it had taken before."
         )
-    return Step(
+    return LessonStep(
         "Redundancy: most tokens repeat others", tuple(text),
         "Point at bright cells: the card says which token each one repeats.",
         state=_state(trace, tokens, stage="raw", overlay="similarity"),
     )  # fmt: skip
 
 
-def _contribution(case: Case) -> Step:
+def _contribution(case: LessonCase) -> LessonStep:
     trace = case.trace
     best = int(np.nanargmax(trace.contribution))
     low, high = np.nanmin(trace.contribution), np.nanmax(trace.contribution)
@@ -206,14 +206,14 @@ def _contribution(case: Case) -> Step:
             f"Of the {len(evidence)} cells that show the answer, the best one ranks {rank} of "
             f"{trace.grid.size}."
         )
-    return Step(
+    return LessonStep(
         "Contribution: what the vision tower looks at", tuple(text),
         "Play the clip and watch whether the bright cells go with the shapes or stay behind.",
         state=_state(trace, [best], stage="raw", overlay="contribution"),
     )  # fmt: skip
 
 
-def _pool(case: Case) -> Step:
+def _pool(case: LessonCase) -> LessonStep:
     trace = case.trace
     taken, looked = _count(trace, Fate.KEPT), _turns(trace)
     text = [
@@ -240,7 +240,7 @@ def _pool(case: Case) -> Step:
                 f"The picture stands at turn {turn}, the first token that was set aside: its "
                 f"cosine to the pool is {trace.similarity[token]:.2f}."
             )
-    return Step(
+    return LessonStep(
         "The pool: take what is new", tuple(text),
         "Step on with the buttons of the replay, or let it play; then take the quiz."
         if looked else "Point at the yellow cells, the tokens of the pool; then take the quiz.",
@@ -248,7 +248,7 @@ def _pool(case: Case) -> Step:
     )  # fmt: skip
 
 
-def _recycling(case: Case) -> Step:
+def _recycling(case: LessonCase) -> LessonStep:
     trace = case.trace
     outside = trace.stages[0]
     taken, centers = _count(trace, Fate.KEPT), _count(trace, Fate.CENTER)
@@ -269,7 +269,7 @@ def _recycling(case: Case) -> Step:
         f"{percent(taken + centers, trace.grid.size)} of the clip; a mean says that something was "
         f"there, no longer what exactly.",
     )
-    return Step(
+    return LessonStep(
         "Recycling: the rest as means", text,
         "Follow the lines from the center to its members, then see below what the LLM got.",
         state=_state(trace, [center], stage="refilled", panel="sheet"),
@@ -277,7 +277,7 @@ def _recycling(case: Case) -> Step:
     )  # fmt: skip
 
 
-def _inside(case: Case) -> Step:
+def _inside(case: LessonCase) -> LessonStep:
     trace = case.trace
     outside, inside = trace.stages
     entered, left = len(outside.survivors), len(inside.survivors)
@@ -295,7 +295,7 @@ def _inside(case: Case) -> Step:
         f"The first one that missed ranked {rank} of {entered}: it went into frame "
         f"{trace.grid.locate(goal)[0]}, the other outlined cell.",
     )
-    return Step(
+    return LessonStep(
         "Merging by the text, inside the LLM", text,
         "Choose the stage before this one and the one after: vermillion is what ended inside.",
         state=_state(trace, [close, goal], stage="layer", overlay="relevance"),
@@ -303,7 +303,7 @@ def _inside(case: Case) -> Step:
     )  # fmt: skip
 
 
-def _failure(case: Case) -> Step:
+def _failure(case: LessonCase) -> LessonStep:
     trace, evidence = case.trace, _evidence(case)
     before, *after = trace.alive(evidence)
     frames = evidence // trace.grid.per_frame
@@ -330,7 +330,7 @@ def _failure(case: Case) -> Step:
     )
     stage = "refilled" if not after[0] else "end"
     there = evidence[frames == most][:4].tolist()
-    return Step(
+    return LessonStep(
         "A failure, and where it happened", tuple(text),
         "The cells with coloured corners show the answer; click one and read what became of it.",
         trace="failure", state=_state(trace, there, stage=stage),
@@ -381,22 +381,22 @@ def _shows_all(trace: Trace) -> bool:
     )
 
 
-def _evidence(case: Case) -> np.ndarray | None:
+def _evidence(case: LessonCase) -> np.ndarray | None:
     return case.known.tokens(case.trace.grid) if case.known else None
 
 
-def _right(case: Case) -> bool:
+def _right(case: LessonCase) -> bool:
     return case.known is not None and said_the_same(case.trace.answer, case.known.answer)
 
 
-def _failed(case: Case) -> bool:
+def _failed(case: LessonCase) -> bool:
     full = case.trace.baseline.get("answer")
     if case.known is None or _evidence(case) is None or not isinstance(full, str):
         return False
     return said_the_same(full, case.known.answer) and not _right(case)
 
 
-def _left(case: Case) -> int:
+def _left(case: LessonCase) -> int:
     """Tokens of the evidence that enter the LLM, then those that reach its end."""
     return sum(case.trace.alive(_evidence(case))[1:])
 

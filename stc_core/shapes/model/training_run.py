@@ -17,7 +17,7 @@ from tqdm import tqdm
 from stc_core.errors import InputError
 from stc_core.models.loading import load
 from stc_core.models.stock import StockModel
-from stc_core.shapes.model.batches import Stage, stage_batches
+from stc_core.shapes.model.batches import TrainingStage, stage_batches
 from stc_core.shapes.model.contribution_layer import layer_auc
 from stc_core.shapes.model.learning_curve import plot
 from stc_core.shapes.model.losses import (
@@ -29,9 +29,9 @@ from stc_core.shapes.model.losses import (
     patch_features,
     vision_loss,
 )
+from stc_core.shapes.model.question_turns import attend_by_turns
 from stc_core.shapes.model.recipe import Recipe
 from stc_core.shapes.model.sizes import build, save
-from stc_core.shapes.model.turns import attend_by_turns
 from stc_core.writing import made_folder, written_whole
 
 LAYOUT = 3  # of the state file; an older one cannot be gone on with
@@ -336,7 +336,7 @@ def _mean(scores: list[tuple[float, float]]) -> float:
     return sum(total for total, _ in scores) / max(1.0, sum(number for _, number in scores))
 
 
-def learning_rate(stage: Stage, step: int, warmup: int) -> float:
+def learning_rate(stage: TrainingStage, step: int, warmup: int) -> float:
     """Cosine from the stage's first rate to its second, after a linear warm-up."""
     start, end = stage.rate
     along = step / max(1, stage.steps - 1)

@@ -21,7 +21,7 @@ from viz.pictures.words import TEXTS, Text, alt, counted
 
 
 @dataclass(frozen=True)
-class Layout:
+class SheetLayout:
     """How a sheet is set.
 
     Attributes
@@ -50,7 +50,7 @@ class Kind:
     """One kind of picture: its words, and (trace, kind, layout) -> Figure."""
 
     text: Text
-    draw: Callable[[Trace, Kind, Layout], Figure]
+    draw: Callable[[Trace, Kind, SheetLayout], Figure]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +81,10 @@ def render(trace: Trace, name: str, width: int = 1200, words: bool = True) -> Pi
 
 def figure(trace: Trace, name: str, width: int = 1200, words: bool = True) -> Figure:
     """Return the matplotlib figure of one of ``PICTURES``, to change or to place in another."""
-    return PICTURES[name].draw(trace, PICTURES[name], Layout(width, words))
+    return PICTURES[name].draw(trace, PICTURES[name], SheetLayout(width, words))
 
 
-def _sheet(trace: Trace, kind: Kind, page: Layout, body: float) -> tuple[Canvas, float]:
+def _sheet(trace: Trace, kind: Kind, page: SheetLayout, body: float) -> tuple[Canvas, float]:
     """Return a canvas with head and foot around ``body`` pixels, and the y of the body."""
     if not page.words:
         return Canvas(page.width, body + 2 * page.margin), page.margin
@@ -97,13 +97,13 @@ def _sheet(trace: Trace, kind: Kind, page: Layout, body: float) -> tuple[Canvas,
     return canvas, top
 
 
-def _budget(trace: Trace, kind: Kind, page: Layout) -> Figure:
+def _budget(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
     canvas, top = _sheet(trace, kind, page, budget.height(trace))
     budget.draw(canvas, page.margin, top, page.inner, trace)
     return canvas.figure
 
 
-def _timeline(trace: Trace, kind: Kind, page: Layout) -> Figure:
+def _timeline(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
     tall = timeline.height(trace, page.inner)
     words = counted(trace.fate)
     canvas, top = _sheet(trace, kind, page, tall + 8 + _legend_height(page, words))
@@ -112,7 +112,7 @@ def _timeline(trace: Trace, kind: Kind, page: Layout) -> Figure:
     return canvas.figure
 
 
-def _scores(trace: Trace, kind: Kind, page: Layout, name: str, unit: str) -> Figure:
+def _scores(trace: Trace, kind: Kind, page: SheetLayout, name: str, unit: str) -> Figure:
     strip = Strip.fit(trace.grid, page.margin, 0, page.inner)
     values = getattr(trace, name)
     scale = heatmap.Scale.of(palette.SCALES[name], values)
@@ -128,7 +128,9 @@ def _scores(trace: Trace, kind: Kind, page: Layout, name: str, unit: str) -> Fig
     return canvas.figure
 
 
-def _fates(trace: Trace, kind: Kind, page: Layout, fate: np.ndarray, target: np.ndarray) -> Figure:
+def _fates(
+    trace: Trace, kind: Kind, page: SheetLayout, fate: np.ndarray, target: np.ndarray
+) -> Figure:
     strip = Strip.fit(trace.grid, page.margin, 0, page.inner)
     words = counted(fate)
     covered = strip.hidden[np.arange(trace.grid.size) % trace.grid.per_frame]
@@ -145,25 +147,25 @@ def _fates(trace: Trace, kind: Kind, page: Layout, fate: np.ndarray, target: np.
     return canvas.figure
 
 
-def _legend_height(page: Layout, words: dict[Fate, str]) -> float:
+def _legend_height(page: SheetLayout, words: dict[Fate, str]) -> float:
     """Return the height that ``marks.legend`` will use, measured on a sheet that is thrown away."""
     return marks.legend(Canvas(page.width, 100), page.margin, 0, page.inner, words, bars=True)
 
 
-def _contribution(trace: Trace, kind: Kind, page: Layout) -> Figure:
+def _contribution(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
     unit = "attention received per token (mean over queries)"
     return _scores(trace, kind, page, "contribution", unit)
 
 
-def _relevance(trace: Trace, kind: Kind, page: Layout) -> Figure:
+def _relevance(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
     return _scores(trace, kind, page, "relevance", "text relevance I, no unit")
 
 
-def _outside(trace: Trace, kind: Kind, page: Layout) -> Figure:
+def _outside(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
     return _fates(trace, kind, page, *fates.outside(trace))
 
 
-def _end(trace: Trace, kind: Kind, page: Layout) -> Figure:
+def _end(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
     return _fates(trace, kind, page, trace.fate, trace.target)
 
 

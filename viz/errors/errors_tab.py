@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from viz.errors.component import table_html
 from viz.errors.reading import LIMITS
 from viz.errors.store import ErrorCase, Tables
+from viz.errors.table_component import table_html
 from viz.page import cards
 from viz.page.guard import guarded, name_of
 from viz.server.quota import PAGE
