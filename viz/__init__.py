@@ -14,4 +14,4 @@ __all__ = ["PICTURES", "Picture", "figure", "render"]
 def __getattr__(name: str):
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(".pictures.report", __name__), name)
+    return getattr(import_module(".pictures.sheets", __name__), name)
