@@ -1,4 +1,4 @@
-"""What every method shares: the ``Decision`` it returns, its budget, its checks."""
+"""Define what every method shares: the ``Decision`` it returns, its budget, its checks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FINE_GRID = 100  # tokens per frame from which the paper's rounding per frame is
 
 
 def precise(tensor: Tensor) -> Tensor:
-    """The tensor in float64, or in float32 on devices that have none (MPS).
+    """Return the tensor in float64, or in float32 on devices that have none (MPS).
 
     Selection compares numbers, and in half precision equal tokens would not look equal.
     """
@@ -27,7 +27,7 @@ def precise(tensor: Tensor) -> Tensor:
 
 
 def settled(values: Tensor) -> Tensor:
-    """Rounded to nine decimals, so that equal tokens tie exactly and the earlier one goes first.
+    """Round to nine decimals, so that equal tokens tie exactly and the earlier one goes first.
 
     Matrix products may give equal columns results that differ in the last bit.
     """
@@ -35,12 +35,12 @@ def settled(values: Tensor) -> Tensor:
 
 
 def round_half_up(value: float) -> int:
-    """Nearest integer, halves up (Python's ``round`` takes halves to the even side)."""
+    """Return the nearest integer, halves up (Python's ``round`` takes halves to the even side)."""
     return math.floor(value + 0.5)
 
 
 def paper_budget(retention: float, grid: TokenGrid) -> int:
-    """B, the number of video tokens that enter the LLM, for a retention ratio.
+    """Return B, the number of video tokens that enter the LLM, for a retention ratio.
 
     On grids as fine as the paper's, ``T * round(retention * tokens_per_frame)``: the only rounding
     under which its FLOPs column comes out (docs/method.md, section 2.1; 128 of 32 x 196 at 2 %).
@@ -116,7 +116,7 @@ def check_inside(visual: Tensor, text: Tensor, attention: Tensor) -> None:
 
 
 def check_layer(layer: int, depth: int) -> int:
-    """The layer; ``InputError`` where a model of this depth has none after it."""
+    """Return the layer; ``InputError`` where a model of this depth has none after it."""
     if not 0 <= layer <= depth - 2:
         raise InputError(
             f"layer {layer} is outside this model: its {depth} layers allow 0 to {depth - 2}, "
@@ -127,7 +127,7 @@ def check_layer(layer: int, depth: int) -> int:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who goes on and who carries whom: the outcome of one compression step on N tokens.
+    """Hold the outcome of one compression step on N tokens: which go on, and which they carry.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class Decision:
     def of(
         cls, fate: Tensor, target: Tensor, weight: Tensor | None = None, **notes: Tensor
     ) -> Decision:
-        """The decision with these fates (N,), targets (N,) and weights (N,)."""
+        """Make the decision with these fates (N,), targets (N,) and weights (N,)."""
         none = torch.zeros_like(fate, dtype=torch.bool)
         survives = sum((fate == kind for kind in SURVIVORS), start=none)
         return cls(survives.nonzero().flatten(), target, fate.to(torch.uint8), notes, weight)
@@ -165,7 +165,7 @@ class Decision:
     def keeping(
         cls, survivors: Tensor, n: int, gone: Fate = Fate.DROPPED, **notes: Tensor
     ) -> Decision:
-        """The decision that keeps these of n tokens as they are and throws the others away."""
+        """Make the decision that keeps these of n tokens as they are and drops the others."""
         fate = torch.full((n,), int(gone), dtype=torch.uint8, device=survivors.device)
         fate[survivors] = int(Fate.KEPT)
         target = torch.full((n,), -1, dtype=torch.int64, device=survivors.device)
@@ -174,17 +174,17 @@ class Decision:
 
     @classmethod
     def keep_all(cls, n: int, device: torch.device | str = "cpu") -> Decision:
-        """The decision that changes nothing."""
+        """Make the decision that changes nothing."""
         every = torch.arange(n, device=device)
         return cls(every, every, torch.full((n,), int(Fate.KEPT), dtype=torch.uint8, device=device))
 
     @property
     def changes(self) -> bool:
-        """False where every token goes on as it is."""
+        """Tell whether any token does not go on as it is."""
         return len(self.survivors) < len(self.target)
 
     def shares(self) -> Tensor:
-        """(N,) float64 on the CPU: the share of each token in its survivor, as ``apply`` uses it.
+        """Return (N,) float64 on the CPU: the share of each token in its survivor in ``apply``.
 
         The shares into one survivor sum to 1; 0 for dropped tokens only. Added up on the CPU,
         because a scatter-add on a GPU differs from run to run.
@@ -198,7 +198,7 @@ class Decision:
         return share
 
     def apply(self, tokens: Tensor) -> Tensor:
-        """(N, d) tokens -> (B, d): each survivor becomes the mean of the tokens it carries.
+        """Turn tokens (N, d) into (B, d): each survivor becomes the mean of the tokens it carries.
 
         A true mean, each token counting once, unless the decision has weights. A survivor that
         carries only itself is copied bit for bit. Means are taken in float32 or better as matrix
@@ -232,7 +232,7 @@ SIGNALS = ("received", "cls", "head")
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A training-free compressor: a frozen dataclass whose ``repr`` reproduces it.
+    """Compress without training: a frozen dataclass whose ``repr`` reproduces it.
 
     Parameters
     ----------
@@ -264,11 +264,11 @@ class Method:
             raise InputError(f"signal must be 'received', 'cls' or 'head', not {self.signal!r}")
 
     def asked(self, grid: TokenGrid) -> int:
-        """How many of the grid's tokens ``retention`` asks to let into the LLM."""
+        """Count the tokens that ``retention`` asks to let into the LLM."""
         return paper_budget(self.retention, grid)
 
     def budget(self, grid: TokenGrid) -> int:
-        """B: how many of the grid's tokens enter the LLM.
+        """Return B, the number of the grid's tokens that enter the LLM.
 
         What was asked, except for a method that cannot meet every count; a trace of such a run
         says so.
@@ -276,7 +276,7 @@ class Method:
         return self.asked(grid)
 
     def remarks(self, grid: TokenGrid, entered: int) -> tuple[str, ...]:
-        """Sentences for a trace of which ``entered`` tokens entered the LLM."""
+        """Return sentences for a trace of which ``entered`` tokens entered the LLM."""
         asked = self.asked(grid)
         if asked == entered:
             return ()
@@ -290,11 +290,11 @@ class Method:
         return Decision.keep_all(len(tokens), tokens.device)
 
     def inside_layer(self, depth: int) -> int | None:
-        """K, the index of the decoder layer after which ``inside`` acts; None: never."""
+        """Return K, the index of the decoder layer after which ``inside`` acts; None: never."""
         return None
 
     def inside_budget(self, entered: int) -> int:
-        """How many of the video tokens that entered leave layer K."""
+        """Count how many of the video tokens that entered leave layer K."""
         return entered
 
     def inside(self, visual: Tensor, text: Tensor, attention: Tensor) -> Decision:
@@ -308,7 +308,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Around(Method):
-    """A method that does what another does; subclasses change some of it.
+    """Do what another method does; subclasses change some of it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Video tokens by lot: what a method must beat to have chosen anything."""
+"""Keep random video tokens: the baseline that a method must beat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A coarser grid: blocks of tokens averaged in space and, where that is not enough, in time."""
+"""Coarsen the grid: average blocks of tokens in space and, where that is not enough, in time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST = 2.0  # the sides of a block, in cells, differ by this factor at most
 
 @dataclass(frozen=True, kw_only=True)
 class Downsample(Method):
-    """Average pooling of the token grid. A baseline, not a publication.
+    """Pool the token grid by averaging. A baseline, not a publication.
 
     T x rows x cols tokens become t x r x c blocks, each axis cut into parts that differ by one
     token at most; a block is carried, as the plain mean of its tokens, by the token in its middle
@@ -33,7 +33,7 @@ class Downsample(Method):
     """
 
     def shape(self, grid: TokenGrid) -> tuple[int, int, int]:
-        """(t, r, c): blocks along time, rows and columns."""
+        """Return (t, r, c): the numbers of blocks along time, rows and columns."""
         asked = self.asked(grid)
         if asked < grid.frames:
             return asked, 1, 1
@@ -47,7 +47,7 @@ class Downsample(Method):
         return grid.frames, *min(allowed, key=fit)
 
     def budget(self, grid: TokenGrid) -> int:
-        """B: the number of blocks."""
+        """Return B, the number of blocks."""
         frames, rows, cols = self.shape(grid)
         return frames * rows * cols
 
@@ -68,7 +68,7 @@ class Downsample(Method):
 
 
 def _stretch(grid: TokenGrid, rows: int, cols: int) -> float:
-    """How many times longer than wide a block is, in cells; 1 where a frame is a line of cells."""
+    """Return how many times longer than wide a block is, in cells; 1 for frames of one line."""
     if min(grid.rows, grid.cols) == 1:
         return 1.0
     ratio = (grid.rows / rows) / (grid.cols / cols)
@@ -76,7 +76,7 @@ def _stretch(grid: TokenGrid, rows: int, cols: int) -> float:
 
 
 def _middles(size: int, parts: int) -> Tensor:
-    """(size,) int64: for each place on an axis the middle of the part it belongs to."""
+    """Return (size,) int64: for each place on an axis the middle of its part."""
     start = torch.tensor([i * size // parts for i in range(parts + 1)])
     middle = (start[:-1] + start[1:] - 1) // 2
     return middle.repeat_interleave(start.diff())

@@ -1,4 +1,4 @@
-"""A method whose decision before the LLM is edited by hand: did the answer hang on these tokens?
+"""Edit the decision of a method before the LLM by hand: did the answer need these tokens?
 
 Knock out what a method kept, or give back what it threw away, and ask again.
 """
@@ -20,7 +20,7 @@ from stc_core.record.stages import Fate
 
 @dataclass(frozen=True)
 class Edited(Around):
-    """``method``, and then some tokens in or out of the LLM.
+    """Apply ``method``, then put some tokens into the LLM or take them out.
 
     The three edits apply together, to the decision of ``method`` before the LLM; its inside stage
     then acts on what entered. Tokens are named by their indices among the N of the video. What was
@@ -119,7 +119,7 @@ class Edited(Around):
 
 
 def _tokens(name: str, given: Iterable[int]) -> tuple[int, ...]:
-    """Different indices in ascending order. ``InputError`` for anything else than indices."""
+    """Return different indices in ascending order; ``InputError`` for anything else."""
     try:
         tokens = [index(token) for token in given]
     except TypeError:

@@ -15,7 +15,7 @@ from stc_core.record.grid import TokenGrid
 
 @dataclass(frozen=True, kw_only=True)
 class EVS(Method):
-    """Drop the tokens that look as the same place did one frame earlier. arXiv 2510.14624.
+    """Drop the tokens that look as their place did one frame earlier. arXiv 2510.14624.
 
     The change of a token is ``1 - cos`` to the token at the same row and column of the frame
     before. The first frame stays whole; of the rest the tokens of greatest change stay, over the
@@ -31,7 +31,7 @@ class EVS(Method):
     """
 
     def budget(self, grid: TokenGrid) -> int:
-        """B: what was asked, but never less than the first frame."""
+        """Return B: what was asked, and at least the first frame."""
         return max(self.asked(grid), grid.per_frame)
 
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:

@@ -55,11 +55,11 @@ class FastV(Method):
         check_whole("layer", self.layer, 0)
 
     def asked(self, grid: TokenGrid) -> int:
-        """All tokens enter the LLM: ``retention`` is about those that leave layer K."""
+        """Return N: all tokens enter the LLM, ``retention`` is about those that leave layer K."""
         return grid.size
 
     def inside_layer(self, depth: int) -> int | None:
-        """K; None where nothing is to be dropped."""
+        """Return K; None where nothing is to be dropped."""
         return None if self.retention == 1 else check_layer(self.layer, depth)
 
     def inside_budget(self, entered: int) -> int:

@@ -28,7 +28,7 @@ from stc_core.record.stages import Fate
 
 @dataclass(frozen=True, kw_only=True)
 class FastVID(Method):
-    """Per segment of like frames: salient tokens of each frame, context tokens in anchor frames.
+    """Keep, by segment of similar frames, salient tokens and context tokens of anchor frames.
 
     "Dynamic temporal segmentation" (DySeg): the video is cut between consecutive frames at the
     ``segments - 1`` lowest cosines of their features and wherever the cosine is below tau.
@@ -135,7 +135,7 @@ class FastVID(Method):
         return Decision.of(fate, target, center_weights(target, self.beta))
 
     def _shares(self, parts: list[tuple[int, int]], grid: TokenGrid) -> tuple[list, list]:
-        """(T,) salient and (T,) context tokens of each frame; together they are the budget."""
+        """Count (T,) salient and (T,) context tokens of each frame; together they are the budget."""
         frames, n, budget = grid.frames, grid.per_frame, self.budget(grid)
         kept = apportion(budget, [1] * frames, [n] * frames)
         of_part = [sum(kept[start:stop]) for start, stop in parts]
@@ -165,7 +165,7 @@ class FastVID(Method):
 
 
 def segment(features: Tensor, least: int, tau: float) -> list[tuple[int, int]]:
-    """Frames (T, d) as (start, stop), cut at the ``least - 1`` lowest cosines and all below tau."""
+    """Cut frames (T, d) at the ``least - 1`` lowest cosines and all below tau: (start, stop)."""
     unit = F.normalize(precise(features), dim=-1)
     cosine = settled((unit[:-1] * unit[1:]).sum(dim=1))
     cut = cosine < tau

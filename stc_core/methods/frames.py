@@ -1,4 +1,4 @@
-"""Fewer frames, all their tokens: the budget spent on time alone."""
+"""Keep fewer frames with all their tokens: save in time alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Frames(Method):
     """
 
     def budget(self, grid: TokenGrid) -> int:
-        """B: the tokens of f whole frames."""
+        """Return B, the tokens of f whole frames."""
         return self._count(grid) * grid.per_frame
 
     def _count(self, grid: TokenGrid) -> int:

@@ -33,7 +33,7 @@ FARTHEST = 96  # halvings after which a share is as good as none: 2^-96 is about
 
 @dataclass(frozen=True, kw_only=True)
 class HoliTom(Method):
-    """Static places become one token per window, the rest is thinned evenly, then merged inside.
+    """Merge static places into one token per window, thin the rest evenly, then merge inside.
 
     "Global redundancy-aware temporal merging": a place of the grid is static in a window of frames
     if each cosine of its tokens in consecutive frames is above tau. The windows are those that
@@ -153,7 +153,7 @@ class HoliTom(Method):
         return Decision.of(fate, target, center_weights(goal, self.beta)[unit_of])
 
     def _windows(self, clip: Sequence[Tensor]) -> tuple[list[tuple[int, int]], Tensor]:
-        """Windows (start, stop) of the T frames (n, d), and (T, n) bool: is the token static."""
+        """Return windows (start, stop) of T frames (n, d), and (T, n) bool: which are static."""
         cosine = torch.ones(len(clip) - 1, len(clip[0]), device=clip[0].device)
         cosine, before = precise(cosine), F.normalize(precise(clip[0]), dim=-1)
         for step, frame in enumerate(clip[1:]):
@@ -169,7 +169,7 @@ class HoliTom(Method):
         return windows, static
 
     def _all_units(self, unit_of: Tensor, contribution: Tensor, more: int) -> Decision:
-        """Every unit goes on, and so many more of the tokens that would have been merged."""
+        """Let every unit go on, and so many more of the tokens that would have been merged."""
         every = torch.arange(len(unit_of), device=unit_of.device)
         merged = (unit_of != every).nonzero().flatten()
         target = unit_of.clone()
@@ -181,7 +181,7 @@ class HoliTom(Method):
         return Decision.of(fate, target)
 
     def inside_layer(self, depth: int) -> int | None:
-        """K. ``InputError`` where the model has no layer after it."""
+        """Return K; ``InputError`` where the model has no layer after it."""
         if self.keep_inside == 1:
             return None
         layer = min(round_half_up(18 / 28 * depth), depth - 2) if self.layer is None else self.layer
@@ -202,7 +202,7 @@ class HoliTom(Method):
 
 
 def run_lengths(alike: Tensor) -> Tensor:
-    """(T, n) int64: through how many frames back each place has been alike, 0 for frame 0.
+    """Return (T, n) int64: for how many frames each place has looked alike, 0 for frame 0.
 
     alike (T - 1, n) bool: is the place's token alike in this frame and the next.
     """
@@ -212,7 +212,7 @@ def run_lengths(alike: Tensor) -> Tensor:
 
 
 def best_windows(run: Tensor) -> list[tuple[int, int]]:
-    """Windows (start, stop) in a row over T frames that save most; ties as the class says.
+    """Return the windows (start, stop) over T frames that save most; ties as the class says.
 
     ``best(stop) = max over start of best(start) + static(start, stop) * (stop - start - 1)``. All
     static counts are made where the tokens are and fetched together; the recursion over T frames is
@@ -239,7 +239,7 @@ def best_windows(run: Tensor) -> list[tuple[int, int]]:
 def _groups(
     windows: list[tuple[int, int]], static: list[int], n: int
 ) -> list[tuple[int, int | None, int]]:
-    """(start, stop, size) of what shares the budget, in order of time; stop None: dynamic."""
+    """Return (start, stop, size) of what shares the budget, by time; stop None: dynamic."""
     groups: list[tuple[int, int | None, int]] = []
     for start, stop in windows:
         groups.append((start, stop, static[start]))
@@ -248,7 +248,7 @@ def _groups(
 
 
 def halvings(target: Tensor) -> Tensor:
-    """(n,) float64: the share of each token where all others are merged in turn by halves.
+    """Return (n,) float64: the share of each token when all are merged in turn by halves.
 
     The last of m others that join a survivor weighs 1/2, the one before it 1/4, ..., the first and
     the survivor itself ``2^-m``.

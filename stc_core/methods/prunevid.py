@@ -42,7 +42,7 @@ def prune_by_question(attention: Tensor, keep: int) -> Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class PruneVid(Method):
-    """All video tokens enter the LLM; after layer K those stay that the question attends to most.
+    """Let all video tokens in; after layer K keep those that the question attends to most.
 
     The "LLM-guided token selection" of the paper: tokens are ranked by the highest attention that
     any text token after the video pays them in layer K, ``retention`` of them stay and the others
@@ -78,11 +78,11 @@ class PruneVid(Method):
             check_whole("layer", self.layer, 0)
 
     def asked(self, grid: TokenGrid) -> int:
-        """All tokens enter the LLM: ``retention`` is about those that leave layer K."""
+        """Return N: all tokens enter the LLM, ``retention`` is about those that leave layer K."""
         return grid.size
 
     def inside_layer(self, depth: int) -> int | None:
-        """K; None where nothing is to be dropped."""
+        """Return K; None where nothing is to be dropped."""
         if self.retention == 1:
             return None
         layer = min(round_half_up(10 / 32 * depth), depth - 2) if self.layer is None else self.layer

@@ -37,7 +37,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class STC(Method):
-    """One global pool of contributing, unlike tokens; the rest clustered; then merged by question.
+    """Fill one global pool with contributing, unlike tokens; cluster the rest; merge by question.
 
     Outside the LLM (section 3.1 and 3.2 of the paper) tokens enter a retention pool by falling
     contribution as long as they are unlike what is in it; the others are recycled by clustering.
@@ -168,7 +168,7 @@ class STC(Method):
         return Decision.of(fate, target, **notes)
 
     def _centers(self, points: Points, count: int, grid: TokenGrid) -> Tensor:
-        """(count,) int64, ascending: the density peaks among the recycled tokens."""
+        """Return (count,) int64, ascending: the density peaks among the recycled tokens."""
         if self.window is None or self.window >= grid.frames:
             return density_peaks(points, count, self.neighbors)
         sizes = torch.bincount(points.among // (self.window * grid.per_frame)).tolist()
@@ -181,7 +181,7 @@ class STC(Method):
         return torch.cat(centers)
 
     def _uninformed(self, contribution: Tensor) -> Tensor:
-        """(N,) numbers that fall along the walk of those who know no contribution."""
+        """Return (N,) numbers that fall along the walk of an ablation without contribution."""
         n = len(contribution)
         places = torch.arange(n, device=contribution.device)
         if self.walk == "spread":
@@ -191,7 +191,7 @@ class STC(Method):
         return -places
 
     def inside_layer(self, depth: int) -> int | None:
-        """K. ``InputError`` where the model has no layer after it."""
+        """Return K; ``InputError`` where the model has no layer after it."""
         if self.keep_inside == 1:
             return None
         return check_layer(paper_layer(depth) if self.layer is None else self.layer, depth)
@@ -213,12 +213,12 @@ class STC(Method):
 
 
 def paper_layer(depth: int) -> int:
-    """K of a model of this depth: 18 of 28 layers, layers 0..K at full length (section 4)."""
+    """Return K for a model of this depth: 18 of 28 layers, 0..K at full length (section 4)."""
     return max(0, min(round_half_up(18 / 28 * depth), depth - 2))
 
 
 def _filled(pool: Tensor, similarity: Tensor, contribution: Tensor, budget: int) -> Tensor:
-    """The pool and, up to the budget, the rejected tokens least similar to it."""
+    """Return the pool and, up to the budget, the rejected tokens least similar to it."""
     if len(pool) == budget:
         return pool
     order = torch.sort(contribution, descending=True, stable=True).indices

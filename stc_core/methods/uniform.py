@@ -1,4 +1,4 @@
-"""Every n-th video token: what anybody would do who knows nothing."""
+"""Keep every n-th video token: the baseline without any knowledge."""
 
 from __future__ import annotations
 

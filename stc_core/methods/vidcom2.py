@@ -64,14 +64,14 @@ class VidCom2(Method):
 
 
 def _steady(x: Tensor) -> Tensor:
-    """(N, d) -> (N, d / 2): the channels of lowest variance, in their order."""
+    """Return (N, d / 2) of (N, d): the channels of lowest variance, in their order."""
     variance = settled(x.var(dim=0, correction=0))
     half = max(1, x.shape[1] // 2)
     return x[:, torch.sort(variance, stable=True).indices[:half].sort().values]
 
 
 def _likeness(x: Tensor, mean: Tensor) -> Tensor:
-    """(T, n, d) tokens and a mean that fits them -> (T, n)."""
+    """Return (T, n): how like a mean the tokens (T, n, d) are."""
     square = (x - mean).square().sum(dim=-1)
     none = torch.zeros_like(square)
     return sum((torch.exp(-square / (2 * width)) for width in WIDTHS), start=none)

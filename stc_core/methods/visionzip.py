@@ -24,7 +24,7 @@ from stc_core.record.stages import Fate
 
 @dataclass(frozen=True, kw_only=True)
 class VisionZip(Method):
-    """In each frame on its own: tokens of highest contribution, and means of what is like them.
+    """Keep, frame by frame, the tokens of highest contribution and means of similar ones.
 
     "Dominant token selection": of the S tokens that a frame may keep, ``floor(dominant * S)`` are
     those that receive most attention. "Contextual tokens merging": of the frame's other tokens
@@ -110,7 +110,7 @@ class VisionZip(Method):
         return Decision.of(fate, target, torch.where(merged, 1 / joined[target], 1.0))
 
     def _dominant(self, kept: int) -> int:
-        """How many of the tokens that one frame keeps are chosen by attention."""
+        """Count how many of the tokens of one frame are chosen by attention."""
         if kept == 1 and not self.published_rounding:
             return round_half_up(self.dominant)
         return round_down(self.dominant * kept)

@@ -1,4 +1,4 @@
-"""What is known of a run, and what it costs: traces, grids, FLOPs, times. numpy and plain Python.
+"""Hold what a run did and what it cost: traces, grids, FLOPs, times. numpy and plain Python.
 
 grid          where a video token lies: flat index <-> (frame, row, column) <-> box of pixels
 trace         the fate of every video token, from the projector to the LLM's last layer

@@ -1,4 +1,4 @@
-"""Read ``.npz`` files from strangers: nothing a file says of itself is believed unchecked.
+"""Read ``.npz`` files from strangers; check everything that a file says about itself.
 
 ``numpy.load`` inflates whole members before it looks at them. Here the directory is bounded first,
 then the type and the shape of each array are read, and only what the caller has agreed to is
@@ -162,7 +162,7 @@ def _bytes(layout: ArrayLayout) -> int:
 
 
 def _pieces(stream: IO[bytes], total: int) -> Iterator[bytes]:
-    """``total`` bytes, a piece at a time. Reading to the announced end checks the checksum."""
+    """Yield ``total`` bytes in pieces. Reading to the announced end checks the checksum."""
     while total:
         piece = stream.read(min(PIECE, total))
         if not piece:

@@ -1,4 +1,4 @@
-"""What an answer costs: tokens, arithmetic, memory, time.
+"""Count what an answer costs: tokens, arithmetic, memory, time.
 
 Two countings of arithmetic stand side by side and are never mixed:
 
@@ -46,7 +46,7 @@ __all__ = [
 def paper_flops(
     tokens_per_layer: Sequence[int], hidden: int, ffn: int, decode_tokens: int = 100
 ) -> float:
-    """FLOPs of prefill and decoding in the convention of the published tables.
+    """Count the FLOPs of prefill and decoding in the convention of the published tables.
 
     Per layer with n visual tokens, d = hidden, m = ffn, R = decode_tokens:
     prefill ``4nd^2 + 2n^2 d + 2ndm``, decode ``R ((4d^2 + 2dm) + 2(dn + d(R + 1)/2))``
@@ -73,7 +73,7 @@ def paper_flops(
 
 
 def layers_after(layer: int, depth: int, before: int, after: int) -> list[int]:
-    """Tokens per layer where layers 0 to `layer` inclusive see `before` tokens, later ones `after`.
+    """Return the tokens per layer: `before` in layers 0 to `layer` inclusive, `after` in later ones.
 
     The reading of "compress after layer index K" under which the paper's FLOPs column comes out:
     K = 18 of 28 is 19 long layers and 9 short ones.
@@ -88,7 +88,7 @@ def layers_after(layer: int, depth: int, before: int, after: int) -> list[int]:
 def kv_cache_bytes(
     tokens_per_layer: Sequence[int], kv_heads: int, head_dim: int, bytes_per_value: int = 2
 ) -> int:
-    """Bytes of keys and values after the prefill; text tokens count if the caller adds them."""
+    """Count the bytes of keys and values after the prefill; the caller adds text tokens."""
     return 2 * sum(tokens_per_layer) * kv_heads * head_dim * bytes_per_value
 
 
@@ -97,7 +97,7 @@ def kv_cache_bytes(
 
 @dataclass(frozen=True)
 class Costs:
-    """What one answer cost; a part of the trace, and what the page compares.
+    """Hold what one answer cost: a part of the trace, and what the page compares.
 
     Parameters
     ----------
@@ -131,22 +131,22 @@ class Costs:
 
     @property
     def retention(self) -> float:
-        """Share of the video's tokens that entered the LLM, 0 to 1."""
+        """Return the share of the video's tokens that entered the LLM, 0 to 1."""
         return self.tokens_llm / self.tokens_full if self.tokens_full else 1.0
 
     @property
     def mean_seconds_per_token(self) -> float | None:
-        """Mean over the tokens after the first; None where there was none."""
+        """Return the mean over the tokens after the first; None where there was none."""
         times = self.seconds_per_token
         return sum(times) / len(times) if times else None
 
     def to_json(self) -> dict[str, Any]:
-        """A dict of plain numbers, lists and dicts, for `json.dump`."""
+        """Return a dict of plain numbers, lists and dicts, for `json.dump`."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Costs:
-        """The inverse of `to_json`; fields that this version does not know are refused."""
+        """Read what `to_json` gave; fields that this version does not know are refused."""
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(record) - known)
         missing = sorted({"tokens_full", "tokens_llm", "tokens_end"} - set(record))
@@ -159,7 +159,7 @@ class Costs:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of numpy and torch as Python's own; JSON has no nan and no infinity."""
+    """Turn numbers of numpy and torch into Python's; JSON has no nan and no infinity."""
     if isinstance(value, dict):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

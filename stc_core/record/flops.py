@@ -1,4 +1,4 @@
-"""Real arithmetic of one answer, from the shapes of the model, without running it.
+"""Count the real arithmetic of one answer from the shapes of the model, without running it.
 
 2 operations per multiply-add, grouped queries, the FFN's real matrices, text tokens, vision tower,
 projector, compression, head. Matrix products only, as in torch's own counter (with which the
@@ -19,7 +19,7 @@ Patches = int | tuple[int, int]  # of a frame: how many, or (rows, cols)
 
 @dataclass(frozen=True)
 class LLMShape:
-    """Sizes of a decoder: what its matrix products depend on.
+    """Hold the sizes of a decoder that its matrix products depend on.
 
     Parameters
     ----------
@@ -54,12 +54,12 @@ class LLMShape:
 
     @property
     def linear_flops(self) -> int:
-        """FLOPs of one layer's projections and FFN for one token."""
+        """Count the FLOPs of one layer's projections and FFN for one token."""
         queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
         return 2 * self.hidden * (2 * queries + 2 * keys + self.ffn_matrices * self.ffn)
 
     def prefill_flops(self, tokens_per_layer: Sequence[int], *, causal_half: bool = False) -> int:
-        """FLOPs of reading the prompt; n tokens, text included, in each layer.
+        """Count the FLOPs of reading the prompt; n tokens, text included, in each layer.
 
         Attention counts all n x n scores, which is what torch's counter and dense kernels do;
         `causal_half` counts the n (n + 1) / 2 that a causal kernel needs.
@@ -71,7 +71,7 @@ class LLMShape:
         return total
 
     def decode_flops(self, tokens_per_layer: Sequence[int], generated: int) -> int:
-        """FLOPs of the passes after the prefill, one token each.
+        """Count the FLOPs of the passes after the prefill, one token each.
 
         The prefill gives the first token, so G tokens take G - 1 passes; in pass t a layer that
         kept n tokens attends to n + t keys, the new one included.
@@ -84,7 +84,7 @@ class LLMShape:
         return total
 
     def head_flops(self, generated: int) -> int:
-        """FLOPs of the output head, once per generated token.
+        """Count the FLOPs of the output head, once per generated token.
 
         Stock VideoLLaMA3 computes it at every place of the prompt; that is not counted.
         """
@@ -93,7 +93,7 @@ class LLMShape:
 
 @dataclass(frozen=True)
 class VisionShape:
-    """Sizes of a vision tower that attends within each frame, and of the projector after it.
+    """Hold the sizes of a vision tower that attends within each frame, and of its projector.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class VisionShape:
         )
 
     def tower_flops(self, frames: int, patches: Patches | None = None) -> int:
-        """FLOPs of the tower over `frames` frames of `patches` (default: the config's).
+        """Count the FLOPs of the tower over `frames` frames of `patches` (default: the config's).
 
         A mere number of patches is taken for that of whole windows.
         """
@@ -172,19 +172,19 @@ class VisionShape:
         return frames * (embed + self.layers * linear + 4 * pairs * self.hidden)
 
     def _window_pairs(self, patches: Patches) -> int:
-        """Pairs of patches that share a window; those at the lower and right border are cut."""
+        """Count the pairs of patches that share a window; windows at two borders are cut."""
         if not isinstance(patches, tuple):
             return patches * self.window**2
         sides = [divmod(length, self.window or length) for length in patches]
         return math.prod(full * self.window**2 + rest**2 for full, rest in sides)
 
     def projector_rows(self, frames: int, patches: Patches | None = None) -> int:
-        """Vectors that go through the projector."""
+        """Count the vectors that go through the projector."""
         per_frame = _count(self.patches if patches is None else patches) // self.merged
         return frames * (per_frame + self.class_tokens * self.projects_class)
 
     def projector_flops(self, rows: int) -> int:
-        """FLOPs of the projectors over `rows` vectors; 0 where their shape is not known."""
+        """Count the FLOPs of the projectors over `rows` vectors; 0 where their shape is unknown."""
         pairs = zip(self.projector, self.projector[1:], strict=False)
         return self.projectors * 2 * rows * sum(a * b for a, b in pairs)
 
@@ -199,7 +199,7 @@ def outside_flops(
     frames: int = 0,
     patches: Patches | None = None,
 ) -> dict[str, int]:
-    """FLOPs of the method's stage before the LLM, as specified (upper bound for the pool).
+    """Count the FLOPs of the stage before the LLM, as specified (upper bound for the pool).
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def outside_flops(
 
 
 def inside_flops(llm: LLMShape, visual: int, kept: int, text_tokens: int) -> int:
-    """FLOPs of the stage after layer K: text-to-visual scores and cosines, and the merge targets.
+    """Count the FLOPs of the stage after layer K: scores, cosines and merge targets.
 
     2 q n (H d_h) for the attention rows, 2 q n d for the cosines of hidden states, 2 n kept d for
     each token's most similar survivor; n = visual, q = text_tokens.
@@ -254,7 +254,7 @@ def real_flops(
     compression: int = 0,
     causal_half: bool = False,
 ) -> dict[str, float]:
-    """FLOPs of one answer, by part.
+    """Count the FLOPs of one answer, by part.
 
     Parameters
     ----------
@@ -306,7 +306,7 @@ def _count(patches: Patches) -> int:
 
 
 def _first(config: Any, *names: str) -> int:
-    """The first of these attributes that the config has; families differ in their names."""
+    """Return the first of these attributes that the config has; families differ in their names."""
     for name in names:
         if getattr(config, name, None) is not None:
             return getattr(config, name)
@@ -314,5 +314,5 @@ def _first(config: Any, *names: str) -> int:
 
 
 def _side(size: Any) -> int:
-    """A side in pixels from a number or from (height, width); square images are assumed."""
+    """Return a side in pixels from a number or from (height, width); square images are assumed."""
     return int(size[0]) if isinstance(size, (list, tuple)) else int(size)

@@ -1,4 +1,4 @@
-"""Where a video token lies: flat index <-> (frame, row, column) <-> box of source pixels.
+"""Locate video tokens: flat index <-> (frame, row, column) <-> box of source pixels.
 
 Geometry belongs to the trace, never to the viewer: whatever crop or letterbox the image processor
 made is recorded here once, so that a picture drawn from a trace cannot be off by a cell.
@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TokenGrid:
-    """The video tokens of one clip, as they lie in time and space.
+    """Describe how the video tokens of one clip lie in time and space.
 
     Parameters
     ----------
@@ -62,16 +62,16 @@ class TokenGrid:
 
     @property
     def per_frame(self) -> int:
-        """Tokens in one frame."""
+        """Return the number of tokens in one frame."""
         return self.rows * self.cols
 
     @property
     def size(self) -> int:
-        """N, the tokens of the whole video."""
+        """Return N, the number of tokens of the whole video."""
         return self.frames * self.per_frame
 
     def index(self, frame: int, row: int, col: int) -> int:
-        """Flat index of the token at (frame, row, col)."""
+        """Return the flat index of the token at (frame, row, col)."""
         for value, limit, name in (
             (frame, self.frames, "frame"),
             (row, self.rows, "row"),
@@ -82,19 +82,19 @@ class TokenGrid:
         return (frame * self.rows + row) * self.cols + col
 
     def indices(self, cells: np.ndarray) -> np.ndarray:
-        """Flat indices (E,) of the tokens at cells (E, 3), each (frame, row, col)."""
+        """Return the flat indices (E,) of the tokens at cells (E, 3), each (frame, row, col)."""
         shape = (self.frames, self.rows, self.cols)
         return np.ravel_multi_index(tuple(np.asarray(cells, dtype=int).T), shape)
 
     def locate(self, index: int) -> tuple[int, int, int]:
-        """(frame, row, col) of the token with this flat index."""
+        """Return (frame, row, col) of the token with this flat index."""
         if not 0 <= index < self.size:
             raise ValueError(f"token {index} is outside this grid's 0..{self.size - 1}")
         frame, cell = divmod(int(index), self.per_frame)
         return frame, *divmod(cell, self.cols)
 
     def box(self, row: int, col: int) -> tuple[float, float, float, float]:
-        """(top, left, bottom, right) of a cell in source pixels, cut to the frame."""
+        """Return (top, left, bottom, right) of a cell in source pixels, cut to the frame."""
         self.index(0, row, col)
         top, left, bottom, right = self.region
         tall, wide = (bottom - top) / self.rows, (right - left) / self.cols
@@ -110,7 +110,7 @@ class TokenGrid:
         )
 
     def cell_at(self, y: float, x: float) -> tuple[int, int] | None:
-        """(row, col) of the cell that shows the source pixel (y, x); None where none does."""
+        """Return (row, col) of the cell that shows the source pixel (y, x), else None."""
         top, left, bottom, right = self.region
         inside_frame = 0 <= y < self.height and 0 <= x < self.width
         if not (inside_frame and top <= y < bottom and left <= x < right):
@@ -120,7 +120,7 @@ class TokenGrid:
         return min(row, self.rows - 1), min(col, self.cols - 1)
 
     def to_json(self) -> dict:
-        """A dict of plain numbers; ``TokenGrid.from_json`` turns it back."""
+        """Return a dict of plain numbers; ``TokenGrid.from_json`` reads it."""
         return asdict(self)
 
     @classmethod

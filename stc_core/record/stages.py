@@ -1,4 +1,4 @@
-"""The steps of a compression, and the fates that they lead to."""
+"""Define the steps of a compression and the fates that they lead to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Fate(IntEnum):
-    """What became of a video token. Exactly one of these is true of each."""
+    """Name what became of a video token; each token has exactly one fate."""
 
     KEPT = 0  # in the retention pool: reaches the LLM as itself, and its end
     CENTER = 1  # a cluster's place: the mean of the cluster reaches the LLM, and its end
@@ -25,7 +25,7 @@ SURVIVORS = (Fate.KEPT, Fate.CENTER)
 
 @dataclass(frozen=True)
 class Stage:
-    """One compression step, in indices of the original N tokens.
+    """Hold one compression step, in indices of the original N tokens.
 
     Attributes
     ----------
@@ -47,13 +47,13 @@ class Stage:
 
     @property
     def survivors(self) -> np.ndarray:
-        """(B,) int64, ascending: the tokens that go on."""
+        """Return (B,) int64, ascending: the tokens that go on."""
         return np.flatnonzero(np.isin(self.fate, SURVIVORS))
 
 
 @dataclass(frozen=True)
 class Word:
-    """One token of the text around a video.
+    """Hold one token of the text around a video.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ def replay(stages: tuple[Stage, ...], n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def weights(stages: tuple[Stage, ...], n: int) -> np.ndarray:
-    """(N,) float32: share of each token in its final target when every step takes true means."""
+    """Return (N,) float32: the share of each token in its final target if all steps take means."""
     weight = np.ones(n, np.float64)
     place = np.arange(n)
     for stage in stages:

@@ -1,4 +1,4 @@
-"""Wall time per named stage, per generated token, and the peak of GPU memory."""
+"""Measure wall time by stage and by generated token, and the peak of GPU memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Stopwatch"]
 
 
 class Stopwatch:
-    """Adds up seconds per stage; stages may nest, and every moment counts once.
+    """Add up seconds by stage; stages may nest, and every moment counts once.
 
     A moment belongs to the innermost stage that runs: compression that happens in a hook inside
     the prefill counts as compression, and the rest as prefill. So the stages' sum is the time in
@@ -64,7 +64,7 @@ class Stopwatch:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave a block out of all that is measured: work that serves the looking on."""
+        """Leave a block out of all that is measured, such as recording."""
         before = self._now()
         try:
             yield
@@ -72,12 +72,12 @@ class Stopwatch:
             self._paused += self._now() - before
 
     def so_far(self) -> float:
-        """Seconds of the innermost stage up to now; 0 where none runs."""
+        """Return the seconds of the innermost stage up to now; 0 where none runs."""
         self._account()
         return self.seconds[self._running[-1]] if self._running else 0.0
 
     def credit(self, seconds: float) -> None:
-        """Let it be ``seconds`` later than it is: for work whose result was kept from before.
+        """Count ``seconds`` more than have passed, for work whose result was kept from before.
 
         So costs tell what a run from the start would have taken, and stay comparable.
         """
@@ -100,7 +100,7 @@ class Stopwatch:
         self._running.pop()
 
     def token(self) -> None:
-        """A token has been generated."""
+        """Note that a token has been generated."""
         now = self._now()
         if self.first_token is None:
             self.first_token = now - self._origin
@@ -109,7 +109,7 @@ class Stopwatch:
         self._last_token = now
 
     def peak_memory_bytes(self) -> int | None:
-        """Most memory that torch held on the CUDA device since the watch was made; else None.
+        """Return the most bytes that torch held on a CUDA device since the watch was made, else None.
 
         The counter belongs to the device: two watches on one GPU share it.
         """

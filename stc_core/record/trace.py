@@ -1,4 +1,4 @@
-"""The trace: the fate of every video token, from the projector to the LLM's last layer."""
+"""Record the fate of every video token, from the projector to the last layer of the LLM."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stc_core.record.trace_file import read_trace, write_trace
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """The fate of every video token of one clip under one method.
+    """Hold the fate of every video token of one clip under one method.
 
     Attributes
     ----------
@@ -110,17 +110,17 @@ class Trace:
 
     @property
     def survivors(self) -> np.ndarray:
-        """(B,) int64, ascending: the tokens in the LLM's last layers."""
+        """Return (B,) int64, ascending: the tokens in the last layers of the LLM."""
         return np.flatnonzero(np.isin(self.fate, SURVIVORS))
 
     @property
     def full_words(self) -> tuple[Word, ...]:
-        """The words of the uncompressed run."""
+        """Return the words of the uncompressed run."""
         return tuple(Word(**word) for word in self.baseline.get("words", ()))
 
     @property
     def outside(self) -> Stage:
-        """The step before the LLM, which every run of ``compress`` has.
+        """Return the step before the LLM, which every run of ``compress`` has.
 
         Raises ``ValueError`` for a trace without one.
         """
@@ -130,20 +130,20 @@ class Trace:
         return stage
 
     def stage(self, name: str) -> Stage | None:
-        """The step of that name, None where this run had none."""
+        """Return the step of that name, None where this run had none."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
     def members(self, token: int) -> np.ndarray:
-        """(m,) int64: the tokens that survivor ``token`` carries, itself included."""
+        """Return (m,) int64: the tokens that survivor ``token`` carries, itself included."""
         return np.flatnonzero(self.target == token)
 
     def counts(self) -> dict[str, int]:
-        """How many tokens met each fate, by lower-case name."""
+        """Count the tokens of each fate, by lower-case name."""
         found = np.bincount(self.fate, minlength=len(Fate))
         return {fate.name.lower(): int(found[fate]) for fate in Fate}
 
     def alive(self, among: np.ndarray | None = None) -> list[int]:
-        """Tokens before the first step and after each: N, entering the LLM, leaving layer K.
+        """Count the tokens before the first step and after each: N, into the LLM, out of layer K.
 
         With ``among``, indices of different tokens, only these are counted.
         """

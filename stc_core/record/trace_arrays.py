@@ -1,4 +1,4 @@
-"""The arrays of a trace: their types and limits."""
+"""Define types and limits of the arrays of a trace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_COMPONENTS = 16  # of the tokens before compression
 
 
 def all_shares(array: np.ndarray) -> bool:
-    """Whether all of float16 are from 0 to 1, by their bits: numpy compares these 20 times slower.
+    """Tell whether all float16 are from 0 to 1 by their bits, 20 times faster than numpy compares.
 
     The bits of numbers from 0 on rise with the numbers; 0x3C00 is 1, 0x8000 is -0.
     """

@@ -1,4 +1,4 @@
-"""Trace files: one ``.npz`` with a JSON header, and nothing in it believed unchecked."""
+"""Write and read trace files: one ``.npz`` with a JSON header; everything in it is checked."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ MAX_SECONDS = 1e7  # of a frame's time, either way
 
 
 class _Refused(InputError):
-    """A sentence about a file that is whole."""
+    """Refuse a file that is whole but is not for this version, in one sentence."""
 
 
 def _shown(path: object) -> str:
-    """A path as it may stand in a sentence."""
+    """Return a path as it may stand in a sentence."""
     return readable(str(path))
 
 
 def _reason(error: Exception) -> str:
-    """What was wrong with a file, briefly: of our own sentences, else the kind of error."""
+    """Say briefly what was wrong with a file: our own sentence, else the kind of error."""
     if type(error) in (ValueError, InputError) and error.args:
         return readable(" ".join(str(error).split()))[:200]
     return type(error).__name__
@@ -83,7 +83,7 @@ def _check_shape(name: str, shape: tuple[int, ...]) -> None:
 
 
 def _check_members(archive: Archive, header: dict, grid: TokenGrid, old: bool) -> None:
-    """Look at type and shape of every array before any is read, but for maps of attention."""
+    """Check type and shape of every array, except maps of attention, before any is read."""
     n = grid.size
     expected = {name: (kind, (n,)) for name, kind in KINDS_OF_ARRAYS.items()}
     expected["seconds"] = np.float64, (grid.frames,)
@@ -115,7 +115,7 @@ def _check_members(archive: Archive, header: dict, grid: TokenGrid, old: bool) -
 
 
 def _check_maps(archive: Archive, shapes: dict[str, tuple[int, int]]) -> None:
-    """The same for maps of attention, and their numbers."""
+    """Check type, shape and numbers of the maps of attention."""
     for name, shape in shapes.items():
         if name in archive:
             _check_layout(name, archive.layout(name), np.float16, shape)
@@ -138,7 +138,7 @@ _RECORDED = ("attention", "full_attention", "features")
 
 
 def _write(file: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
-    """What ``np.savez_compressed`` writes, in a third of its time; equal arrays, equal bytes."""
+    """Write as ``np.savez_compressed`` does, three times faster; equal arrays give equal bytes."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             member = io.BytesIO()
@@ -170,7 +170,7 @@ def write_trace(trace: Any, path: Path) -> Path:
 
 
 def _header_of(trace: Any) -> bytes:
-    """The JSON header of the file, held to what ``load`` takes."""
+    """Make the JSON header of the file; refuse what ``load`` would refuse."""
     header = {
         "format": FORMAT,
         "grid": trace.grid.to_json(),

@@ -1,4 +1,4 @@
-"""The JSON header of a trace file: its schema in one place, with a limit on everything.
+"""Define the JSON header of a trace file: one schema, with a limit on everything.
 
 ``parsed`` bounds the text before it is parsed; ``checked`` holds what came out of it, or what is
 to be written, to the schema. Both raise ``InputError`` with a sentence about the header alone.
@@ -66,7 +66,7 @@ def checked(header: Mapping[str, Any]) -> None:
 
 
 def _outline(raw: bytes) -> np.ndarray:
-    """The bytes of a JSON text without its strings, (m,) uint8."""
+    """Return the bytes of a JSON text without its strings, (m,) uint8."""
     unescaped = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     return np.frombuffer(re.sub(rb'"[^"]*"?', b"", unescaped), np.uint8)
 
@@ -133,7 +133,7 @@ def _many(inner: Check, most: int) -> Check:
 
 
 def _table(inner: Check, most: int, longest: int, controls: bool = False) -> Check:
-    """A dict of any names."""
+    """Check a dict of any names."""
 
     def check(value: object, what: str) -> None:
         if not isinstance(value, dict) or len(value) > most:
@@ -146,7 +146,7 @@ def _table(inner: Check, most: int, longest: int, controls: bool = False) -> Che
 
 
 def _record(entries: dict[str, Check], *needed: str) -> Check:
-    """A dict of just these names, those ``needed`` among them."""
+    """Check a dict of these names alone, with all that are ``needed``."""
 
     def check(value: object, what: str) -> None:
         if not isinstance(value, dict):

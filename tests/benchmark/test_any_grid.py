@@ -16,7 +16,7 @@ from stc_core.benchmark.answers_file import NAME
 from stc_core.benchmark.ask import ask
 from stc_core.benchmark.cases import Case, Shapes, Skipped
 from stc_core.methods import STC, FastV
-from stc_core.shapes.exam import evaluation
+from stc_core.shapes.exam import grids
 
 QUESTION = "what color is the star ?"
 
@@ -37,9 +37,7 @@ def test_the_grid_of_a_clip_is_that_of_its_prompt(qwen):
 
 
 def test_evidence_of_the_world_of_shapes_lies_on_time_steps(qwen, monkeypatch):
-    monkeypatch.setattr(
-        evaluation, "FREE_SIZE", (48, 64)
-    )  # of the size depends only the time it takes
+    monkeypatch.setattr(grids, "FREE_SIZE", (48, 64))  # which decides the time it takes alone
     for case in Shapes(qwen).cases(3, 5):
         grid = grid_of(qwen, case.frames)
         assert grid.frames == 3 and (case.evidence < [3, grid.rows, grid.cols]).all()

@@ -1,4 +1,4 @@
-"""Density-peaks clustering on k nearest neighbours (DPC-KNN): exact, deterministic, in tiles.
+"""Cluster by density peaks on k nearest neighbors (DPC-KNN): exact, deterministic, in tiles.
 
 All distances are needed once, and never all at the same time. They come in tiles of one product
 x x^T, of which only the upper half is computed; each tile leaves the few nearest neighbours of its
@@ -26,7 +26,7 @@ SAME = {torch.float64: 2e-12, torch.float32: 1e-5}
 
 
 def dpc_knn(tokens: Tensor, clusters: int, k: int = 7) -> tuple[Tensor, Tensor]:
-    """(C,) centers of tokens (N, d), ascending, and (N,) the center of each; a center's is itself.
+    """Return centers (C,) of tokens (N, d), ascending, and the center (N,) of each token.
 
     ``density_peaks``, then ``nearest_center``: they say what is what.
     """
@@ -36,7 +36,7 @@ def dpc_knn(tokens: Tensor, clusters: int, k: int = 7) -> tuple[Tensor, Tensor]:
 
 
 def density_peaks(points: Points, clusters: int, k: int = 7) -> Tensor:
-    """(C,) int64, ascending: the points that are dense and far from what is denser.
+    """Return (C,) int64, ascending: the points that are dense and far from denser ones.
 
     ``rho_i = exp(-(1/k) sum_{j in kNN(i)} d_ij^2)``, ``delta_i = min_{j: rho_j > rho_i} d_ij`` (the
     largest distance in its row for the densest), centers = the highest ``gamma = rho * delta``
@@ -70,7 +70,7 @@ def density_peaks(points: Points, clusters: int, k: int = 7) -> Tensor:
 
 
 def nearest_center(points: Points, centers: Tensor) -> Tensor:
-    """(M,) int64: the center (C,) nearest to each point, ties to the earlier; its own is itself."""
+    """Return (M,) int64: the center (C,) nearest to each point, ties to the earlier."""
     nearest = torch.arange(points.size, device=points.device)
     if len(centers) == points.size:
         return nearest
@@ -83,7 +83,7 @@ def nearest_center(points: Points, centers: Tensor) -> Tensor:
 
 
 class Points:
-    """M of N tokens as points in space, and squared distances between any of them.
+    """Hold M of N tokens as points in space, and compute squared distances between them.
 
     Exact on a CPU, in float64 whatever the dtype of the tokens. On a GPU distances are float32; of
     half-precision tokens the products are exact and added up in float32 on tensor cores. There
@@ -110,7 +110,7 @@ class Points:
         self.kept = self._made(slice(None)) if self.size <= self.held else None
 
     def __getitem__(self, part: slice | Tensor) -> tuple[Tensor, Tensor]:
-        """Coordinates (p, d) and squared norms (p,) of some of the points."""
+        """Return coordinates (p, d) and squared norms (p,) of some of the points."""
         if self.kept is None:
             return self._made(part)
         return self.kept[0][part], self.kept[1][part]
@@ -130,7 +130,7 @@ class Points:
         return x, norms
 
     def between(self, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
-        """(p, q) squared distances; between equal points exactly zero."""
+        """Return (p, q) squared distances; between equal points exactly zero."""
         (x, here), (y, there) = a, b
         if self.raw:
             square = torch.mm(x, y.T, out_dtype=self.dtype).mul_(-2).add_(there)
@@ -140,30 +140,30 @@ class Points:
         return square.masked_fill_(square <= SAME[self.dtype] * here[:, None], 0.0)
 
     def parts(self, start: int, stop: int) -> Iterator[slice]:
-        """The rows of one tile after the other."""
+        """Yield the rows of one tile after the other."""
         for first in range(start, stop, self.rows):
             yield slice(first, min(first + self.rows, stop))
 
     def tiles(self) -> Iterator[tuple[slice, tuple[Tensor, Tensor]]]:
-        """All points, as many at a time as are held at once."""
+        """Yield all points, as many at a time as are held at once."""
         for start in range(0, self.size, self.held):
             part = slice(start, min(start + self.held, self.size))
             yield part, self[part]
 
 
 def distance_dtype(device: torch.device) -> torch.dtype:
-    """float64 where it costs twice float32, float32 where it may cost sixty times that."""
+    """Return float64, or float32 on devices where float64 may cost sixty times as much."""
     return torch.float64 if device.type == "cpu" else torch.float32
 
 
 def _neighbors(points: Points, count: int) -> tuple[Tensor, Tensor]:
-    """(M, count) smallest squared distances of each point, rising, itself included, and to whom."""
+    """Return the (M, count) smallest squared distances of each point, rising, and their points."""
     shape = points.size, count
     near = torch.full(shape, torch.inf, dtype=points.dtype, device=points.device)
     whose = torch.zeros(shape, dtype=torch.int64, device=points.device)
 
     def offer(rows: slice, square: Tensor, first: int) -> None:
-        """These rows see their distances (rows, cols) to the points from ``first`` on."""
+        """Offer these rows their distances (rows, cols) to the points from ``first`` on."""
         found = square.topk(min(count, square.shape[1]), dim=1, largest=False)
         values = torch.cat([near[rows], found.values], dim=1)
         names = torch.cat([whose[rows], found.indices + first], dim=1)
@@ -185,13 +185,13 @@ def _neighbors(points: Points, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _cut(x: Tensor, norms: Tensor, rows: slice, start: int) -> tuple[Tensor, Tensor]:
-    """These rows of the points that begin with ``start``."""
+    """Return the rows of a tile among the points that begin with ``start``."""
     part = slice(rows.start - start, rows.stop - start)
     return x[part], norms[part]
 
 
 def _separation(points: Points, near: Tensor, whose: Tensor, order: Tensor) -> Tensor:
-    """(M,) squared distance of each point to the nearest denser one; of the densest, the largest.
+    """Return (M,): squared distance to the nearest denser point; for the densest, the largest.
 
     order (M,) names the points by falling density.
     """

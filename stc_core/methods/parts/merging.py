@@ -1,4 +1,4 @@
-"""Relevance to the question, and merging what is not relevant (the stage inside the LLM)."""
+"""Score relevance to the question, and merge what is not relevant (the stage inside the LLM)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS = 2048  # tokens whose cosines are taken at a time
 
 
 def min_max(values: Tensor) -> Tensor:
-    """(n,) scaled to 0..1 over its own range; all zeros where all values are equal.
+    """Scale (n,) to 0..1 over its own range; return zeros where all values are equal.
 
     Equal means within a millionth of the largest: rounding noise is not stretched to a range.
     """
@@ -23,7 +23,7 @@ def min_max(values: Tensor) -> Tensor:
 
 
 def text_relevance(visual: Tensor, text: Tensor, attention: Tensor, lam: float) -> Tensor:
-    """I = (1 - lam) * A_m + lam * S_m for each video token (docs/method.md, section 3).
+    """Return I = (1 - lam) * A_m + lam * S_m for each video token (docs/method.md, section 3).
 
     ``A_m`` is the highest attention that any text token pays to the video token, ``S_m`` the
     highest cosine of any text token's hidden state to its own, both min-max normalised.
@@ -46,7 +46,7 @@ def text_relevance(visual: Tensor, text: Tensor, attention: Tensor, lam: float) 
 
 
 def most_alike(tokens: Tensor, survivors: Tensor) -> Tensor:
-    """(n,) int64: for each token the survivor of highest cosine, ties to the earlier one.
+    """Return (n,) int64: for each token the survivor of highest cosine, ties to the earlier one.
 
     tokens (n, d); survivors (B,) int64 ascending; a survivor's is itself.
     """

@@ -1,4 +1,4 @@
-"""How far a long decision has come, for whoever wants to show it."""
+"""Report how far a long decision has come."""
 
 from __future__ import annotations
 

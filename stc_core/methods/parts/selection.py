@@ -1,4 +1,4 @@
-"""Greedy choice by contribution under a redundancy threshold (the global retention pool)."""
+"""Choose greedily by contribution under a redundancy threshold (the global retention pool)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LONGEST = 2048  # tokens looked at together, at most
 
 
 def strongest(scores: Tensor, count: int) -> Tensor:
-    """(count,) int64, ascending: the tokens of highest score (N,), ties to the earlier token."""
+    """Return (count,) int64, ascending: the tokens of highest score (N,), ties to the earlier."""
     return torch.sort(scores, descending=True, stable=True).indices[:count].sort().values
 
 
 class Walk(NamedTuple):
-    """A walk through the tokens and the pool that it filled.
+    """Hold a walk through the tokens and the pool that it filled.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ def retention_pool(
 
 
 def _first_unlike(unit: Tensor, limit: float) -> Tensor:
-    """(b,) bool: who is taken of unit vectors (b, d) when earlier ones are taken first.
+    """Return (b,) bool: which unit vectors (b, d) are taken when earlier ones are taken first.
 
     The greedy choice without a loop over tokens. Those whom nobody before them can hinder are
     taken, those like them are out, and so on with the rest; how often is the length of the longest

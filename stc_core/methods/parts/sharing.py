@@ -1,4 +1,4 @@
-"""Shares: of a budget among frames or groups, and of tokens in the mean that carries them."""
+"""Share a budget among frames or groups, and weigh tokens in the mean that carries them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stc_core.methods.base import precise
 
 
 def apportion(total: int, weights: Sequence[float], limits: Sequence[int]) -> list[int]:
-    """Whole numbers that sum to ``total``, in proportion to the weights, by largest remainder.
+    """Share ``total`` out in whole numbers in proportion to the weights, by largest remainder.
 
     Every part gets the floor of its quota ``total * weight / sum(weights)``; what the floors leave
     goes, one each, to the parts of largest remainder. Where equal remainders compete, the winners
@@ -58,7 +58,7 @@ def apportion(total: int, weights: Sequence[float], limits: Sequence[int]) -> li
 
 
 def leading(scores: Tensor, counts: Sequence[int]) -> Tensor:
-    """(F, n) bool: the ``counts[f]`` highest of the scores (F, n) in row f, ties to the earlier."""
+    """Return (F, n) bool: the ``counts[f]`` highest scores (F, n) of row f, ties to the earlier."""
     order = torch.sort(scores, dim=1, descending=True, stable=True).indices
     places = torch.arange(scores.shape[1], device=scores.device).expand_as(order)
     rank = torch.empty_like(order).scatter_(1, order, places)
@@ -66,7 +66,7 @@ def leading(scores: Tensor, counts: Sequence[int]) -> Tensor:
 
 
 def center_weights(target: Tensor, beta: float) -> Tensor:
-    """(N,) float64: ``max(1 / (m + 1), beta)`` for a token that m others join; they share the rest.
+    """Return (N,): ``max(1 / (m + 1), beta)`` for a token that m others join; they share the rest.
 
     target (N,) as in a ``Decision``; dropped tokens get 1, which nobody reads.
     """
@@ -79,5 +79,5 @@ def center_weights(target: Tensor, beta: float) -> Tensor:
 
 
 def round_down(value: float) -> int:
-    """Largest integer not above the value; what is an integer but for rounding, is one."""
+    """Return the largest integer not above the value, up to rounding errors."""
     return math.floor(value + 1e-9)
