@@ -135,7 +135,7 @@ class FastVID(Method):
         return Decision.of(fate, target, center_weights(target, self.beta))
 
     def _shares(self, parts: list[tuple[int, int]], grid: TokenGrid) -> tuple[list, list]:
-        """Count (T,) salient and (T,) context tokens of each frame; together they are the budget."""
+        """Count (T,) salient and (T,) context tokens of each frame; their sum is the budget."""
         frames, n, budget = grid.frames, grid.per_frame, self.budget(grid)
         kept = apportion(budget, [1] * frames, [n] * frames)
         of_part = [sum(kept[start:stop]) for start, stop in parts]

@@ -73,7 +73,7 @@ def paper_flops(
 
 
 def layers_after(layer: int, depth: int, before: int, after: int) -> list[int]:
-    """Return the tokens per layer: `before` in layers 0 to `layer` inclusive, `after` in later ones.
+    """Return the tokens per layer: `before` in layers 0 to `layer` inclusive, then `after`.
 
     The reading of "compress after layer index K" under which the paper's FLOPs column comes out:
     K = 18 of 28 is 19 long layers and 9 short ones.

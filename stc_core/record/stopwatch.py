@@ -109,7 +109,7 @@ class Stopwatch:
         self._last_token = now
 
     def peak_memory_bytes(self) -> int | None:
-        """Return the most bytes that torch held on a CUDA device since the watch was made, else None.
+        """Return the most bytes that torch held on a CUDA device so far, else None.
 
         The counter belongs to the device: two watches on one GPU share it.
         """
