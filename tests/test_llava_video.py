@@ -246,14 +246,14 @@ def pooled(frame, mode):
 
 
 def bilinear(side):
-    """(tokens, side) weights: the two patches around each token's centre, without antialiasing."""
+    """(tokens, side) weights: the two patches around each token's center, without antialiasing."""
     tokens = math.ceil(side / 2)
     weights = torch.zeros(tokens, side)
     for token in range(tokens):
-        centre = max((token + 0.5) * side / tokens - 0.5, 0)
-        low = int(centre)
-        weights[token, low] += 1 - (centre - low)
-        weights[token, min(low + 1, side - 1)] += centre - low
+        center = max((token + 0.5) * side / tokens - 0.5, 0)
+        low = int(center)
+        weights[token, low] += 1 - (center - low)
+        weights[token, min(low + 1, side - 1)] += center - low
     return weights
 
 

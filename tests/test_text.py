@@ -18,7 +18,7 @@ from stc_core.text import (
     said_the_same,
 )
 
-GOOD = "星星 is\twhat 🌟\r\ncolour? e\u0301 \u202e \ufffd \uffff"
+GOOD = "星星 is\twhat 🌟\r\ncolor? e\u0301 \u202e \ufffd \uffff"
 BAD = [
     (b"text", "the question must be a text, not of type bytes"),
     (None, "the question must be a text, not of type NoneType"),

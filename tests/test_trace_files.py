@@ -302,7 +302,7 @@ def test_members_that_are_odd_are_refused(tmp_path):
 
 ODD = {
     "frames without pixels": ({}, {"frames": np.zeros((2, 0, 4, 3), np.uint8)}),
-    "frames of two colours": ({}, {"frames": np.zeros((2, 4, 4, 2), np.uint8)}),
+    "frames of two colors": ({}, {"frames": np.zeros((2, 4, 4, 2), np.uint8)}),
     "an infinite contribution": ({}, {"contribution": np.full(8, np.inf, np.float32)}),
     "an infinite relevance": ({}, {"relevance": np.full(8, -np.inf, np.float32)}),
     "an infinite similarity": ({}, {"similarity": np.full(8, np.inf, np.float32)}),
@@ -326,12 +326,12 @@ ODD = {
     "a null character": ({"answer": "a\0"}, {}),
     "an escape in a note": ({"notes": ["\x1b[2J"]}, {}),
     "a name that is a number": ({"model": 3}, {}),
-    "an unknown entry": ({"colour": 3}, {}),
+    "an unknown entry": ({"color": 3}, {}),
     "a baseline that is a list": ({"baseline": []}, {}),
     "a huge baseline": ({"baseline": {"logprob": 10**400}}, {}),
     "a baseline without an answer": ({"baseline": {"answer": None}}, {}),
     "costs that are a list": ({"costs": [1]}, {}),
-    "costs of an unknown name": ({"costs": {"colour": 1}}, {}),
+    "costs of an unknown name": ({"costs": {"color": 1}}, {}),
     "a tiny cost": ({"costs": {"paper_flops": 5e-324}}, {}),
     "a huge cost": ({"costs": {"paper_flops": 1e300}}, {}),
     "a negative count": ({"costs": {"tokens_llm": -1}}, {}),

@@ -239,7 +239,7 @@ def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     assert [int(f.mean()) for f in video.frames] == [40, 120, 200]
 
 
-def test_colours_are_rgb(tmp_path: Path) -> None:
+def test_colors_are_rgb(tmp_path: Path) -> None:
     def picture(index: int) -> np.ndarray:
         return np.tile(np.array([200, 100, 10], np.uint8), (8, 8, 1))
 
@@ -256,7 +256,7 @@ def test_colours_are_rgb(tmp_path: Path) -> None:
         ("a.webm", "libvpx-vp9", "yuva420p"),
     ],
 )
-def test_transparent_video_gives_its_stored_colours(
+def test_transparent_video_gives_its_stored_colors(
     tmp_path: Path, name: str, codec: str, pixels: str
 ) -> None:
     def picture(index: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 PyAV is the one decoder: it gives the container's own timestamps, the tracks with their roles, the
 turn and the interlacing of each frame, and an error where OpenCV's reader returns memory that it
-never wrote. Colours are those of OpenCV's reader to the bit.
+never wrote. Colors are those of OpenCV's reader to the bit.
 
 Every function opens the file anew, so none leaves a decoder or a read position behind.
 """

@@ -228,7 +228,7 @@ def _unknown_words(tokenizer, asked: list[int], vlm: VLM) -> tuple[str, ...]:
     if unknown == len(asked):
         raise InputError(
             f"the model {vlm.name!r} knows no word of this question; it was taught English "
-            f"questions about coloured shapes, such as 'what color is the star?'"
+            f"questions about colored shapes, such as 'what color is the star?'"
         )
     return (
         f"The model does not know {unknown} of the question's {len(asked)} words and "

@@ -7,7 +7,7 @@ import math
 __all__ = ["FRAMES_PER_SECOND", "REAL_MODEL", "TEACHING", "outside_its_world"]
 
 TEACHING = (
-    "The built-in model is a small teaching model of a world of coloured shapes. Real videos want "
+    "The built-in model is a small teaching model of a world of colored shapes. Real videos want "
     "a real model"
 )
 FRAMES_PER_SECOND = 4.0  # of every clip of its world

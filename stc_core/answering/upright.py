@@ -16,8 +16,8 @@ from av.filter import Graph
 
 __all__ = ["Converter", "combed", "fitted", "letterboxed", "resized"]
 
-BT2020 = 9  # colour primaries of HDR recordings; AVColorPrimaries
-COMB = 9  # grey levels by which a line stands out from both neighbours
+BT2020 = 9  # color primaries of HDR recordings; AVColorPrimaries
+COMB = 9  # gray levels by which a line stands out from both neighbors
 COMBED = 80 / 256  # share of such pixels in a square of 16: a frame woven of two moments
 TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 TICK = Fraction(1, 1000)  # a time base, which a graph wants and nothing here reads
@@ -67,10 +67,10 @@ def combed(picture: np.ndarray) -> bool:
 
     A film that is merely stored as interlaced is not: its fields show one moment.
     """
-    grey = picture.max(axis=2).astype(np.int16)
-    if len(grey) < 5:
+    gray = picture.max(axis=2).astype(np.int16)
+    if len(gray) < 5:
         return False
-    above2, above, line, below, below2 = (grey[i : len(grey) - 4 + i] for i in range(5))
+    above2, above, line, below, below2 = (gray[i : len(gray) - 4 + i] for i in range(5))
     up, down = line - above, line - below
     apart = ((up > COMB) & (down > COMB)) | ((up < -COMB) & (down < -COMB))
     apart &= np.abs(above2 + 4 * line + below2 - 3 * (above + below)) > 6 * COMB

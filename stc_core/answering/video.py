@@ -109,7 +109,7 @@ def read_video(
     - Of an interlaced recording each frame shows its upper field, the lines between interpolated;
       where both fields show one moment, the frame is taken as it is.
     - Frames of another shape than the first are fitted into it, with black borders.
-    - The colours under a transparent pixel are taken as they are stored; alpha is dropped.
+    - The colors under a transparent pixel are taken as they are stored; alpha is dropped.
     - A damaged or cut-off file gives what still decodes and says so in `Video.warning`.
     - The chosen frames are reached by seeking where that saves decoding and the container has an
       index (mp4, mov, mkv, webm); each landing is checked against the listed timestamp, and on

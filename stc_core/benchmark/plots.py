@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 INK, QUIET, RULE = "#1B1F24", "#59636E", "#D1D9E0"  # text, second text, lines
 BLUE, VERMILLION = "#0072B2", "#D55E00"
-# Okabe and Ito's colours without yellow, which is too light for a line; marks are a second channel
-COLOURS = (VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", QUIET)
+# Okabe and Ito's colors without yellow, which is too light for a line; marks are a second channel
+COLORS = (VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", QUIET)
 MARKS = "sD^vPX<>*hdp"
 
 Summary = dict[str, Any]
@@ -113,7 +113,7 @@ def _kept(row: Summary) -> float:
 
 
 def _styles(names: list[str]) -> dict[str, dict[str, Any]]:
-    """STC thick and blue, its variants broken lines with white marks; others by colour and mark."""
+    """STC thick and blue, its variants broken lines with white marks; others by color and mark."""
     styles: dict[str, dict[str, Any]] = {}
     variants = itertools.cycle([("o", "--"), ("s", "-."), ("^", ":")])
     others = 0
@@ -125,10 +125,10 @@ def _styles(names: list[str]) -> dict[str, dict[str, Any]]:
             styles[name] = {"color": BLUE, "marker": marker, "linestyle": line, "mfc": "white"}
         else:
             styles[name] = {
-                "color": COLOURS[others % len(COLOURS)],
+                "color": COLORS[others % len(COLORS)],
                 "marker": MARKS[others % len(MARKS)],
                 "linewidth": 1.1,
-                "linestyle": ("-", ":")[others // len(COLOURS) % 2],
+                "linestyle": ("-", ":")[others // len(COLORS) % 2],
             }
             others += 1
     return styles

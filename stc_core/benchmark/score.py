@@ -18,7 +18,7 @@ RECALL_EDGES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 MEASURES = ("door", "door_carried", "end", "end_carried")
 
 
-def summarise(outcome: Outcome, rows: Sequence[Row]) -> dict[str, Any]:
+def summarize(outcome: Outcome, rows: Sequence[Row]) -> dict[str, Any]:
     """Everything that tables and plots show, as plain values; shares of 1, times in seconds.
 
     Every row is compared with the uncompressed model, and with STC at the same retention, on the

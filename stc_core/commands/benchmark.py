@@ -81,7 +81,7 @@ def benchmark(
         from stc_core.benchmark.result_files import write
         from stc_core.benchmark.rows import grid, settings
         from stc_core.benchmark.run import default_workers, run
-        from stc_core.benchmark.score import summarise
+        from stc_core.benchmark.score import summarize
         from stc_core.benchmark.tables import tables
         from stc_core.benchmark.video_folder import Folder
         from stc_core.models.loading import load
@@ -110,7 +110,7 @@ def benchmark(
                 opened = open_cluster(model, address=ray, device=device, workers=workers, tell=tell)
                 how = {"cluster": stack.enter_context(opened)}
             outcome = run(vlm, source, rows, output, tell=tell, on_answer=on_answer, **how)
-        summary = summarise(outcome, rows)
+        summary = summarize(outcome, rows)
         write(summary, output)
         if write_readme is not None:
             into(write_readme, summary, output)

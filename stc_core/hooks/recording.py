@@ -18,11 +18,11 @@ EXACT_WIDTH = 1024  # up to here all eigenvectors take less than two seconds on 
 
 @torch.no_grad()
 def leading_components(tokens: Tensor, count: int = COMPONENTS) -> np.ndarray:
-    """(N, d) tokens -> (N, c) float16: centred, on their leading principal components.
+    """(N, d) tokens -> (N, c) float16: centerd, on their leading principal components.
 
     c is the least of ``count``, N and d. The largest loading of each component is positive. Always
     worked out on the CPU in float64, so that it does not depend on the device; above
-    ``EXACT_WIDTH`` dimensions by a randomised decomposition with a fixed seed.
+    ``EXACT_WIDTH`` dimensions by a randomized decomposition with a fixed seed.
     """
     x = tokens.detach().cpu().double()
     x = x - x.mean(dim=0)

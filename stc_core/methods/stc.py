@@ -93,7 +93,7 @@ class STC(Method):
     * Text tokens of the inside stage are all tokens after the video (the question and what the chat
       template adds); tokens before it cannot attend to it.
     * Hidden states are those that leave layer K, attention weights those within it, mean over
-      heads. Equal values everywhere normalise to zero.
+      heads. Equal values everywhere normalize to zero.
     * A token merged inside counts once in the mean, however many tokens it carries already.
     * Without ``contribution`` tokens are visited in the order of ``walk``.
     * Without ``similarity`` nothing is redundant. With neither of the two there is nothing to

@@ -59,7 +59,7 @@ class VisionZip(Method):
       (``signal="cls"``); ports to towers without one take the attention received.
     * A sum of two vectors (published) is no mean; the weights of a ``Decision`` sum to 1, so the
       sum itself is left out. ``equal_halves`` has its direction, which is what an LLM's first
-      normalisation sees.
+      normalization sees.
     * With no target in a frame its other tokens are dropped.
     * Survivors stay in their original order; published, dominant tokens come before contextual.
     * Equal contributions and equal cosines: the earlier token.

@@ -129,7 +129,7 @@ class VisionShape:
     def from_config(cls, config: Any) -> VisionShape:
         """Read a transformers config, composite (its `vision_config`) or of the tower itself.
 
-        LLaVA's projector, two layers over the unpooled patches, is recognised by
+        LLaVA's projector, two layers over the unpooled patches, is recognized by
         `projector_hidden_act`; `families.vision_shape` knows the others. A config without an
         `image_size` (Qwen's dynamic resolution) gives `patches` 0: then pass them to the count.
         """

@@ -11,7 +11,7 @@ from stc_core import METHODS, STC, InputError
 from stc_core.benchmark.readme_section import check_readme, write_readme
 from stc_core.benchmark.result_files import write
 from stc_core.benchmark.rows import grid, name_of
-from stc_core.benchmark.score import summarise
+from stc_core.benchmark.score import summarize
 from stc_core.benchmark.tables import tables
 
 PICTURES = {f"{n}.{e}" for n in ("retention", "ablation", "recall") for e in ("svg", "png")}
@@ -35,7 +35,7 @@ def made(rows):
             kind = ("color", "count", "order")[i % 3]
             more = {"tokens": tokens, "cells": 4 * (i % 4 > 0), "end": end}
             lines.append(answer(str(i), name_of(row.method), right, kind, row.frames, **more))
-    return summarise(outcome_of(lines), rows)
+    return summarize(outcome_of(lines), rows)
 
 
 def test_all_files_are_written_and_repeat_themselves(summary, tmp_path):
@@ -153,4 +153,4 @@ def test_a_row_of_another_configuration_of_stc_is_named_by_its_options():
     rows = [*grid(8, 8, questions=2, methods=["uniform"], parts=["main"], retentions=[0.1])]
     rows.append(replace(rows[-1], method=STC(retention=0.1, tau=0.5)))
     lines = [answer(c, name_of(r.method), frames=8) for r in rows for c in "12"]
-    assert "STC (tau=0.5)" in tables(summarise(outcome_of(lines), rows))
+    assert "STC (tau=0.5)" in tables(summarize(outcome_of(lines), rows))

@@ -12,7 +12,7 @@ from small import answer, outcome_of
 from stc_core import METHODS, STC
 from stc_core.benchmark.cases import Skipped
 from stc_core.benchmark.rows import Row, name_of
-from stc_core.benchmark.score import recall_bands, share_of_full, summarise
+from stc_core.benchmark.score import recall_bands, share_of_full, summarize
 from stc_core.shapes.exam.calibration import wilson
 
 STC2 = STC(retention=0.02)
@@ -83,7 +83,7 @@ ROWS = [Row(m, 8, 60, ("main",)) for m in (None, STC2, EVS2)]
 
 def test_a_row_counts_what_its_answers_say():
     lines = made_up()
-    summary = summarise(outcome_of(lines, [Skipped("x", "broken")]), ROWS)
+    summary = summarize(outcome_of(lines, [Skipped("x", "broken")]), ROWS)
     json.dumps(summary, allow_nan=False)
     stock, stc, evs = summary["rows"]
     full = {a["case"]: a["right"] for a in lines if a["method"] == "none"}
@@ -118,7 +118,7 @@ def test_a_row_counts_what_its_answers_say():
 def test_only_cases_of_both_are_compared():
     lines = [a for a in made_up() if a["method"] == "none" or int(a["case"]) < 20]
     lines = [a for a in lines if a["method"] != "none" or int(a["case"]) >= 10]
-    stc = summarise(outcome_of(lines), ROWS)["rows"][1]
+    stc = summarize(outcome_of(lines), ROWS)["rows"][1]
     assert stc["questions"] == 20
     pairs = {a["case"]: {} for a in lines}
     for a in lines:
@@ -130,7 +130,7 @@ def test_only_cases_of_both_are_compared():
 
 def test_a_model_that_is_never_right_has_no_share():
     lines = [answer("1", "none", False), answer("1", name_of(STC2), True)]
-    row = summarise(outcome_of(lines), ROWS)["rows"][1]
+    row = summarize(outcome_of(lines), ROWS)["rows"][1]
     assert row["of_full"] is None and row["of_full_interval95"] is None and row["gained"] == 1
 
 

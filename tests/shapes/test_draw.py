@@ -170,11 +170,11 @@ def test_fronts_are_those_of_a_slow_reference(seed, height, width, aspect):
     found = fronts([one], times, height, width)[0].numpy()
     for t, time in enumerate(times):
         differ = found[t] != in_front(one, time, height, width)
-        assert differ.mean() < 0.002  # single pixels whose centre lies on an edge
+        assert differ.mean() < 0.002  # single pixels whose center lies on an edge
 
 
 def looks(color: str) -> np.ndarray:
-    """(n, 3) the sRGB values that a solid thing of this colour may have, rim and highlight."""
+    """(n, 3) the sRGB values that a solid thing of this color may have, rim and highlight."""
     shades, glows = np.linspace(RIM, 1, 9), np.linspace(0, GLOW, 9)
     return np.clip(
         np.array(COLORS[color])[None, None] * shades[:, None, None] + glows[None, :, None], 0, 255
@@ -182,7 +182,7 @@ def looks(color: str) -> np.ndarray:
 
 
 def nearest(colors: list[str], pixels: np.ndarray) -> np.ndarray:
-    """(n,) index of the colour that comes nearest to each of `pixels` (n, 3)."""
+    """(n,) index of the color that comes nearest to each of `pixels` (n, 3)."""
     gaps = [np.abs(pixels[:, None] - looks(c)[None]).max(2).min(1) for c in colors]
     return np.argmin(gaps, axis=0)
 
@@ -191,7 +191,7 @@ def nearest(colors: list[str], pixels: np.ndarray) -> np.ndarray:
 def test_fronts_are_what_the_picture_shows(seed):
     one = make_scene(seed, replace(WORLD, objects=(5, 5), fills=("solid",), drift=0.0))
     times = frame_times(6)
-    # Each thing in a colour of its own.
+    # Each thing in a color of its own.
     names = [name for name in COLORS if name != "orange"][:5]
     things = [replace(a, color=n) for a, n in zip(one.things, names, strict=True)]
     one = replace(one, things=tuple(things))
@@ -312,7 +312,7 @@ def test_coverage_of_nothing():
 def test_a_wide_or_tall_scene_is_squashed_into_a_square(aspect, height, width):
     things = (thing("heart", x=0.3, y=0.4), thing("star", "blue", x=0.7, y=0.6))
     one = scene(*things, aspect=aspect, background="checker")
-    # Every third pixel's centre is one of the squashed picture.
+    # Every third pixel's center is one of the squashed picture.
     every = (slice(1, None, 3) if n == 144 else slice(None) for n in (height, width))
     np.testing.assert_array_equal(front(one, height, width)[tuple(every)], front(one, 48, 48))
     rx, ry = radii_xy(0.25, aspect)
@@ -348,7 +348,7 @@ def test_light_brightens_things_and_background_alike():
 
 @pytest.mark.parametrize("radius", [0.09, 0.18, 0.4])
 @pytest.mark.parametrize("color", COLORS)
-def test_stripes_are_plain_to_see_and_leave_the_colour(color, radius):
+def test_stripes_are_plain_to_see_and_leave_the_color(color, radius):
     solid, striped = (picture(scene(thing(color=color, radius=radius, fill=f))) for f in FILLS)
     axis = (np.arange(112) + 0.5) / 112 - 0.5
     inside = np.hypot(axis[None], axis[:, None]) < 0.75 * radius

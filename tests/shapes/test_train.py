@@ -480,7 +480,7 @@ def test_dense_labels_name_the_thing_at_the_token():
         for t, (x, y) in enumerate(scene.places(thing, drawn.times)):
             token = int(y * 7) * 7 + int(x * 7)
             assert labels["present"][clip, t, token] == 1
-            assert labels["centre"][clip, t, token].tolist() == pytest.approx((x, y), abs=1e-6)
+            assert labels["center"][clip, t, token].tolist() == pytest.approx((x, y), abs=1e-6)
             for name, values in LOOKS.items():
                 assert values[labels[name][clip, t, token]] == getattr(thing, name)
     assert (labels["shape"][labels["present"] != 1] == IGNORED).all()
@@ -590,7 +590,7 @@ def test_a_batch_that_shows_nothing_has_a_loss():
     head = DenseHead(8)
     nothing = torch.full((1, 2, 4), IGNORED)
     labels = {name: nothing for name in LABELS}
-    labels |= {"present": torch.zeros(1, 2, 4).long(), "centre": torch.zeros(1, 2, 4, 2)}
+    labels |= {"present": torch.zeros(1, 2, 4).long(), "center": torch.zeros(1, 2, 4, 2)}
     loss, scores = dense_loss(head, torch.randn(1, 2, 4, 8), labels)
     loss.backward()
     assert loss.isfinite() and all(p.grad.isfinite().all() for p in head.parameters())

@@ -24,7 +24,7 @@ def build(
     centers : members of each center, itself left out.
     ended : {token: where it is merged inside the LLM, -1 where it is dropped there}; None: no
         inside stage.
-    frames : grey level of the frames; None: the trace holds no pictures.
+    frames : gray level of the frames; None: the trace holds no pictures.
     """
     n = grid.size
     fate, target = np.full(n, Fate.DROPPED, np.uint8), np.full(n, -1, np.int64)
@@ -81,7 +81,7 @@ def pixels(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def near(colour, other, tolerance: int = 12) -> np.ndarray:
-    """Whether colours (..., 3) in 0..255 agree within ``tolerance`` in every channel."""
-    gap = np.abs(np.asarray(colour, int) - np.asarray(other, int))
+def near(color, other, tolerance: int = 12) -> np.ndarray:
+    """Whether colors (..., 3) in 0..255 agree within ``tolerance`` in every channel."""
+    gap = np.abs(np.asarray(color, int) - np.asarray(other, int))
     return (gap <= tolerance).all(axis=-1)

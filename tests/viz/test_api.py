@@ -79,7 +79,7 @@ def test_compares_in_the_order_asked(client):
         ({"question": "x" * 2001}, "question must be a text"),
         ({"method": "magic@0.1"}, "no method"),
         ({"method": "stc@0"}, "retention ratio"),
-        ({"method": "stc@0.1,colour=red"}, "no option colour"),
+        ({"method": "stc@0.1,color=red"}, "no option color"),
         ({"frames": 1000}, "rames must be a whole number"),
         ({"frames": "4"}, "rames must be a whole number"),
         ({"video": {"path": "/etc/passwd"}}, "must be an uploaded file"),

@@ -85,7 +85,7 @@ def test_layers_of_a_strange_file_are_left_out(counts):
 # --- UMAP ----------------------------------------------------------------------------------------
 
 
-def test_umap_keeps_neighbours_and_is_the_same_each_time():
+def test_umap_keeps_neighbors_and_is_the_same_each_time():
     trace = recorded(groups())
     first = embedding(trace, how="umap")
     assert first.shape == (60, 2) and first.dtype == np.float32
@@ -122,7 +122,7 @@ def test_a_visitor_hears_of_the_fit_until_it_is_there_and_all_share_it(tmp_path)
     assert np.array_equal(found, to_scale(places.umap(features)))
     assert path.is_relative_to(tmp_path) and not list(tmp_path.rglob("*.part*"))
     assert last["settings"] == {
-        "neighbours": 15, "distance": 0.1, "metric": "euclidean", "fitted": 60,
+        "neighbors": 15, "distance": 0.1, "metric": "euclidean", "fitted": 60,
     }  # fmt: skip
     # the same clip under another method, on a page started later: no fit, no wait
     other = shelf.put(recorded(features, method="random")).parent.name

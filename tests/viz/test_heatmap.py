@@ -1,4 +1,4 @@
-"""The right cell lights up, in the colour that the palette says."""
+"""The right cell lights up, in the color that the palette says."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def test_one_bright_token_lights_its_own_cell_and_no_other(grid):
     scale = heatmap.Scale.of("viridis", score)
     image, strip = sheet(trace, lambda c, s: heatmap.scores(c, s, trace, score, scale))
     bright, dark = (np.array(colormaps["viridis"](v)[:3]) * 255 for v in (1.0, 0.0))
-    grey = 0.25 + 0.6 * 120 / 255
-    lit = heatmap.COVER * bright + (1 - heatmap.COVER) * grey * 255
-    unlit = heatmap.COVER * dark + (1 - heatmap.COVER) * grey * 255
+    gray = 0.25 + 0.6 * 120 / 255
+    lit = heatmap.COVER * bright + (1 - heatmap.COVER) * gray * 255
+    unlit = heatmap.COVER * dark + (1 - heatmap.COVER) * gray * 255
     x0, y0, x1, y1 = np.round(strip.boxes(np.array([token]))[0]).astype(int)
     inner = image[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2]
     assert inner.size and near(inner, lit, 3).all()
@@ -74,7 +74,7 @@ def test_what_the_encoder_never_saw_is_dark():
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
-def test_each_fate_has_its_colour_in_its_cell(grid):
+def test_each_fate_has_its_color_in_its_cell(grid):
     hidden = Strip.fit(grid, 0, 0, 600).hidden
     tokens = [t for t in range(grid.size) if not hidden[t % grid.per_frame]][:6]
     keep, center, merged, gone, inside, lost = tokens
@@ -93,8 +93,8 @@ def test_each_fate_has_its_colour_in_its_cell(grid):
             tint = cell[6:-6, 6:-6].astype(int)
             assert (tint[..., 2] - tint[..., 0]).max() > 25 and near(tint, [30] * 3, 3).any()
             continue
-        colour = np.array(palette.rgb(palette.CODES[fate].colour)) * 255
-        assert near(cell, colour).any(), fate
+        color = np.array(palette.rgb(palette.CODES[fate].color)) * 255
+        assert near(cell, color).any(), fate
     outline = near(image, np.array(palette.rgb("#F0E442")) * 255)
     rows, cols = np.nonzero(outline)
     x0, y0, x1, y1 = strip.boxes(np.array([keep]))[0]
@@ -131,7 +131,7 @@ def test_scale_is_one_for_the_video_and_clips_only_outliers():
     assert scale.top == 50 and 0.9 < scale.high <= 1.0
     assert heatmap.Scale.of("viridis", np.full(4, np.nan, np.float32)) is None
     flat = heatmap.Scale.of("viridis", np.full(4, 2, np.float32))
-    assert np.isfinite(flat.colours(np.full(4, 2, np.float32))).all()
+    assert np.isfinite(flat.colors(np.full(4, 2, np.float32))).all()
 
 
 def test_tokens_without_a_score_are_dim_not_zero(six_fates):
@@ -144,6 +144,6 @@ def test_tokens_without_a_score_are_dim_not_zero(six_fates):
 
 
 def test_no_two_fates_share_both_channels():
-    looks = [(code.colour, code.mark) for code in palette.CODES.values()]
+    looks = [(code.color, code.mark) for code in palette.CODES.values()]
     assert len(set(looks)) == len(Fate) and set(palette.CODES) == set(Fate)
     assert len({code.glyph for code in palette.CODES.values()}) == len(Fate)

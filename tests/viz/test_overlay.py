@@ -31,7 +31,7 @@ def video(trace, tmp_path_factory):
 
 
 def yellow(picture: np.ndarray) -> int:
-    """Pixels of (h, w, 3) BGR in the colour of kept tokens, as near as a lossy codec leaves it."""
+    """Pixels of (h, w, 3) BGR in the color of kept tokens, as near as a lossy codec leaves it."""
     blue, green, red = picture.astype(int).transpose(2, 0, 1)
     return int(((red > 180) & (green > 170) & (blue < 140)).sum())
 
@@ -46,7 +46,7 @@ def test_frames_come_at_their_times_with_their_marks(video, trace):
             break
         shown.append(yellow(picture))
     assert len(shown) == round(3.5 * rate)  # the last frame lasts as long as the one before
-    legend = min(shown)  # holds the colour in every frame
+    legend = min(shown)  # holds the color in every frame
     marked = [count > legend + 200 for count in shown]
     wanted = [0.5 <= number / rate < 2 for number in range(len(shown))]
     assert marked == wanted

@@ -105,7 +105,7 @@ def test_legend_names_and_counts_what_is_there(six_fates, name):
         assert (f"{spec.label}: {found} (" in svg) == (found > 0)
 
 
-def test_colour_bar_prints_its_range_and_unit():
+def test_color_bar_prints_its_range_and_unit():
     score = np.linspace(0.25, 0.75, 8).astype(np.float32)
     svg = viz.render(build(TokenGrid(2, 2, 2, 9, 9), contribution=score), "contribution").svg
     words = "".join(ElementTree.fromstring(svg).itertext())

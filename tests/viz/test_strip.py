@@ -64,7 +64,7 @@ def test_what_lies_in_the_letterbox_is_known():
     assert hidden.all(axis=1).tolist() == [True, False, False, False, False, True]
 
 
-def test_frames_without_pictures_are_grey():
+def test_frames_without_pictures_are_gray():
     assert pictures(None, 3, (4, 5)).shape == (3, 4, 5, 3)
     assert len(np.unique(pictures(None, 3, (4, 5)))) == 1
 

@@ -24,7 +24,7 @@ from viz.server.quota import PAGE, Ledger, Limits
 LIMITS = Limits(own_things=4, own_bytes=128 << 20, things=20, bytes=512 << 20)  # of tables
 
 # What became of the evidence, in the order of results.js: words, short words for the table, looks.
-# Colours and glyphs are those of the fates that a token meets there.
+# Colors and glyphs are those of the fates that a token meets there.
 EVIDENCE = (
     ("kept to the end", "kept", palette.CODES[Fate.KEPT]),
     ("lost inside the LLM", "lost inside", palette.CODES[Fate.DROPPED_INSIDE]),
@@ -152,7 +152,7 @@ def payload(results: Results, name: str) -> dict[str, Any]:
         "source": results.told("source"),
         "split": results.told("split"),
         "evidence": [
-            {"label": label, "short": short, "colour": code.colour if code else None,
+            {"label": label, "short": short, "color": code.color if code else None,
              "glyph": code.glyph if code else "?"}
             for label, short, code in EVIDENCE
         ],

@@ -301,9 +301,9 @@ export class ErrorTable {
   }
 
   chip(kind) {
-    const { colour, glyph } = this.results.evidence[kind];
+    const { color, glyph } = this.results.evidence[kind];
     const chip = make('span', { class: 'chip', 'aria-hidden': 'true' }, glyph);
-    if (colour) chip.style.setProperty('--chip', colour);
+    if (color) chip.style.setProperty('--chip', color);
     return chip;
   }
 

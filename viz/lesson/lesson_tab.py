@@ -332,7 +332,7 @@ def _failure(case: LessonCase) -> LessonStep:
     there = evidence[frames == most][:4].tolist()
     return LessonStep(
         "A failure, and where it happened", tuple(text),
-        "The cells with coloured corners show the answer; click one and read what became of it.",
+        "The cells with colored corners show the answer; click one and read what became of it.",
         trace="failure", state=_state(trace, there, stage=stage),
         views=("controls", "player", "card", "strip", "words", "budget"),
     )  # fmt: skip

@@ -174,7 +174,7 @@ def follow(shelf: Shelf, fits: Fits, key: object) -> Iterator[dict[str, Any]]:
         wait([fit], TICK)
     path = fit.result()
     settings = {
-        "neighbours": NEIGHBOURS, "distance": DISTANCE, "metric": METRIC,
+        "neighbors": NEIGHBOURS, "distance": DISTANCE, "metric": METRIC,
         "fitted": min(len(features), MOST_FITTED),
     }  # fmt: skip
     yield {"url": served(path), "settings": settings}

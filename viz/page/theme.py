@@ -15,7 +15,7 @@ MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 
 def theme() -> gr.themes.Base:
-    """Blue of the cluster centers on neutral grey, fonts of the visitor's system."""
+    """Blue of the cluster centers on neutral gray, fonts of the visitor's system."""
     return gr.themes.Default(
         primary_hue=BLUE, secondary_hue=BLUE, neutral_hue="slate", font=SYSTEM, font_mono=MONO
     ).set(

@@ -16,7 +16,7 @@ def bar(canvas: Canvas, x: float, y: float, width: float, height: float, fate: F
     if width <= 0 or height <= 0:
         return
     code = palette.CODES[fate]
-    canvas.rectangle(x, y, width, height, fill=code.colour)
+    canvas.rectangle(x, y, width, height, fill=code.color)
     if code.mark == "hatch":
         canvas.strokes(diagonals(x, y, width, height), palette.INK, 1.0, 0.45)
     elif code.mark == "hatch outline":

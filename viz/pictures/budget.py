@@ -81,7 +81,7 @@ def _label(canvas: Canvas, x: float, y: float, wide: float, fate: Fate, tokens: 
         return
     code = palette.CODES[fate]
     dark = fate in (Fate.KEPT, Fate.MERGED)
-    canvas.rectangle(x + wide / 2 - needed / 2, y + 7, needed, TALL - 14, fill=code.colour)
+    canvas.rectangle(x + wide / 2 - needed / 2, y + 7, needed, TALL - 14, fill=code.color)
     canvas.text(
         x + wide / 2, y + TALL / 2 + 0.5, words, 12, ha="center", va="center",
         color=palette.INK if dark else palette.LIGHT,

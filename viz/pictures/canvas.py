@@ -90,7 +90,7 @@ class Canvas:
         self.axes.add_patch(Polygon(points, closed=True, facecolor=fill, alpha=alpha, linewidth=0))
 
     def strokes(
-        self, lines: np.ndarray, colour: str, width: float, alpha: float = 1.0, closed: bool = False
+        self, lines: np.ndarray, color: str, width: float, alpha: float = 1.0, closed: bool = False
     ) -> None:
         """Draw m lines of k points each, (m, k, 2), in few compound paths: quick and small."""
         for start in range(0, len(lines), _CHUNK):
@@ -104,7 +104,7 @@ class Canvas:
             path = Path(part.reshape(-1, 2), codes.reshape(-1))
             path.should_simplify = False
             patch = PathPatch(
-                path, facecolor="none", edgecolor=colour, linewidth=width * 72 / DPI,
+                path, facecolor="none", edgecolor=color, linewidth=width * 72 / DPI,
                 alpha=alpha, joinstyle="miter", capstyle="butt",
             )  # fmt: skip
             patch.set_snap(closed)  # boxes on whole pixels: their lines stay bright and sharp

@@ -30,7 +30,7 @@ def embedding(trace: Trace, how: str = "umap") -> np.ndarray:
     ----------
     how : str
         "pca": the two leading principal components, in the units of the tokens; a projection, so
-        distances are never too long. "umap": neighbours stay neighbours, but neither distances nor
+        distances are never too long. "umap": neighbors stay neighbors, but neither distances nor
         sizes of groups mean anything.
 
     Raises

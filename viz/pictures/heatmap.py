@@ -13,8 +13,8 @@ from viz.pictures import marks, palette
 from viz.pictures.canvas import Canvas
 from viz.pictures.strip import Strip, pictures, raster_size
 
-COVER = 0.78  # of a cell's colour over the frame beneath it
-CLIP = 99.5  # percentile where the colours end when a few tokens tower above the rest
+COVER = 0.78  # of a cell's color over the frame beneath it
+CLIP = 99.5  # percentile where the colors end when a few tokens tower above the rest
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Scale:
     Attributes
     ----------
     name : str
-        Of the colour map.
+        Of the color map.
     low, high : float
-        Values of the first and the last colour.
+        Values of the first and the last color.
     top : float
-        Largest value of all; above ``high`` colours no longer tell values apart.
+        Largest value of all; above ``high`` colors no longer tell values apart.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Scale:
             high = top
         return cls(name, low, high, top)
 
-    def colours(self, values: np.ndarray) -> np.ndarray:
+    def colors(self, values: np.ndarray) -> np.ndarray:
         """Return (..., 3) float in 0..1; the lowest color where all values are equal."""
         span = self.high - self.low
         share = (values.astype(np.float64) - self.low) / span if span > 0 else values * 0.0
@@ -65,7 +65,7 @@ def scores(canvas: Canvas, strip: Strip, trace: Trace, values: np.ndarray, scale
         nan where not defined.
     """
     defined = np.isfinite(values)
-    paint(canvas, strip, trace, np.full(len(values), 0.25), scale.colours(values), defined)
+    paint(canvas, strip, trace, np.full(len(values), 0.25), scale.colors(values), defined)
     few = np.flatnonzero(defined)
     if len(few) < len(values):  # single cells on a dark frame: rim them, so that none is missed
         boxes = strip.boxes(few)
@@ -97,8 +97,8 @@ def paint(
     strip: Strip,
     trace: Trace,
     light: np.ndarray,
-    colour: np.ndarray | None = None,
-    coloured: np.ndarray | None = None,
+    color: np.ndarray | None = None,
+    colored: np.ndarray | None = None,
 ) -> None:
     """Draw the frames, each cell darkened or covered, and the times below them.
 
@@ -106,8 +106,8 @@ def paint(
     ----------
     light : (N,) float
         Brightness of the frame under each token.
-    colour : (N, 3) float in 0..1, optional
-        Colour over each token, where ``coloured`` (N,) bool says so.
+    color : (N, 3) float in 0..1, optional
+        Color over each token, where ``colored`` (N,) bool says so.
     """
     size = raster_size(strip.wide, strip.tall)
     frames = pictures(trace.frames, trace.grid.frames, size)
@@ -117,10 +117,10 @@ def paint(
         token = np.where(seen, cell, 0) + number * trace.grid.per_frame
         shade = np.where(seen, light[token], palette.UNSEEN)[..., None]
         out = frame / 255 * shade
-        if colour is not None and coloured is not None:
-            grey = 0.25 + 0.6 * (frame / 255).mean(axis=2, keepdims=True)
-            over = (1 - COVER) * grey + COVER * colour[token]
-            out = np.where((coloured[token] & seen)[..., None], over, out)
+        if color is not None and colored is not None:
+            gray = 0.25 + 0.6 * (frame / 255).mean(axis=2, keepdims=True)
+            over = (1 - COVER) * gray + COVER * color[token]
+            out = np.where((colored[token] & seen)[..., None], over, out)
         x, y = strip.corner(number)
         canvas.image((out * 255 + 0.5).astype(np.uint8), x, y, strip.wide, strip.tall)
         canvas.text(
@@ -129,12 +129,12 @@ def paint(
         )  # fmt: skip
 
 
-def colour_bar(canvas: Canvas, x: float, y: float, scale: Scale, unit: str) -> float:
+def color_bar(canvas: Canvas, x: float, y: float, scale: Scale, unit: str) -> float:
     """Draw the scale with its ends, range and unit; return the height used."""
     width, tall = 260, 14
     ramp = np.linspace(scale.low, scale.high, 256)[None, :]
-    # As on the frames: over middle grey, so that bar and cells show the same colour.
-    over = (1 - COVER) * (0.25 + 0.6 * 0.5) + COVER * scale.colours(ramp)
+    # As on the frames: over middle gray, so that bar and cells show the same color.
+    over = (1 - COVER) * (0.25 + 0.6 * 0.5) + COVER * scale.colors(ramp)
     canvas.image((over * 255 + 0.5).astype(np.uint8), x, y, width, tall)
     canvas.rectangle(x, y, width, tall, edge=palette.QUIET, line=0.8)
     clipped = scale.high < scale.top
@@ -148,7 +148,7 @@ def colour_bar(canvas: Canvas, x: float, y: float, scale: Scale, unit: str) -> f
     canvas.text(x + width + 16, y + tall / 2, unit, 12, va="center")
     line = f"range over this video: {number(scale.low, scale.top)} to {number(scale.top)}"
     if clipped:
-        line += f"; colours end at the {CLIP:g}th percentile"
+        line += f"; colors end at the {CLIP:g}th percentile"
     canvas.text(x + width + 16, y + tall + 4, line, 11, color=palette.QUIET)
     return tall + 18
 

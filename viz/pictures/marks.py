@@ -41,11 +41,11 @@ def draw(
         chosen = boxes[fate == code]
         if len(chosen) and mark in _HATCHED:
             alpha = 1.0 if mark == "hatch outline" else 0.4 if faint else 0.75
-            _hatch(canvas, chosen, palette.CODES[code].colour, line, alpha)
+            _hatch(canvas, chosen, palette.CODES[code].color, line, alpha)
     for code, mark in ((code, spec.mark) for code, spec in palette.CODES.items()):
         chosen = boxes[fate == code]
         if len(chosen) and mark in _OUTLINED:
-            _OUTLINED[mark](canvas, chosen, palette.CODES[code].colour, line)
+            _OUTLINED[mark](canvas, chosen, palette.CODES[code].color, line)
     if sizes is not None:
         centers = fate == Fate.CENTER
         _badges(canvas, boxes[centers], sizes[visible][centers])
@@ -81,30 +81,30 @@ def rings(boxes: np.ndarray, inset: float) -> np.ndarray:
     return np.stack([np.stack(p, 1) for p in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))], axis=1)
 
 
-def _outline(canvas: Canvas, boxes: np.ndarray, colour: str, line: float) -> None:
+def _outline(canvas: Canvas, boxes: np.ndarray, color: str, line: float) -> None:
     # The dark rim under the line shows a pixel on both sides: yellow holds on bright video.
     # On a small cell the line runs on the border, not within it: the cell stays visible.
     corners = rings(boxes, line / 2 + 0.5 if line > 1.3 else 0.0)
     canvas.strokes(corners, palette.HALO, line + 2, closed=True)
-    canvas.strokes(corners, colour, line, closed=True)
+    canvas.strokes(corners, color, line, closed=True)
 
 
-def _double(canvas: Canvas, boxes: np.ndarray, colour: str, line: float) -> None:
+def _double(canvas: Canvas, boxes: np.ndarray, color: str, line: float) -> None:
     canvas.strokes(rings(boxes, 0.75 * line + 0.5), palette.LIGHT, 2.1 * line + 1.2, closed=True)
-    canvas.strokes(rings(boxes, line / 2), colour, line, closed=True)
-    canvas.strokes(rings(boxes, 1.9 * line + 0.3), colour, 0.8 * line, closed=True)
+    canvas.strokes(rings(boxes, line / 2), color, line, closed=True)
+    canvas.strokes(rings(boxes, 1.9 * line + 0.3), color, 0.8 * line, closed=True)
 
 
-def _cross(canvas: Canvas, boxes: np.ndarray, colour: str, line: float) -> None:
+def _cross(canvas: Canvas, boxes: np.ndarray, color: str, line: float) -> None:
     x0, y0, x1, y1 = (boxes + 1.2 * line * np.array([1, 1, -1, -1])).T
     down = np.stack([np.stack([x0, y0], 1), np.stack([x1, y1], 1)], axis=1)
     up = np.stack([np.stack([x0, y1], 1), np.stack([x1, y0], 1)], axis=1)
     lines = np.concatenate([down, up])
     canvas.strokes(lines, palette.LIGHT, line + 1.6)
-    canvas.strokes(lines, colour, line)
+    canvas.strokes(lines, color, line)
 
 
-def _hatch(canvas: Canvas, boxes: np.ndarray, colour: str, line: float, alpha: float) -> None:
+def _hatch(canvas: Canvas, boxes: np.ndarray, color: str, line: float, alpha: float) -> None:
     """Return diagonals from lower left to upper right, three or one a cell, cut at its border."""
     x0, y0, x1, y1 = boxes.T
     wide, tall = x1 - x0, y1 - y0
@@ -116,7 +116,7 @@ def _hatch(canvas: Canvas, boxes: np.ndarray, colour: str, line: float, alpha: f
         end = np.stack([x0 + high * wide, y0 + (step - high) * tall], 1)
         lines.append(np.stack([start, end], axis=1))
     width = line if alpha == 1.0 else 0.5 * line
-    canvas.strokes(np.concatenate(lines), colour, width, alpha)
+    canvas.strokes(np.concatenate(lines), color, width, alpha)
 
 
 def _badges(canvas: Canvas, boxes: np.ndarray, sizes: np.ndarray) -> None:
@@ -129,7 +129,7 @@ def _badges(canvas: Canvas, boxes: np.ndarray, sizes: np.ndarray) -> None:
         x, y = (x0 + x1) / 2, (y0 + y1) / 2
         wide, tall = 0.66 * size * len(words) + 3, size + 3
         canvas.rectangle(
-            x - wide / 2, y - tall / 2, wide, tall, fill=palette.CODES[Fate.CENTER].colour
+            x - wide / 2, y - tall / 2, wide, tall, fill=palette.CODES[Fate.CENTER].color
         )
         canvas.text(x, y + 0.5, words, size, color=palette.LIGHT, ha="center", va="center")
 

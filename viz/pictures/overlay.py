@@ -170,7 +170,7 @@ class _Sheet:
         line.text(0, 4, f"{trace.seconds[frame]:.2f} s   frame {frame}   tokens here: {alive}", 12)
         share = (frame + 1) / trace.grid.frames
         line.rectangle(0, 0, self.wide, 3, fill=palette.RULE)
-        line.rectangle(0, 0, share * self.wide, 3, fill=palette.CODES[Fate.CENTER].colour)
+        line.rectangle(0, 0, share * self.wide, 3, fill=palette.CODES[Fate.CENTER].color)
         out[self.bottom : self.bottom + 20, self.left : self.left + self.wide] = _pixels(line)
 
 

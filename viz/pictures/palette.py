@@ -17,7 +17,7 @@ class Code:
 
     Attributes
     ----------
-    colour : str
+    color : str
         "#rrggbb".
     mark : str
         Second channel: "outline", "double", "hatch", "dim", "hatch outline" or "cross".
@@ -29,7 +29,7 @@ class Code:
         One character for tables and running text.
     """
 
-    colour: str
+    color: str
     mark: str
     light: float
     label: str
@@ -53,11 +53,11 @@ QUIET = "#59636E"  # secondary text: 6:1 on paper
 RULE = "#D1D9E0"
 HALO = "#10151B"  # dark rim that keeps yellow readable on bright video
 LIGHT = "#FFFFFF"  # light rim that keeps blue readable on dark video
-BLANK = 150  # grey level of a frame whose picture the trace does not hold
+BLANK = 150  # gray level of a frame whose picture the trace does not hold
 UNSEEN = 0.12  # brightness of what the encoder never saw (cropped away)
 
 
-def rgb(colour: str) -> tuple[float, float, float]:
+def rgb(color: str) -> tuple[float, float, float]:
     """Return (red, green, blue) in 0..1 for "#rrggbb"."""
-    red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    red, green, blue = (int(color[place : place + 2], 16) / 255 for place in (1, 3, 5))
     return red, green, blue

@@ -124,7 +124,7 @@ def _scores(trace: Trace, kind: Kind, page: SheetLayout, name: str, unit: str) -
         canvas.text(page.margin, below, "Not measured in this run.", 13, weight="bold")
         return canvas.figure
     heatmap.scores(canvas, strip, trace, values, scale)
-    heatmap.colour_bar(canvas, page.margin, below, scale, unit)
+    heatmap.color_bar(canvas, page.margin, below, scale, unit)
     return canvas.figure
 
 

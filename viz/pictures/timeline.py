@@ -83,7 +83,7 @@ def _thumbnails(
     free = -np.inf
     for number in np.argsort(middle, kind="stable"):
         if middle[number] - wide / 2 < free - 1e-6:
-            continue  # no room: its neighbour's picture stands there
+            continue  # no room: its neighbor's picture stands there
         free = middle[number] + wide / 2
         canvas.image(frames[number], middle[number] - wide / 2, y + tall - height, wide, height)
 

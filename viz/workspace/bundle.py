@@ -131,7 +131,7 @@ def _header(trace: Trace, about: Known | None) -> dict:
         "full_words": [_word(word) for word in trace.full_words],
         "sprite": tiles(trace),
         "codes": [
-            {"name": fate.name.lower(), "colour": code.colour, "mark": code.mark,
+            {"name": fate.name.lower(), "color": code.color, "mark": code.mark,
              "light": code.light, "label": code.label, "glyph": code.glyph}
             for fate, code in CODES.items()
         ],

@@ -1,9 +1,9 @@
-"""Two perceptually uniform colour scales, as 33 colours each; between them is interpolated."""
+"""Two perceptually uniform color scales, as 33 colors each; between them is interpolated."""
 
 from __future__ import annotations
 
 # matplotlib's viridis and cividis at 0, 1/32, ... 1 (CC0).
-_COLOURS = {
+_COLORS = {
     "viridis": (
         "440154 470d60 48186a 482374 472d7b 453781 424086 3e4989 3b528b 375b8d 33638d "
         "2f6b8e 2c728e 297a8e 26828e 23898e 21918c 1f988b 1fa088 22a785 28ae80 32b67a "
@@ -17,5 +17,5 @@ _COLOURS = {
 }
 
 SCALES: dict[str, list[str]] = {
-    name: [f"#{colour}" for colour in colours.split()] for name, colours in _COLOURS.items()
+    name: [f"#{color}" for color in colors.split()] for name, colors in _COLORS.items()
 }

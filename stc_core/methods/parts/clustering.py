@@ -1,9 +1,9 @@
 """Cluster by density peaks on k nearest neighbors (DPC-KNN): exact, deterministic, in tiles.
 
 All distances are needed once, and never all at the same time. They come in tiles of one product
-x x^T, of which only the upper half is computed; each tile leaves the few nearest neighbours of its
+x x^T, of which only the upper half is computed; each tile leaves the few nearest neighbors of its
 rows and of its columns behind. Density needs no more than these, and so does the nearest denser
-token, but for the few tokens that are denser than all their neighbours: their rows come again.
+token, but for the few tokens that are denser than all their neighbors: their rows come again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stc_core.methods.parts.progress import report
 HELD = 1 << 25  # coordinates held at once: 256 MiB in float64
 ROWS = {"cpu": 768}  # of a tile: few, since what lies on the diagonal is computed twice
 SAMPLE = 256  # tokens whose mean stands for that of all
-SPARE = 4  # nearest neighbours remembered beyond k: one of them is denser, for most tokens
+SPARE = 4  # nearest neighbors remembered beyond k: one of them is denser, for most tokens
 # Squared distances below this share of a squared norm are rounding: zero.
 SAME = {torch.float64: 2e-12, torch.float32: 1e-5}
 
@@ -54,7 +54,7 @@ def density_peaks(points: Points, clusters: int, k: int = 7) -> Tensor:
     clusters : int
         C, with 1 <= C <= M.
     k : int
-        Neighbours, the token itself counted, as in the published codes of this method's family;
+        Neighbors, the token itself counted, as in the published codes of this method's family;
         at most M are used.
     """
     if not 1 <= clusters <= points.size:

@@ -26,7 +26,7 @@ def text_relevance(visual: Tensor, text: Tensor, attention: Tensor, lam: float) 
     """Return I = (1 - lam) * A_m + lam * S_m for each video token (docs/method.md, section 3).
 
     ``A_m`` is the highest attention that any text token pays to the video token, ``S_m`` the
-    highest cosine of any text token's hidden state to its own, both min-max normalised.
+    highest cosine of any text token's hidden state to its own, both min-max normalized.
 
     Parameters
     ----------

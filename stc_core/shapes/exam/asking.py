@@ -17,7 +17,7 @@ from stc_core.shapes.world.scenes import HELD_OUT_SEEDS, WORLD, Dice, World, fra
 
 BLANK_EVERY = 7  # every so many questions are asked of an empty clip, too; 7 visits all 13 kinds
 CHUNK = 16  # scenes whose coverage is computed at once
-GREY = 127  # every pixel of an empty clip
+GRAY = 127  # every pixel of an empty clip
 PATIENCE = 1000  # clips without any question of a kind after which it is asked no more
 
 
@@ -116,7 +116,7 @@ def show(
 ) -> Clip:
     clip = make_clip(asked.seed, frames, size, grid=grid, world=world.at_pace(frames))
     if asked.part == "blank":
-        return replace(clip, frames=np.full_like(clip.frames, GREY))
+        return replace(clip, frames=np.full_like(clip.frames, GRAY))
     return clip
 
 

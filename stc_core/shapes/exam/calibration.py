@@ -140,7 +140,7 @@ def plot(calibration: Calibration, path: Path, title: str = "") -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    # The first and third of Okabe and Ito's colours that also differ in brightness.
+    # The first and third of Okabe and Ito's colors that also differ in brightness.
     blue, orange, ink, quiet = "#0072B2", "#E69F00", "#1B1F24", "#59636E"
     look: dict[Any, Any] = {
         "font.size": 10,

@@ -5,9 +5,9 @@ opened              a model to examine, and the fingerprint of its weights
 batches             training batches, a function of the recipe alone
 random_parts        the part of a clip's tokens that a batch shows
 recipe              all that decides the trained weights
-losses              what training minimises
+losses              what training minimizes
 question_turns      several questions in one sequence, each as if it were the only one
-training_run        one run: model, optimiser, position, state file
+training_run        one run: model, optimizer, position, state file
 training            ``train(output)``
 learning_curve      ``plot``: the curve of a run
 contribution_layer  which layer of the vision tower attends to things

@@ -203,7 +203,7 @@ def token_labels(drawn: Drawn) -> dict[str, Tensor]:
     """What is to be seen at every video token (B, T, n), for the vision stage.
 
     `shape`, `color`, `fill` and `size` are indices into the world's lists, IGNORED where no thing
-    covers enough of the cell; `present` is 1, 0 or IGNORED (a sliver); `centre` (..., 2) is the
+    covers enough of the cell; `present` is 1, 0 or IGNORED (a sliver); `center` (..., 2) is the
     thing's place x, y in the frame.
     """
     rows = []
@@ -216,9 +216,9 @@ def token_labels(drawn: Drawn) -> dict[str, Tensor]:
             known = np.array([_look(thing, name) for thing in scene.things])
             looks[name] = np.where(clear, known[nearest], IGNORED)
         places = np.stack([scene.places(t, drawn.times) for t in scene.things])  # (K, T, 2)
-        centre = places[nearest, np.arange(len(drawn.times))[:, None]].astype(np.float32)
+        center = places[nearest, np.arange(len(drawn.times))[:, None]].astype(np.float32)
         present = np.where(clear, 1, np.where(most > 0, IGNORED, 0))
-        rows.append({**looks, "present": present, "centre": centre})
+        rows.append({**looks, "present": present, "center": center})
     return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
 
 
@@ -246,8 +246,8 @@ def event_labels(drawn: Drawn) -> dict[str, Tensor]:
 
     Of tokens (B, T, n), IGNORED where nothing is to be told: `fresh`, whether the thing there is
     seen for the first time; `gone`, whether what covered the cell a frame ago is seen no more;
-    `motion` of the thing, once it was seen for a quarter of the clip; shape and colour of what it
-    `hides`. Of frames (B, T): `count` of the things seen so far; shape and colour of what `came`
+    `motion` of the thing, once it was seen for a quarter of the clip; shape and color of what it
+    `hides`. Of frames (B, T): `count` of the things seen so far; shape and color of what `came`
     last, `went` last, and of the `flash` that is over.
     """
     pairs = zip(drawn.scenes, drawn.share, strict=True)

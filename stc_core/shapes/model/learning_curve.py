@@ -23,7 +23,7 @@ Line = dict[str, Any]
 def plot(log: Path, target: Path) -> None:
     """Draw the log of a run: the loss, then one small panel for each accuracy, all against steps.
 
-    Blue are whole answers under teacher forcing, "all" questions and each kind, with "all" in grey
+    Blue are whole answers under teacher forcing, "all" questions and each kind, with "all" in gray
     behind each kind; vermillion is what tokens tell the heads that exist only in training. Vertical
     lines are where stages begin, by their numbers; minutes of training stand on top.
 

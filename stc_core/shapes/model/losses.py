@@ -1,4 +1,4 @@
-"""What training minimises: dense labels of tokens, answers to questions, what has happened.
+"""What training minimizes: dense labels of tokens, answers to questions, what has happened.
 
 The heads that read labels off tokens exist only in training.
 """
@@ -43,7 +43,7 @@ class DenseHead(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.parts = {"present": 1, **LABELS, "centre": 2}
+        self.parts = {"present": 1, **LABELS, "center": 2}
         self.linear = nn.Linear(width, sum(self.parts.values()))
 
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ def dense_loss(head: DenseHead, tokens: Tensor, batch: dict[str, Tensor]) -> tup
     """Loss of the dense labels (B, T, n, ...) of `batches.token_labels` at tokens (B, T, n, d).
 
     Scores: share of tokens where "sees/present", "sees/shape", ... is right, and "off", the mean
-    distance of the centre along one axis in frames.
+    distance of the center along one axis in frames.
     """
     said, scores = head(tokens), Scores()
     known, clear = batch["present"] != IGNORED, batch["present"] == 1
@@ -71,7 +71,7 @@ def dense_loss(head: DenseHead, tokens: Tensor, batch: dict[str, Tensor]) -> tup
         # A batch may show nothing at all, and the mean over nothing is not a number.
         losses.append(F.cross_entropy(logits, labels, reduction="sum") / max(1, len(labels)))
         scores[f"sees/{name}"] = _share(logits.argmax(-1) == labels)
-    off = said["centre"][clear] - batch["centre"][clear]
+    off = said["center"][clear] - batch["center"][clear]
     losses.append(10 * off.square().sum() / max(1, off.numel()))
     scores["off"] = (off.detach().abs().sum().item(), off.numel())
     return torch.stack(losses).sum(), scores

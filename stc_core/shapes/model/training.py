@@ -72,7 +72,7 @@ def train(
         first_stage: number of the stage to begin with, counted from 0. A run that is resumed has
             begun already: `start` and `first_stage` change nothing there.
         stop_after: minutes after which to save the state and the checkpoint and return.
-        half: compute in bfloat16 where that is safe; weights and optimiser stay in float32. By
+        half: compute in bfloat16 where that is safe; weights and optimizer stay in float32. By
             default where the device computes in bfloat16 (`fast_bfloat16`); elsewhere it is
             emulated, at a crawl.
         compiled: compile the vision tower and, in bfloat16, the decoder's layers; by default on a

@@ -1,4 +1,4 @@
-"""One run of the training: model, optimiser, position, and the state file that holds them."""
+"""One run of the training: model, optimizer, position, and the state file that holds them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Progress:
 
 
 class Run:
-    """Model, optimiser and position of one run; everything a state file holds."""
+    """Model, optimizer and position of one run; everything a state file holds."""
 
     def __init__(
         self, recipe: Recipe, work: Path, device: torch.device, half: bool, compiled: bool
@@ -136,7 +136,7 @@ class Run:
         self.model.load_state_dict(weights)
 
     def begin_part(self) -> None:
-        """Choose what the current stage trains; a new part starts with a fresh optimiser."""
+        """Choose what the current stage trains; a new part starts with a fresh optimizer."""
         self.part = self.recipe.stages[self.stage].part
         inner = self.model.model
         vision = self.part == "vision"
@@ -320,7 +320,7 @@ class Run:
         self.stage, self.step, self.spent = state["stage"], state["step"], state["seconds"]
         if self.stage < len(self.recipe.stages):
             self.begin_part()
-            # The optimiser of a part that has just ended is not carried into the next one.
+            # The optimizer of a part that has just ended is not carried into the next one.
             if self.part == state["part"]:
                 for optimizer, held in zip(self.optimizers, state["optimizers"], strict=True):
                     optimizer.load_state_dict(held)

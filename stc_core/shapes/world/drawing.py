@@ -21,7 +21,7 @@ from stc_core.shapes.world.scenes import BACKGROUNDS, COLORS, FILLS, SHAPES, Dic
 OUTLINE = 0.13  # width of the darker rim, in radii
 RIM, BAND = 0.6, 0.35  # brightness of the rim and of the dark bands of a striped thing
 BANDS = 1.3  # dark bands per radius, with as many bright ones between them
-GLOW = 38.0  # grey levels that the highlight adds
+GLOW = 38.0  # gray levels that the highlight adds
 TILES = 32  # the random tables of the backgrounds repeat after so many cells
 
 
@@ -39,11 +39,11 @@ def render(
     Args:
         scenes: B scenes. Where the picture has another aspect than its scene, it is squashed.
         times: (T,) in fractions of the clip.
-        noise: strength of the grain in grey levels, the same in all frames of a clip; 0 for none.
+        noise: strength of the grain in gray levels, the same in all frames of a clip; 0 for none.
         device: where to paint. The bytes do not depend on it.
 
     Raises:
-        ValueError: a scene names a shape, colour, fill or background that does not exist.
+        ValueError: a scene names a shape, color, fill or background that does not exist.
     """
     _check(scenes)
     light = np.array([scene.light(times) for scene in scenes]).reshape(len(scenes), len(times))
@@ -67,7 +67,7 @@ def fronts(
     *,
     device: str | torch.device = "cpu",
 ) -> Tensor:
-    """What is seen at the centre of each pixel: (B, T, height, width) int8.
+    """What is seen at the center of each pixel: (B, T, height, width) int8.
 
     An index into the things of the scene, that of the front-most one, or -1 for the background.
     Arguments and errors are those of `render`.
@@ -180,7 +180,7 @@ class _Group:
     shape: str
     size: tuple[int, int]  # h, w of the windows in pixels
     at: tuple[Tensor, Tensor, Tensor]  # frame, top and left (n,) of the windows
-    numbers: Tensor  # (n, 9) float32: centre and radii x, y in pixels, sRGB, is striped, pixels
+    numbers: Tensor  # (n, 9) float32: center and radii x, y in pixels, sRGB, is striped, pixels
     striped: bool  # whether any is
 
     def windows(self, picture: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ class _Group:
         return picture.unfold(1, self.size[0], 1).unfold(2, self.size[1], 1)
 
     def axes(self) -> tuple[Tensor, Tensor]:
-        """Own coordinates of the pixels' centres: x (n, 1, w) and y (n, h, 1), in radii."""
+        """Own coordinates of the pixels' centers: x (n, 1, w) and y (n, h, 1), in radii."""
         _, top, left = self.at
         across = _count(0, self.size[1], left.device) + left[:, None]
         down = _count(0, self.size[0], top.device) + top[:, None]
@@ -389,14 +389,14 @@ def _backgrounds(
 ) -> Tensor:
     """(B, 3, height + 2 margins, width + 2 margins) float32: two muted tones mixed by a pattern.
 
-    `margin` is for the camera, in pixels above and left; greyish tones let the colours stand out.
+    `margin` is for the camera, in pixels above and left; grayish tones let the colors stand out.
     """
     drawn, tiles = np.zeros((len(scenes), 13)), np.zeros((len(scenes), TILES**2))
     for row, table, scene in zip(drawn, tiles, scenes, strict=True):
         dice = Dice(scene.seed, 2)
         _, fewest, most, turn = GROUNDS[scene.background]
-        grey = dice.between(55, 140)
-        tone = grey + (dice.uniform(3) - 0.5) * 36
+        gray = dice.between(55, 140)
+        tone = gray + (dice.uniform(3) - 0.5) * 36
         contrast = dice.between(18, 44) * (1 if dice.chance(0.5) else -1)
         step = contrast + (dice.uniform(3) - 0.5) * 22
         angle, scale = dice.between(0, np.pi * turn), dice.between(fewest, most)

@@ -1,6 +1,6 @@
 """The world of shapes: what is in a clip, and where it is at every moment.
 
-A `Scene` is one to five coloured things that appear, move, pass each other, flash and vanish before
+A `Scene` is one to five colored things that appear, move, pass each other, flash and vanish before
 a textured background, under drifting light and sometimes a panning camera. It is drawn from one
 integer seed and knows nothing of pixels: places are fractions of the frame, times are fractions of
 the clip, so one seed gives the same scene at any size and number of frames. `drawing.py` renders a
@@ -77,7 +77,7 @@ class World:
     blink: float = 1 / 8  # period of blinking, of the clip
     panning: float = 0.2  # share of the scenes with a moving camera
     drift: float = 0.12  # how far the light drifts from 1
-    noise: int = 2  # strength of the sensor noise in grey levels, 0 switches it off
+    noise: int = 2  # strength of the sensor noise in gray levels, 0 switches it off
 
     def __post_init__(self) -> None:
         low, high = self.objects
@@ -113,7 +113,7 @@ WORLD = World()
 
 @dataclass(frozen=True)
 class Thing:
-    """One coloured shape. Places in fractions of the frame (x right, y down), times of the clip."""
+    """One colored shape. Places in fractions of the frame (x right, y down), times of the clip."""
 
     shape: str
     color: str
@@ -121,7 +121,7 @@ class Thing:
     size: str
     motion: str  # one of MOTIONS
     radius: float  # of the frame's shorter side; of a growing thing the last
-    start: tuple[float, float]  # x, y of the centre until it moves; of a circle's centre
+    start: tuple[float, float]  # x, y of the center until it moves; of a circle's center
     reach: float = 0.0  # how far it goes, or the radius of its circle, of the frame
     appears: float = 0.0
     vanishes: float = 1.1
@@ -151,7 +151,7 @@ class Thing:
         return self.there(times) & self.goes & (times >= self.departs) & (times <= self.stops)
 
     def places(self, times: np.ndarray) -> np.ndarray:
-        """Centre (T, 2) as x, y before the camera moves; defined also while it is not there."""
+        """Center (T, 2) as x, y before the camera moves; defined also while it is not there."""
         if self.motion == CIRCLING:
             turn = 2 * np.pi * (self.phase + (times - self.appears) / self.period)
             step = np.stack([np.cos(turn), np.sin(turn) * np.sign(self.reach)], axis=-1)
@@ -195,7 +195,7 @@ class Scene:
         return fine(first + (last - first) * times[:, None])
 
     def places(self, thing: Thing, times: np.ndarray) -> np.ndarray:
-        """Centre (T, 2) of a thing in the picture."""
+        """Center (T, 2) of a thing in the picture."""
         return thing.places(times) + self.pan(times)
 
 
@@ -428,7 +428,7 @@ def apart(a: Thing, b: Thing, aspect: float) -> bool:
 
 
 def distances(a: Thing, b: Thing, times: np.ndarray, aspect: float) -> np.ndarray:
-    """How far apart two centres are (T,), in sums of their radii: below 1 they may touch."""
+    """How far apart two centers are (T,), in sums of their radii: below 1 they may touch."""
     between = a.places(times) - b.places(times)
     between *= np.array([max(1.0, aspect), max(1.0, 1.0 / aspect)])  # in shorter sides
     return np.hypot(*between.T) / (a.radii(times) + b.radii(times))

@@ -376,14 +376,14 @@ def test_a_real_benchmark_agrees_with_its_own_summary(tab, tmp_path):
     from stc_core.benchmark.cases import Shapes
     from stc_core.benchmark.rows import grid
     from stc_core.benchmark.run import run
-    from stc_core.benchmark.score import summarise
+    from stc_core.benchmark.score import summarize
 
     vlm = load(device="cpu")
     depth = len(vlm.model.get_decoder().layers)
     rows = grid(depth, 4, questions=8, retentions=[0.02], methods=["stc", "uniform"],
                 parts=["main"], even=True)  # fmt: skip
     outcome = run(vlm, Shapes(vlm, development=True), rows, tmp_path)
-    summary = {row["method"]: row for row in summarise(outcome, rows)["rows"]}
+    summary = {row["method"]: row for row in summarize(outcome, rows)["rows"]}
     upload(tab, tmp_path / NAME)
     status_is(tab, f"Shows {NAME}.")
     tab.wait_for_function("document.querySelector('.found').innerText.startsWith('8 ')")
@@ -438,8 +438,8 @@ def contrast(page, selector: str) -> float:
           }
           paint.fillStyle = '#fff';
           paint.fillRect(0, 0, 1, 1);
-          const put = (colour) => {
-            paint.fillStyle = colour;
+          const put = (color) => {
+            paint.fillStyle = color;
             paint.fillRect(0, 0, 1, 1);
             const bytes = paint.getImageData(0, 0, 1, 1).data;
             const linear = [...bytes.slice(0, 3)].map((byte) => byte / 255)
@@ -447,7 +447,7 @@ def contrast(page, selector: str) -> float:
             return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
           };
           let paper = 1;
-          for (const colour of under) paper = put(colour);
+          for (const color of under) paper = put(color);
           const ink = put(getComputedStyle(element).color);
           return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
         }"""

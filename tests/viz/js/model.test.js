@@ -170,7 +170,7 @@ test('numbers', () => {
   assert.deepEqual([list(start), list(members)], [[0, 1, 1, 3], [3, 0, 2]]);
 });
 
-test('colours end where one value in a hundred would darken all others', () => {
+test('colors end where one value in a hundred would darken all others', () => {
   const values = [...Array(200).keys(), 1e6];
   assert.deepEqual(rangeOf(values), { low: 0, high: 198, top: 1e6 }); // floor(0.99 * 201) = 198
   assert.deepEqual(rangeOf([3, 3, 3]), { low: 3, high: 3, top: 3 });

@@ -62,7 +62,7 @@ class Bench:
     def set(self, **fields) -> None:
         self.page.evaluate("f => { workspace.state.set(f); workspace.state.flush() }", fields)
 
-    def centre(self, view: str, token: int) -> tuple[float, float]:
+    def center(self, view: str, token: int) -> tuple[float, float]:
         """Where the middle of a token is in a view, in pixels of the viewport."""
         x, y = self.page.evaluate(
             """async ([view, token]) => {

@@ -38,7 +38,7 @@ def test_nothing_is_lost_on_the_way():
     assert TokenGrid.from_json(header["grid"]) == trace.grid
     assert header["seconds"] == trace.seconds.tolist() and header["alive"] == [48, 5, 3]
     assert header["words"] == header["full_words"] == [asdict(word) for word in WORDS]
-    assert [code["colour"] for code in header["codes"]] == [c.colour for c in CODES.values()]
+    assert [code["color"] for code in header["codes"]] == [c.color for c in CODES.values()]
     for name in ("question", "answer", "method", "model", "positions", "attention_layer"):
         assert header[name] == getattr(trace, name)
 

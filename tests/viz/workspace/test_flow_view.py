@@ -95,7 +95,7 @@ def test_a_band_selects_its_tokens_by_mouse_and_by_key(bench, all_fates):
     assert merged.get_attribute("aria-pressed") == "false"
 
 
-def test_no_fate_rests_on_its_colour(bench, all_fates):
+def test_no_fate_rests_on_its_color(bench, all_fates):
     made = bench(all_fates)
     open_panel(made)
     looks = made.page.evaluate("""() => Object.fromEntries(workspace.views.flow.flow.bands.map(

@@ -38,7 +38,7 @@ def test_umap_replaces_the_pca_once_it_is_fitted(chromium, tmp_path, monkeypatch
         places = view.get_by_role("combobox", name="Places")
         view.get_by_text("the PCA is shown meanwhile").wait_for()
         assert places.input_value() == "pca"
-        view.get_by_text("by UMAP (15 neighbours").wait_for(timeout=FIT)
+        view.get_by_text("by UMAP (15 neighbors").wait_for(timeout=FIT)
         assert places.input_value() == "umap"
         stored = next((tmp_path / "shelf").rglob("umap.bin")).read_bytes()
         assert stored == to_scale(umap(features)).astype("<u2").tobytes()

@@ -157,11 +157,11 @@ def test_keys_do_what_the_mouse_does(bench, small):
     assert far[list(added)].max() <= far[list(others)].min() + 1e-3
 
 
-def test_colours_have_a_legend_and_the_points_a_table(bench, small):
+def test_colors_have_a_legend_and_the_points_a_table(bench, small):
     made = bench(small)
     open_panel(made)
     view = made.page.locator("[data-view=embedding]")
-    chosen = view.get_by_role("combobox", name="Colour")
+    chosen = view.get_by_role("combobox", name="Color")
     for shade, words in (
         ("frame", "time of the frame"), ("cluster", "what carries a token in the end"),
         ("contribution", "Contribution: not measured"),
@@ -209,11 +209,11 @@ def test_umap_comes_when_it_is_there(bench, small):
     expect(view.get_by_role("button", name="Try again")).to_be_hidden()
     places = np.arange(120, dtype="<u2").reshape(60, 2)[::-1] * 500
     address = f"data:application/octet-stream;base64,{b64encode(places.tobytes()).decode()}"
-    settings = {"neighbours": 15, "distance": 0.1, "metric": "euclidean", "fitted": 50}
+    settings = {"neighbors": 15, "distance": 0.1, "metric": "euclidean", "fitted": 50}
     tell(key="test", url=address, settings=settings)
     made.page.wait_for_function("workspace.views.embedding.projection === 'umap'")
     said = view.inner_text()
-    assert "15 neighbours" in said and "Fitted on 50 tokens" in said and "mean nothing" in said
+    assert "15 neighbors" in said and "Fitted on 50 tokens" in said and "mean nothing" in said
     assert spots(made)[0][0] > spots(made)[59][0]
     view.get_by_role("combobox", name="Places").select_option("pca")
     made.page.wait_for_function("workspace.views.embedding.projection === 'pca'")

@@ -86,7 +86,7 @@ def test_one_selection_in_every_view(bench, view):
     if view in ("sheet", "plane"):
         tab = {"sheet": "What the LLM got", "plane": "Space and time"}[view]
         page.get_by_role("tab", name=tab).click()
-    x, y = opened.centre(view, token)
+    x, y = opened.center(view, token)
     page.mouse.move(x, y)
     opened.wait(f"v.hover === {token} && v.focus === {token}")
     assert "(1, 1)" in page.locator(".ws-card-title").inner_text()
@@ -95,7 +95,7 @@ def test_one_selection_in_every_view(bench, view):
     opened.wait(f"v.locked.length === 1 && v.locked[0] === {token}")
     page.mouse.move(1, 1)
     opened.wait(f"v.hover === -1 && v.focus === {token}")
-    x, y = opened.centre(view, 0)
+    x, y = opened.center(view, 0)
     page.keyboard.down("Shift")
     page.mouse.click(x, y)
     page.keyboard.up("Shift")

@@ -48,8 +48,8 @@ def tab(opened, name: str) -> None:
 def drag(opened, view: str, first: int, last: int, *keys: str) -> None:
     """From the middle of one token to that of another, and a bit more, so that both are inside."""
     page = opened.page
-    x0, y0 = opened.centre(view, first)
-    x1, y1 = opened.centre(view, last)
+    x0, y0 = opened.center(view, first)
+    x1, y1 = opened.center(view, last)
     for key in keys:
         page.keyboard.down(key)
     page.mouse.move(x0 - 2, y0 - 2)
@@ -260,7 +260,7 @@ def test_cells_become_boxes_and_the_same_cells_again(bench):
         tokens,
     )
     assert back == tokens
-    assert len(boxes) == 7  # only 0 to 2 are neighbours in a row
+    assert len(boxes) == 7  # only 0 to 2 are neighbors in a row
     assert all(0 <= box[0] <= box[1] for box in boxes)
 
 

@@ -48,10 +48,10 @@ export function tableOf({ head, rows }, caption) {
   return el('div', { class: 'ws-scroll', tabindex: '0', role: 'region', 'aria-label': caption }, table, more);
 }
 
-/** A glyph in its fate's colour, for legends and tables; the words beside it say the same. */
+/** A glyph in its fate's color, for legends and tables; the words beside it say the same. */
 export function swatch(code) {
   const made = el('span', { class: `ws-swatch ws-mark-${code.mark.replace(' ', '-')}`, 'aria-hidden': 'true' });
-  made.style.setProperty('--fate', code.colour);
+  made.style.setProperty('--fate', code.color);
   return made;
 }
 

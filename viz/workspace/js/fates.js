@@ -7,10 +7,10 @@ export const RECYCLED = 7; // not in the pool: waits for the clusters
 export const ABSENT = 8; // did not reach this stage
 
 export const BETWEEN = [
-  { name: 'open', colour: '#8C959F', mark: 'none', light: 1, label: 'not decided yet', glyph: '–' },
-  { name: 'recycled', colour: '#56B4E9', mark: 'hatch', light: 0.45,
+  { name: 'open', color: '#8C959F', mark: 'none', light: 1, label: 'not decided yet', glyph: '–' },
+  { name: 'recycled', color: '#56B4E9', mark: 'hatch', light: 0.45,
     label: 'not in the pool, recycled', glyph: '◌' },
-  { name: 'absent', colour: '#333333', mark: 'dim', light: 0.25,
+  { name: 'absent', color: '#333333', mark: 'dim', light: 0.25,
     label: 'did not get this far', glyph: '·' },
 ];
 

@@ -1,7 +1,7 @@
 // The lesson: a text, a workspace that is moved to what the text talks about, and a quiz. The steps
 // come from the server; here they are only shown.
 
-import { digits } from './colour.js';
+import { digits } from './color.js';
 import { el } from './dom.js';
 import { FATE } from './fates.js';
 import { Workspace } from './main.js';

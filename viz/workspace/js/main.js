@@ -1,6 +1,6 @@
 // The workspace: one state, one trace, and the views that show them.
 
-import { Look } from './colour.js';
+import { Look } from './color.js';
 import { el, hasOwnKeys, tableOf } from './dom.js';
 import { download, picture } from './fetching.js';
 import { allowDragging } from './lasso.js';
@@ -258,7 +258,7 @@ export class Workspace {
       this.look = new Look(this.trace, this.state);
       changed.add('look');
     }
-    if (changed.has('look')) this.colours = null; // the page may have turned dark
+    if (changed.has('look')) this.colors = null; // the page may have turned dark
     const began = performance.now();
     for (const [name, view] of Object.entries(this.views)) {
       if (!this.hidden(name)) view.draw(changed);

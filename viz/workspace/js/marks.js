@@ -9,7 +9,7 @@ export const LIGHT = '#FFFFFF'; // and blue on dark video
 export const EVIDENCE = '#CC79A7';
 const MOST_LINKS = 50;
 
-/** The picture of a frame at {x, y, w, h}; grey where the trace holds none. */
+/** The picture of a frame at {x, y, w, h}; gray where the trace holds none. */
 export function drawFrame(context, workspace, frame, { x, y, w, h }) {
   const { sprite, trace } = workspace;
   const tile = trace.header.sprite;
@@ -99,36 +99,36 @@ export class Marks {
       stroke(context, rings(cells, 1), LIGHT, 3.5);
       context.save();
       context.setLineDash([5, 3]);
-      stroke(context, rings(cells, 1), this.codes[code].colour, 3);
+      stroke(context, rings(cells, 1), this.codes[code].color, 3);
       context.restore();
     });
   }
 
-  outline(context, cells, { colour }) {
+  outline(context, cells, { color }) {
     stroke(context, rings(cells, 1), DARK, 3.5);
-    stroke(context, rings(cells, 1), colour, 1.8);
+    stroke(context, rings(cells, 1), color, 1.8);
   }
 
-  double(context, cells, { colour }) {
+  double(context, cells, { color }) {
     stroke(context, rings(cells, 1), LIGHT, 3.5);
-    stroke(context, rings(cells, 1), colour, 2);
+    stroke(context, rings(cells, 1), color, 2);
     const large = cells.filter((cell) => Math.min(cell.w, cell.h) >= 12);
     stroke(context, rings(large, 4), LIGHT, 2.5);
-    stroke(context, rings(large, 4), colour, 1.4);
+    stroke(context, rings(large, 4), color, 1.4);
   }
 
-  hatch(context, cells, { colour, mark }) {
+  hatch(context, cells, { color, mark }) {
     const path = new Path2D();
     for (const { x, y, w, h } of cells) path.rect(x, y, w, h);
-    context.fillStyle = hatching(context, colour);
+    context.fillStyle = hatching(context, color);
     context.fill(path);
     if (mark === 'hatch outline') {
       stroke(context, rings(cells, 1), LIGHT, 3.5);
-      stroke(context, rings(cells, 1), colour, 2);
+      stroke(context, rings(cells, 1), color, 2);
     }
   }
 
-  cross(context, cells, { colour }) {
+  cross(context, cells, { color }) {
     const path = new Path2D();
     for (const { x, y, w, h } of cells) {
       path.moveTo(x + 2, y + 2);
@@ -137,7 +137,7 @@ export class Marks {
       path.lineTo(x + 2, y + h - 2);
     }
     stroke(context, path, LIGHT, 3.5);
-    stroke(context, path, colour, 2);
+    stroke(context, path, color, 2);
   }
 }
 
@@ -158,19 +158,19 @@ export function rings(cells, inset) {
   return path;
 }
 
-export function stroke(context, path, colour, width) {
-  context.strokeStyle = colour;
+export function stroke(context, path, color, width) {
+  context.strokeStyle = color;
   context.lineWidth = width;
   context.stroke(path);
 }
 
 const hatchings = new Map();
 
-function hatching(context, colour) {
-  if (!hatchings.has(colour)) {
+function hatching(context, color) {
+  if (!hatchings.has(color)) {
     const tile = el('canvas', { width: 6, height: 6 });
     const pen = tile.getContext('2d');
-    pen.strokeStyle = colour;
+    pen.strokeStyle = color;
     pen.globalAlpha = 0.55;
     pen.beginPath();
     for (const shift of [-6, 0, 6]) {
@@ -178,17 +178,17 @@ function hatching(context, colour) {
       pen.lineTo(shift + 7, -1);
     }
     pen.stroke();
-    hatchings.set(colour, tile);
+    hatchings.set(color, tile);
   }
-  return context.createPattern(hatchings.get(colour), 'repeat');
+  return context.createPattern(hatchings.get(color), 'repeat');
 }
 
 /** A cell that is meant: dark, light, dark, so that it stands out of any picture. */
-export function drawRing(context, { x, y, w, h }, colour = LIGHT) {
+export function drawRing(context, { x, y, w, h }, color = LIGHT) {
   const path = new Path2D();
   path.rect(x - 1, y - 1, w + 2, h + 2);
   stroke(context, path, DARK, 5);
-  stroke(context, path, colour, 2.5);
+  stroke(context, path, color, 2.5);
 }
 
 /** What is selected, however many cells that are. */
@@ -203,7 +203,7 @@ export function drawHeld(context, tokens, placeOf) {
 }
 
 /** Corners of a cell: ``solid`` for what is gone, else dotted. */
-export function drawCorners(context, { x, y, w, h }, colour, solid) {
+export function drawCorners(context, { x, y, w, h }, color, solid) {
   const reach = Math.max(2, Math.min(w, h) * 0.32);
   const path = new Path2D();
   for (const [cx, cy, dx, dy] of [[x, y, 1, 1], [x + w, y, -1, 1], [x, y + h, 1, -1], [x + w, y + h, -1, -1]]) {
@@ -214,7 +214,7 @@ export function drawCorners(context, { x, y, w, h }, colour, solid) {
   context.save();
   if (!solid) context.setLineDash([2, 2]);
   stroke(context, path, DARK, 4);
-  stroke(context, path, colour, 2);
+  stroke(context, path, color, 2);
   context.restore();
 }
 
@@ -258,8 +258,8 @@ export function drawFocus(context, workspace, placeOf) {
   const path = rings(cells, 0);
   if (home) for (const cell of cells) link(path, home, cell);
   stroke(context, path, DARK, 3);
-  stroke(context, path, trace.codes[FATE.MERGED].colour, 1.3);
-  if (home) drawRing(context, home, trace.codes[FATE.CENTER].colour);
+  stroke(context, path, trace.codes[FATE.MERGED].color, 1.3);
+  if (home) drawRing(context, home, trace.codes[FATE.CENTER].color);
   const cell = placeOf(focus);
   if (cell) drawRing(context, cell);
   return { members: cells.length, links: home ? cells.length : 0, hidden };
@@ -276,10 +276,10 @@ export function family(trace, state, token) {
   return { carrier, members: near.slice(0, MOST_LINKS), hidden: all.length - MOST_LINKS };
 }
 
-/** A piece of a bar: a fate's colour and its second channel. */
+/** A piece of a bar: a fate's color and its second channel. */
 export function drawBar(context, code, x, y, w, h) {
   if (w <= 0 || h <= 0) return;
-  context.fillStyle = code.colour;
+  context.fillStyle = code.color;
   context.fillRect(x, y, w, h);
   if (code.mark.startsWith('hatch')) {
     context.fillStyle = hatching(context, LIGHT);
@@ -298,16 +298,16 @@ export function drawBar(context, code, x, y, w, h) {
   }
 }
 
-/** Colours of the page around the canvases, as CSS has them; asked once per redraw of a view. */
+/** Colors of the page around the canvases, as CSS has them; asked once per redraw of a view. */
 export function ink(workspace) {
-  if (!workspace.colours) {
+  if (!workspace.colors) {
     const style = getComputedStyle(workspace.root);
     const of = (name) => style.getPropertyValue(name).trim();
-    workspace.colours = {
+    workspace.colors = {
       text: of('--ws-ink'), quiet: of('--ws-quiet'), rule: of('--ws-rule'), accent: of('--ws-accent'),
     };
   }
-  return workspace.colours;
+  return workspace.colors;
 }
 
 /** A round step for an axis: 1, 2 or 5 times a power of ten, for at most ``most`` ticks. */

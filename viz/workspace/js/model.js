@@ -277,7 +277,7 @@ export class TokenTrace {
     return this[overlay];
   }
 
-  /** {low, high, top} of those values, null where there are none; colours span low to high. */
+  /** {low, high, top} of those values, null where there are none; colors span low to high. */
   range(overlay, stage = 'end', word = -1) {
     const about = { members: stage, attention: word, full: word }[overlay] ?? '';
     return this.once(`range ${overlay} ${about}`, () => rangeOf(this.values(overlay, stage, word)));
@@ -373,7 +373,7 @@ export function ranks(values) {
   return rank;
 }
 
-export const CLIP = 0.99; // colours end at this quantile, so that one sink does not darken the rest
+export const CLIP = 0.99; // colors end at this quantile, so that one sink does not darken the rest
 
 export function rangeOf(values) {
   const high = quantile(values, CLIP);

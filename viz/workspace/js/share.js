@@ -1,7 +1,7 @@
 // What leaves the page: its state as an address, the run as Python, the strip as a figure.
 
 import { codeOf } from './code.js';
-import { UNITS, digits } from './colour.js';
+import { UNITS, digits } from './color.js';
 import { el } from './dom.js';
 import { download } from './fetching.js';
 import { Marks } from './marks.js';
@@ -187,7 +187,7 @@ async function toClipboard(text) {
 
 /**
  * The strip as it is now with title, legend and configuration:
- * {name, width, height, pictures: [{canvas, x, y, w, h}], texts: [{x, y, font, colour, text}]} in
+ * {name, width, height, pictures: [{canvas, x, y, w, h}], texts: [{x, y, font, color, text}]} in
  * pixels; null where the strip has no size.
  */
 function figureOf(workspace) {
@@ -200,11 +200,11 @@ function figureOf(workspace) {
   const pen = el('canvas').getContext('2d');
   const [texts, pictures] = [[], []];
   let y = margin;
-  const write = (text, font, colour, x = margin) => texts.push({ x, y, font: `${font} sans-serif`, colour, text });
-  const paragraph = (text, font, colour) => {
+  const write = (text, font, color, x = margin) => texts.push({ x, y, font: `${font} sans-serif`, color, text });
+  const paragraph = (text, font, color) => {
     pen.font = `${font} sans-serif`;
     for (const row of wrapped(pen, text, layers.wide)) {
-      write(row, font, colour);
+      write(row, font, color);
       y += line * (font === title ? 1.4 : 1);
     }
   };
@@ -265,10 +265,10 @@ function square(code, codes) {
   return made;
 }
 
-function plain(colour) {
+function plain(color) {
   const made = el('canvas', { width: 14, height: 14 });
   const pen = made.getContext('2d');
-  pen.fillStyle = colour;
+  pen.fillStyle = color;
   pen.fillRect(0, 0, 14, 14);
   return made;
 }
@@ -276,11 +276,11 @@ function plain(colour) {
 function keysOf(trace, state, look) {
   if (look.scalar) {
     if (!look.range) return [{ text: `${UNITS[look.overlay]}: not measured` }];
-    const colours = trace.header.scales[state.scale];
+    const colors = trace.header.scales[state.scale];
     const { low, high, top } = look.range;
     return [
-      { canvas: plain(colours[0]), text: digits(low) },
-      { canvas: plain(colours[colours.length - 1]), text: `${top > high ? '≥ ' : ''}${digits(high)}` },
+      { canvas: plain(colors[0]), text: digits(low) },
+      { canvas: plain(colors[colors.length - 1]), text: `${top > high ? '≥ ' : ''}${digits(high)}` },
       { text: `${UNITS[look.overlay]}, ${state.scale}, up to ${digits(top)}` },
     ];
   }
@@ -334,9 +334,9 @@ function pngOf({ width, height, pictures, texts }) {
   pen.fillRect(0, 0, width, height);
   for (const { canvas, x, y, w, h } of pictures) pen.drawImage(canvas, x, y, w, h);
   pen.textBaseline = 'top';
-  for (const { x, y, font, colour, text } of texts) {
+  for (const { x, y, font, color, text } of texts) {
     pen.font = font;
-    pen.fillStyle = colour;
+    pen.fillStyle = color;
     pen.fillText(text, x, y);
   }
   return new Promise((done) => { sheet.toBlob(done, 'image/png'); });
@@ -357,11 +357,11 @@ function svgOf({ width, height, pictures, texts }) {
   for (const { canvas, x, y, w, h } of pictures) {
     add(root, 'image', { x, y, width: w, height: h, href: canvas.toDataURL('image/png') });
   }
-  for (const { x: left, y: top, font, colour, text } of texts) {
+  for (const { x: left, y: top, font, color, text } of texts) {
     const [, weight, size] = font.match(/^(?:(\d+) )?(\d+)px/);
     add(root, 'text', {
       x: left, y: top + 0.8 * Number(size), 'font-size': size, 'font-weight': weight || 400,
-      'font-family': 'sans-serif', fill: colour,
+      'font-family': 'sans-serif', fill: color,
     }, text);
   }
   return new Blob([new XMLSerializer().serializeToString(root)], { type: 'image/svg+xml' });

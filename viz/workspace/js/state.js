@@ -8,7 +8,7 @@ export const START = {
   playing: false,
   stage: 'end', // key of TokenTrace.stages
   overlay: 'fate', // fate, contribution, similarity, relevance, members, attention, full
-  opacity: 0.8, // of the colours over the picture
+  opacity: 0.8, // of the colors over the picture
   scale: 'viridis', // or cividis
   sinks: false, // outline cells that are attended to in most frames
   evidence: true, // outline the cells with the evidence, where they are known

@@ -1,6 +1,6 @@
 // Tokens per frame over the seconds of the clip: a bar is a frame, a block of it a token.
 
-import { digits } from './colour.js';
+import { digits } from './color.js';
 import { FATE, OPEN, RECYCLED } from './fates.js';
 import { EVIDENCE, drawBar, drawHeld, drawRing, ink, niceStep, stroke } from './marks.js';
 import { clamp } from './model.js';
@@ -107,9 +107,9 @@ export class BarsView extends View {
   base() {
     const { layers, trace, workspace, area } = this;
     const { under } = layers;
-    const colours = ink(workspace);
+    const colors = ink(workspace);
     layers.clear('under', 'over');
-    this.axes(under, colours);
+    this.axes(under, colors);
     let blocks = 0;
     const unit = this.unit();
     this.stacks.forEach((stack, frame) => {
@@ -128,14 +128,14 @@ export class BarsView extends View {
       blocks += stack.length;
     });
     workspace.drawn.bars = blocks;
-    if (this.state.evidence) this.evidence(under, colours);
+    if (this.state.evidence) this.evidence(under, colors);
   }
 
-  axes(context, colours) {
+  axes(context, colors) {
     const { area, trace } = this;
     context.font = '11px ui-sans-serif, system-ui, sans-serif';
-    context.fillStyle = colours.quiet;
-    context.strokeStyle = colours.rule;
+    context.fillStyle = colors.quiet;
+    context.strokeStyle = colors.rule;
     context.lineWidth = 1;
     context.textBaseline = 'middle';
     context.textAlign = 'right';
@@ -178,9 +178,9 @@ export class BarsView extends View {
     const { layers, state, workspace, area } = this;
     const { top } = layers;
     layers.clear('top');
-    const colours = ink(workspace);
+    const colors = ink(workspace);
     const [from, wide] = this.span(state.frame);
-    top.fillStyle = colours.accent;
+    top.fillStyle = colors.accent;
     top.globalAlpha = 0.12;
     top.fillRect(from, area.top - 4, wide, area.bottom - area.top + 4);
     top.globalAlpha = 1;
@@ -188,7 +188,7 @@ export class BarsView extends View {
     const cursor = new Path2D();
     cursor.moveTo(x, area.top - 6);
     cursor.lineTo(x, area.bottom + 4);
-    stroke(top, cursor, colours.accent, 1.5);
+    stroke(top, cursor, colors.accent, 1.5);
     const cell = state.focus >= 0 ? this.placeOf(state.focus) : null;
     if (cell) drawRing(top, cell);
   }

@@ -41,7 +41,7 @@ export class BudgetView extends View {
       const bar = el('span', { class: 'ws-bar', 'aria-hidden': 'true' }, ...parts.map(([code, part]) => {
         const piece = el('span', { class: `ws-mark-${trace.codes[code].mark.replace(' ', '-')}` });
         piece.style.flexGrow = part;
-        piece.style.setProperty('--fate', trace.codes[code].colour);
+        piece.style.setProperty('--fate', trace.codes[code].color);
         piece.title = `${trace.codes[code].label.split(' (')[0]}: ${part}`;
         return piece;
       }));

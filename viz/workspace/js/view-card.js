@@ -1,6 +1,6 @@
 // The token card: everything that is known of the token in focus, as sentences.
 
-import { digits } from './colour.js';
+import { digits } from './color.js';
 import { el, swatch } from './dom.js';
 import { drawCrop, family } from './marks.js';
 import { seconds } from './story.js';

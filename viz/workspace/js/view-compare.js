@@ -24,7 +24,7 @@ const HONEST = { // what a method must beat to have chosen anything
   uniform: 'Tokens at equal distances, whatever they show',
   random: 'Tokens drawn by lot',
   frames: 'All tokens of a few frames',
-  downsample: 'A coarser grid: means of neighbouring tokens',
+  downsample: 'A coarser grid: means of neighboring tokens',
 };
 const SPEC = /^([a-z0-9]+)@([^,=\s]+)((?:,[a-z_]+=[^,=\s]+)*)$/;
 const MOST_OTHERS = RUNS.length - 1;
@@ -33,7 +33,7 @@ export class CompareView extends View {
   constructor(host, workspace) {
     super(host, workspace);
     this.others = []; // {spec, trace}: all that have arrived for the shown trace
-    this.runs = []; // A and those of them that are compared: {letter, colour, dash, trace, ...}
+    this.runs = []; // A and those of them that are compared: {letter, color, dash, trace, ...}
     this.pair = null; // of two runs: {runs, codes, counts, jaccard, chance}
     this.asked = null; // {id, specs} while the server works on it
     this.build();
@@ -330,10 +330,10 @@ export class CompareView extends View {
   /** The legends: what the marks mean and how much two runs have in common. */
   explain() {
     const { counts, jaccard, chance, runs: [first, second] } = this.pair;
-    const key = (kind, colour, words) => el('span', { class: 'ws-key' }, sideOf(kind, colour), words);
+    const key = (kind, color, words) => el('span', { class: 'ws-key' }, sideOf(kind, color), words);
     this.legend.replaceChildren(
-      key('ws-side-left', first.colour, `only ${first.letter}: ${counts[FIRST]}`),
-      key('ws-side-right', second.colour, `only ${second.letter}: ${counts[SECOND]}`),
+      key('ws-side-left', first.color, `only ${first.letter}: ${counts[FIRST]}`),
+      key('ws-side-right', second.color, `only ${second.letter}: ${counts[SECOND]}`),
       key('ws-side-both', '', `both: ${counts[BOTH]}`),
       key('ws-side-none', '', `neither: ${counts[NEITHER]}`));
     const late = ['end', 'layer'].includes(this.state.stage);
@@ -422,20 +422,20 @@ function gapOf(value, other) {
 
 function quietText(words) { return el('span', { class: 'ws-quiet-text' }, ` ${words}`); }
 
-function badgeOf({ letter, colour }) {
+function badgeOf({ letter, color }) {
   const made = el('b', { class: 'ws-letter' }, letter);
-  made.style.setProperty('--run', colour);
+  made.style.setProperty('--run', color);
   return made;
 }
 
 /** How cells of a run look in the strip, and its line among the curves. */
-function sideOf(kind, colour) {
+function sideOf(kind, color) {
   const made = el('span', { class: `ws-side ${kind}`, 'aria-hidden': 'true' });
-  if (colour) made.style.setProperty('--run', colour);
+  if (color) made.style.setProperty('--run', color);
   return made;
 }
 
-function lineOf({ colour, dash }) {
+function lineOf({ color, dash }) {
   const made = el('canvas', { class: 'ws-line-sample', width: 56, height: 12, 'aria-hidden': 'true' });
   const pen = made.getContext('2d');
   pen.scale(2, 2);
@@ -443,6 +443,6 @@ function lineOf({ colour, dash }) {
   const path = new Path2D();
   path.moveTo(0, 3);
   path.lineTo(28, 3);
-  stroke(pen, path, colour, 2.2);
+  stroke(pen, path, color, 2.2);
   return made;
 }

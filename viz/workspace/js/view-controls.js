@@ -1,6 +1,6 @@
 // The stages, what lies over the pictures, and the legend of it.
 
-import { UNITS, digits } from './colour.js';
+import { UNITS, digits } from './color.js';
 import { el, swatch } from './dom.js';
 import { percent } from './story.js';
 import { View } from './view.js';
@@ -17,7 +17,7 @@ export class ControlsView extends View {
     this.stages = el('fieldset', { class: 'ws-stages' });
     this.words = el('p', { class: 'ws-stage-words', 'aria-live': 'polite' });
     this.overlay = this.choice('Overlay', 'overlay', OVERLAYS);
-    this.scale = this.choice('Colours', 'scale', [['viridis', 'Viridis'], ['cividis', 'Cividis']]);
+    this.scale = this.choice('Colors', 'scale', [['viridis', 'Viridis'], ['cividis', 'Cividis']]);
     this.opacity = el('input', {
       type: 'range', min: '0', max: '1', step: '0.05',
       oninput: () => this.state.set({ opacity: Number(this.opacity.value) }),
@@ -97,7 +97,7 @@ export class ControlsView extends View {
     for (const [name, { input }] of Object.entries(this.boxes)) input.checked = state[name];
   }
 
-  /** Legend of the fates with their counts, or the colour bar with its range. */
+  /** Legend of the fates with their counts, or the color bar with its range. */
   key() {
     const { look } = this.workspace;
     if (!look) return;
@@ -112,8 +112,8 @@ export class ControlsView extends View {
       return;
     }
     const bar = el('span', { class: 'ws-ramp', 'aria-hidden': 'true' });
-    const colours = this.trace.header.scales[this.state.scale];
-    bar.style.background = `linear-gradient(to right, ${colours.join(', ')})`;
+    const colors = this.trace.header.scales[this.state.scale];
+    bar.style.background = `linear-gradient(to right, ${colors.join(', ')})`;
     const { range } = look;
     const words = UNITS[this.state.overlay];
     this.legend.replaceChildren(...(range

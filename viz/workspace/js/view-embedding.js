@@ -1,7 +1,7 @@
 // Every token before compression as a point: what is alike lies together. PCA at once, UMAP when
 // the server has fitted it; both are the same for every method and ratio on a clip.
 
-import { UNITS, digits, ramp } from './colour.js';
+import { UNITS, digits, ramp } from './color.js';
 import { el } from './dom.js';
 import { isAlive } from './fates.js';
 import { download } from './fetching.js';
@@ -14,10 +14,10 @@ import { TOKEN_HEAD, tokenRow } from './view-player.js';
 import { Layers, View } from './view.js';
 
 const REACH = 9; // pixels around the pointer in which a point is found
-const MORE = 16; // neighbours that one press adds
-const STEPS = 24; // colours of a scale here: few paths draw all points
+const MORE = 16; // neighbors that one press adds
+const STEPS = 24; // colors of a scale here: few paths draw all points
 const NOTHING = '#8C959F'; // tokens without a value or a carrier
-// Neighbours in this list are easy to tell apart; a carrier is always found by pointing, too.
+// Neighbors in this list are easy to tell apart; a carrier is always found by pointing, too.
 const GROUPS = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#7A5CC7', '#8A6D3B'];
 const SHADES = [['fate', 'Fate'], ['frame', 'Frame'], ['cluster', 'Final carrier'], ['contribution', 'Contribution']];
 
@@ -62,7 +62,7 @@ export class EmbeddingView extends View {
       this.chosen = chosen;
       this.place();
     });
-    this.shades = this.choice('Colour', SHADES, (chosen) => {
+    this.shades = this.choice('Color', SHADES, (chosen) => {
       this.shade = chosen;
       this.paint();
     });
@@ -170,11 +170,11 @@ export class EmbeddingView extends View {
         + `variance in the components that the trace holds, these have ${percent(first, 1)} (across) and `
         + `${percent(second, 1)} (up).`;
     }
-    const { neighbours, distance, metric, fitted } = this.settings;
+    const { neighbors, distance, metric, fitted } = this.settings;
     const sample = fitted < trace.n
       ? ` Fitted on ${fitted} tokens drawn with a fixed seed; the other ${trace.n - fitted} are placed among them.` : '';
-    return `All ${trace.n} tokens before compression by UMAP (${neighbours} neighbours, least distance ${distance}, `
-      + `${metric}). Neighbours stay neighbours, but distances between groups and the sizes of groups mean `
+    return `All ${trace.n} tokens before compression by UMAP (${neighbors} neighbors, least distance ${distance}, `
+      + `${metric}). Neighbors stay neighbors, but distances between groups and the sizes of groups mean `
       + `nothing.${sample}`;
   }
 
@@ -231,7 +231,7 @@ export class EmbeddingView extends View {
     this.choose([...near, ...locked]); // what is in focus stays the last
   }
 
-  /** Here an arrow goes to the next point in its direction: cells have no neighbours in this plane. */
+  /** Here an arrow goes to the next point in its direction: cells have no neighbors in this plane. */
   key(event) {
     if (!this.grid || event.ctrlKey || event.metaKey || event.altKey) return;
     const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
@@ -283,16 +283,16 @@ export class EmbeddingView extends View {
     if (!group) drawFocus(layers.top, workspace, (token) => this.placeOf(token));
   }
 
-  /** All points. Those of one look and colour are one path, or 25,000 of them would take a second. */
+  /** All points. Those of one look and color are one path, or 25,000 of them would take a second. */
   paint() {
     const { layers, trace, workspace } = this;
     if (!this.grid || !layers.wide) return;
-    this.colours = this.shading();
+    this.colors = this.shading();
     layers.clear('under');
     this.points(layers.under, Array.from({ length: trace.n }, (_, i) => i));
     workspace.drawn.embedding = trace.n;
     this.stand();
-    this.explainColours();
+    this.explainColors();
   }
 
   /** What is selected at full strength over all others, faded. */
@@ -306,7 +306,7 @@ export class EmbeddingView extends View {
 
   points(pen, tokens) {
     const { fate } = this.workspace.look;
-    const { of, palette } = this.colours;
+    const { of, palette } = this.colors;
     const groups = new Map();
     for (const token of tokens) {
       const group = fate[token] * palette.length + of[token];
@@ -321,11 +321,11 @@ export class EmbeddingView extends View {
     }
   }
 
-  /** {of: Uint8Array (n), palette: [colour]}: the colour of every point. */
+  /** {of: Uint8Array (n), palette: [color]}: the color of every point. */
   shading() {
     const { trace, workspace, shade } = this;
     if (shade === 'fate') {
-      return { of: workspace.look.fate, palette: trace.codes.map(({ colour, mark }) => (mark === 'dim' ? NOTHING : colour)) };
+      return { of: workspace.look.fate, palette: trace.codes.map(({ color, mark }) => (mark === 'dim' ? NOTHING : color)) };
     }
     if (shade === 'cluster') {
       const rank = new Map(Array.from(trace.where(trace.fate, isAlive), (token, place) => [token, place]));
@@ -349,8 +349,8 @@ export class EmbeddingView extends View {
     return { of, palette: [...palette, NOTHING], range };
   }
 
-  /** The legend: shapes are fates always, colours what was chosen. */
-  explainColours() {
+  /** The legend: shapes are fates always, colors what was chosen. */
+  explainColors() {
     const { trace, workspace } = this;
     const counts = new Uint32Array(trace.codes.length);
     for (const fate of workspace.look.fate) counts[fate] += 1;
@@ -365,10 +365,10 @@ export class EmbeddingView extends View {
     if (shade === 'fate') return [];
     if (shade === 'cluster') {
       const carriers = trace.where(trace.fate, isAlive).length;
-      return [el('span', { class: 'ws-quiet-text' }, `Colour: what carries a token in the end. ${GROUPS.length} colours for `
-        + `${many(carriers, 'carrier')}; point at a token for its own. Grey: nothing carries it.`)];
+      return [el('span', { class: 'ws-quiet-text' }, `Color: what carries a token in the end. ${GROUPS.length} colors for `
+        + `${many(carriers, 'carrier')}; point at a token for its own. Gray: nothing carries it.`)];
     }
-    const { range } = this.colours;
+    const { range } = this.colors;
     if (!range) return [el('span', { class: 'ws-quiet-text' }, 'Contribution: not measured')];
     const bar = el('span', { class: 'ws-ramp', 'aria-hidden': 'true' });
     bar.style.background = `linear-gradient(to right, ${trace.header.scales[this.state.scale].join(', ')})`;
@@ -378,12 +378,12 @@ export class EmbeddingView extends View {
       el('span', { class: 'ws-quiet-text' }, shade === 'frame' ? 'time of the frame' : UNITS.contribution)];
   }
 
-  /** The shape of a fate, in its colour where colour means fate. */
+  /** The shape of a fate, in its color where color means fate. */
   sample(code) {
     const made = el('canvas', { width: 32, height: 32, class: 'ws-sample', 'aria-hidden': 'true' });
     const pen = made.getContext('2d');
     pen.scale(2, 2);
-    const plain = this.shade === 'fate' && code.mark !== 'dim' ? code.colour : NOTHING;
+    const plain = this.shade === 'fate' && code.mark !== 'dim' ? code.color : NOTHING;
     drawSpots(pen, code.mark, [[8, 8]], plain);
     return made;
   }
@@ -411,8 +411,8 @@ export class EmbeddingView extends View {
   }
 }
 
-/** Points of one fate and colour: a square, a ring, a stroke, a dot, a diamond or a cross. */
-function drawSpots(pen, mark, spots, colour) {
+/** Points of one fate and color: a square, a ring, a stroke, a dot, a diamond or a cross. */
+function drawSpots(pen, mark, spots, color) {
   const path = new Path2D();
   const shape = {
     outline: (x, y) => path.rect(x - 3.5, y - 3.5, 7, 7),
@@ -441,13 +441,13 @@ function drawSpots(pen, mark, spots, colour) {
   for (const [x, y] of spots) shape(x, y);
   if (mark === 'hatch' || mark === 'cross') {
     if (mark === 'cross') stroke(pen, path, DARK, 3.5);
-    stroke(pen, path, colour, 2);
+    stroke(pen, path, color, 2);
     return;
   }
-  if (mark === 'double') { // a rim of its colour around a light one
+  if (mark === 'double') { // a rim of its color around a light one
     stroke(pen, path, DARK, 4);
     stroke(pen, path, LIGHT, 2.5);
   } else if (mark.includes('outline')) stroke(pen, path, DARK, 2.5);
-  pen.fillStyle = colour;
+  pen.fillStyle = color;
   pen.fill(path);
 }

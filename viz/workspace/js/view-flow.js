@@ -103,19 +103,19 @@ export class FlowView extends View {
     })];
   }
 
-  /** Colour and second channel of a fate. */
+  /** Color and second channel of a fate. */
   fill(code) {
-    const { mark, colour } = this.trace.codes[code];
-    return mark.startsWith('hatch') || mark === 'cross' ? `url(#${this.workspace.id('flow')}-${code})` : colour;
+    const { mark, color } = this.trace.codes[code];
+    return mark.startsWith('hatch') || mark === 'cross' ? `url(#${this.workspace.id('flow')}-${code})` : color;
   }
 
   patterns() {
     const lines = { hatch: 'M-2,2 L2,-2 M0,8 L8,0 M6,10 L10,6', cross: 'M0,0 L8,8 M8,0 L0,8' };
-    return svg('defs', {}, ...this.trace.codes.flatMap(({ mark, colour }, code) => {
+    return svg('defs', {}, ...this.trace.codes.flatMap(({ mark, color }, code) => {
       const path = lines[mark.split(' ')[0]];
       return path ? [svg('pattern', {
         id: `${this.workspace.id('flow')}-${code}`, width: 8, height: 8, patternUnits: 'userSpaceOnUse',
-      }, svg('rect', { width: 8, height: 8, fill: colour }), svg('path', { d: path, stroke: LIGHT, 'stroke-width': 1.2 }))] : [];
+      }, svg('rect', { width: 8, height: 8, fill: color }), svg('path', { d: path, stroke: LIGHT, 'stroke-width': 1.2 }))] : [];
     }));
   }
 

@@ -1,17 +1,17 @@
 // Pictures of the comparison: whose tokens these are in every frame, and how many over time.
 
-import { rgb } from './colour.js';
+import { rgb } from './color.js';
 import { pixelCanvas } from './dom.js';
 import { DARK, LIGHT, drawLook, ink, rings, stroke } from './marks.js';
 import { BOTH, FIRST, SECOND } from './pair.js';
 import { BarsView } from './view-bars.js';
 import { StripView } from './view-strip.js';
 
-// Colour, line and side say the same: A is solid and marked on the left, B dashed on the right.
+// Color, line and side say the same: A is solid and marked on the left, B dashed on the right.
 export const RUNS = [
-  { letter: 'A', colour: '#0072B2', dash: [], side: 'outline left' },
-  { letter: 'B', colour: '#D55E00', dash: [7, 4], side: 'outline right' },
-  { letter: 'C', colour: '#009E73', dash: [2, 3], side: 'outline right' },
+  { letter: 'A', color: '#0072B2', dash: [], side: 'outline left' },
+  { letter: 'B', color: '#D55E00', dash: [7, 4], side: 'outline right' },
+  { letter: 'C', color: '#009E73', dash: [2, 3], side: 'outline right' },
 ];
 
 /** A frame's cells that only one of two runs keeps, or both, over all frames as a strip. */
@@ -35,8 +35,8 @@ export class PairStrip extends StripView {
     }
     const cells = [[], [], [], []];
     pair.codes.forEach((code, token) => { if (code) cells[code].push(this.placeOf(token)); });
-    outline(layers.over, sides(cells[FIRST], 'left'), first.colour);
-    outline(layers.over, sides(cells[SECOND], 'right'), second.colour);
+    outline(layers.over, sides(cells[FIRST], 'left'), first.color);
+    outline(layers.over, sides(cells[SECOND], 'right'), second.color);
     outline(layers.over, rings(cells[BOTH], 1), LIGHT);
     this.workspace.drawn.pair = cells.map((listed) => listed.length);
   }
@@ -44,7 +44,7 @@ export class PairStrip extends StripView {
   /** A pixel for every cell: dark where neither keeps it, tinted where one does, clear where both. */
   sheet({ codes, runs }) {
     const { trace } = this;
-    const tints = [[0, 0, 0, 150], [...rgb(runs[0].colour), 90], [...rgb(runs[1].colour), 90], [0, 0, 0, 0]];
+    const tints = [[0, 0, 0, 150], [...rgb(runs[0].color), 90], [...rgb(runs[1].color), 90], [0, 0, 0, 0]];
     const pixels = new Uint8ClampedArray(4 * trace.n);
     codes.forEach((code, token) => { pixels.set(tints[code], 4 * token); });
     return pixelCanvas(pixels, trace.cols, trace.rows * trace.frames);
@@ -78,9 +78,9 @@ function sides(cells, side) {
   return path;
 }
 
-function outline(context, path, colour) {
+function outline(context, path, color) {
   stroke(context, path, DARK, 3.5);
-  stroke(context, path, colour, 1.8);
+  stroke(context, path, color, 1.8);
 }
 
 /** Tokens per frame over the seconds of the clip, a line for every run. */
@@ -104,15 +104,15 @@ export class CurvesView extends BarsView {
 
   base() {
     const { layers, workspace } = this;
-    const colours = ink(workspace);
+    const colors = ink(workspace);
     layers.clear('under', 'over');
-    this.axes(layers.under, colours);
+    this.axes(layers.under, colors);
     for (const run of this.compare.runs) this.line(layers.under, run);
-    if (this.state.evidence) this.evidence(layers.under, colours);
+    if (this.state.evidence) this.evidence(layers.under, colors);
     workspace.drawn.curves = this.compare.runs.length;
   }
 
-  line(context, { perFrame, colour, dash }) {
+  line(context, { perFrame, color, dash }) {
     const { area, trace } = this;
     const path = new Path2D();
     for (let frame = 0; frame < trace.frames; frame += 1) {
@@ -122,7 +122,7 @@ export class CurvesView extends BarsView {
     context.save();
     context.setLineDash(dash);
     context.lineJoin = 'round';
-    stroke(context, path, colour, 2.2);
+    stroke(context, path, color, 2.2);
     context.restore();
   }
 }

@@ -1,7 +1,7 @@
 // The clip: the file where it is known, else the frames of the trace at their times, and over it the
 // cells of the frame that is shown.
 
-import { digits } from './colour.js';
+import { digits } from './color.js';
 import { el } from './dom.js';
 import { FATE } from './fates.js';
 import {

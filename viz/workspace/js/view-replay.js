@@ -126,12 +126,12 @@ export class ReplayView extends View {
     }
   }
 
-  cursor(turn, colour) {
+  cursor(turn, color) {
     const { layers, area } = this;
     const path = new Path2D();
     path.moveTo(this.x(turn), area.top - 4);
     path.lineTo(this.x(turn), area.bottom + 4);
-    stroke(layers.top, path, colour, 1.5);
+    stroke(layers.top, path, color, 1.5);
     const y = this.y(this.trace.similarity[this.trace.walk[turn]]);
     drawRing(layers.top, { x: this.x(turn) - 3, y: y - 3, w: 6, h: 6 });
   }
@@ -152,17 +152,17 @@ export class ReplayView extends View {
         left.arc(x, y, 2, 0, 7);
       }
     });
-    under.fillStyle = trace.codes[FATE.MERGED].colour;
+    under.fillStyle = trace.codes[FATE.MERGED].color;
     under.fill(left);
-    under.fillStyle = trace.codes[FATE.KEPT].colour;
+    under.fillStyle = trace.codes[FATE.KEPT].color;
     under.fill(taken);
     stroke(under, taken, DARK, 1);
   }
 
-  axes(context, colours) {
+  axes(context, colors) {
     const { area, trace } = this;
     context.font = '11px ui-sans-serif, system-ui, sans-serif';
-    context.fillStyle = colours.quiet;
+    context.fillStyle = colors.quiet;
     context.textAlign = 'right';
     context.textBaseline = 'middle';
     for (const value of [0, 0.5, 1]) {
@@ -170,17 +170,17 @@ export class ReplayView extends View {
       const path = new Path2D();
       path.moveTo(area.left, this.y(value));
       path.lineTo(area.right, this.y(value));
-      stroke(context, path, colours.rule, 1);
+      stroke(context, path, colors.rule, 1);
     }
     const { accepted, recycled } = trace.threshold;
     if (Number.isFinite(accepted) && recycled <= 1 && recycled >= accepted) { // a band, not a guess
-      context.fillStyle = colours.accent;
+      context.fillStyle = colors.accent;
       context.globalAlpha = 0.3;
       const [y0, y1] = [this.y(recycled), this.y(accepted)];
       context.fillRect(area.left, y0 - 0.5, area.right - area.left, Math.max(1, y1 - y0));
       context.globalAlpha = 1;
     }
-    context.fillStyle = colours.quiet;
+    context.fillStyle = colors.quiet;
     context.textAlign = 'left';
     context.textBaseline = 'top';
     context.fillText('turn 1', area.left, area.bottom + 6);

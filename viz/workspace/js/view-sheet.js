@@ -1,6 +1,6 @@
 // The contact sheet: one crop of every token that the LLM received, in the order of the sequence.
 
-import { digits } from './colour.js';
+import { digits } from './color.js';
 import { el } from './dom.js';
 import { FATE } from './fates.js';
 import { LIGHT, Marks, drawCrop, drawHeld, drawRing, rings, stroke } from './marks.js';
@@ -29,7 +29,7 @@ export class SheetView extends View {
     this.fit();
   }
 
-  /** Left and Right follow the sequence here, where cells have no neighbours. */
+  /** Left and Right follow the sequence here, where cells have no neighbors. */
   key(event) {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -120,7 +120,7 @@ export class SheetView extends View {
       const { x, y, w, h } = this.corner(place);
       const words = String(size);
       const wide = under.measureText(words).width + 6;
-      under.fillStyle = trace.codes[FATE.CENTER].colour;
+      under.fillStyle = trace.codes[FATE.CENTER].color;
       under.fillRect(x + w - wide, y + h - 13, wide, 13);
       under.fillStyle = LIGHT;
       under.fillText(words, x + w - 3, y + h - 1);
@@ -145,7 +145,7 @@ export class SheetView extends View {
     drawRing(layers.top, cell);
     if (this.place.has(state.focus)) return;
     layers.top.setLineDash([4, 3]); // the token is only a part of this one
-    stroke(layers.top, rings([cell], -4), this.trace.codes[FATE.MERGED].colour, 2);
+    stroke(layers.top, rings([cell], -4), this.trace.codes[FATE.MERGED].color, 2);
     layers.top.setLineDash([]);
   }
 

@@ -151,7 +151,7 @@ export class StripView extends View {
       link(path, cell, near);
       stroke(context, path, DARK, 4);
       stroke(context, path, '#E69F00', 2);
-      drawRing(context, near, trace.codes[FATE.KEPT].colour);
+      drawRing(context, near, trace.codes[FATE.KEPT].color);
     }
     drawRing(context, cell, '#E69F00');
   }

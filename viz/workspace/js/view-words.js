@@ -1,6 +1,6 @@
 // Question and answer word by word: a click shows where a word's attention goes at layer K.
 
-import { digits } from './colour.js';
+import { digits } from './color.js';
 import { el } from './dom.js';
 import { many } from './story.js';
 import { View } from './view.js';

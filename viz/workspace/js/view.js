@@ -27,7 +27,7 @@ export class View {
 const LAYERS = ['under', 'over', 'marks', 'held', 'top'];
 
 /**
- * Canvases on top of each other over one box: ``under`` for pictures, ``over`` for colours (its
+ * Canvases on top of each other over one box: ``under`` for pictures, ``over`` for colors (its
  * opacity is the visitor's), ``marks`` for outlines, ``held`` for what is selected, ``top`` for what
  * follows the pointer and is cleared all the time. Their contexts draw in CSS pixels. The top one
  * takes focus, pointer and keys.
@@ -72,7 +72,7 @@ export class Layers {
     resized();
   }
 
-  /** What the visitor set: how strong the colours are, and whether there is anything at all. */
+  /** What the visitor set: how strong the colors are, and whether there is anything at all. */
   veil({ opacity, image }) {
     this.over.canvas.style.opacity = image ? 0 : opacity;
     this.marks.canvas.style.opacity = image ? 0 : 1;

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Look, digits, packed, ramp, rgb } from '../../../viz/workspace/js/colour.js';
+import { Look, digits, packed, ramp, rgb } from '../../../viz/workspace/js/color.js';
 import { START } from '../../../viz/workspace/js/state.js';
 import { list, traceOf } from './bundles.js';
 
@@ -11,8 +11,8 @@ const lookAt = (patch) => new Look(trace, { ...START, ...patch });
 const pixel = (pixels, i) => list(pixels.subarray(4 * i, 4 * i + 4));
 
 test('a ramp goes through its stops', () => {
-  const grey = ramp(['#000000', '#ffffff']);
-  assert.deepEqual([0, 1, 128, 255].map((k) => list(grey.subarray(3 * k, 3 * k + 3))),
+  const gray = ramp(['#000000', '#ffffff']);
+  assert.deepEqual([0, 1, 128, 255].map((k) => list(gray.subarray(3 * k, 3 * k + 3))),
     [[0, 0, 0], [1, 1, 1], [128, 128, 128], [255, 255, 255]]);
   const three = ramp(['#ff0000', '#00ff00', '#0000ff']);
   assert.deepEqual(list(three.subarray(0, 3)), [255, 0, 0]);
@@ -20,7 +20,7 @@ test('a ramp goes through its stops', () => {
   assert.deepEqual(list(three.subarray(3 * 127, 3 * 127 + 3)), [1, 254, 0]); // 127 / 127.5 of the way
 });
 
-test('colours as numbers', () => {
+test('colors as numbers', () => {
   assert.deepEqual(rgb('#E69F00'), [230, 159, 0]);
   const bytes = new Uint8Array(new Uint32Array([packed([1, 2, 3], 0.5)]).buffer);
   assert.deepEqual(list(bytes), [1, 2, 3, 128]);
@@ -32,9 +32,9 @@ test('fates darken the picture as their light says', () => {
   assert.equal(look.range, null);
   assert.equal(look.fate, trace.fate);
   for (const token of [0, 5, 6, 13, 40, 47]) {
-    const { light, colour } = trace.codes[trace.fate[token]];
+    const { light, color } = trace.codes[trace.fate[token]];
     assert.deepEqual(pixel(look.over, token), [0, 0, 0, Math.round(255 * (1 - light))]);
-    assert.deepEqual(pixel(look.solid, token), [...rgb(colour), 255]);
+    assert.deepEqual(pixel(look.solid, token), [...rgb(color), 255]);
   }
   assert.deepEqual(pixel(look.over, 0), [0, 0, 0, 0]); // what is kept is seen as it is
 });

@@ -1,4 +1,4 @@
-// From numbers to colours: scales, their range over the whole video, and the look of every token.
+// From numbers to colors: scales, their range over the whole video, and the look of every token.
 
 import { pixelCanvas } from './dom.js';
 import { OPEN } from './fates.js';
@@ -13,9 +13,9 @@ export const UNITS = {
   full: 'attention of the word, uncompressed run',
 };
 
-/** Uint8Array (256 * 3): red, green, blue between the given colours. */
-export function ramp(colours) {
-  const stops = colours.map(rgb);
+/** Uint8Array (256 * 3): red, green, blue between the given colors. */
+export function ramp(colors) {
+  const stops = colors.map(rgb);
   return Uint8Array.from({ length: 768 }, (_, k) => {
     const at = (Math.floor(k / 3) / 255) * (stops.length - 1);
     const low = Math.min(Math.floor(at), stops.length - 2);
@@ -36,7 +36,7 @@ export function digits(value) {
 }
 
 /**
- * The colours of all tokens for one choice of stage and overlay, made once and drawn by every view.
+ * The colors of all tokens for one choice of stage and overlay, made once and drawn by every view.
  *
  * fate (n) says which mark a cell gets; over is RGBA (n * 4) to lay over the picture; solid RGBA to
  * draw without one. range is null for fates.
@@ -72,7 +72,7 @@ export class Look {
   paintFates() {
     const { codes } = this.trace;
     const dark = codes.map((code) => packed([0, 0, 0], 1 - code.light));
-    const plain = codes.map((code, number) => packed(rgb(code.colour), number === OPEN ? 0.35 : 1));
+    const plain = codes.map((code, number) => packed(rgb(code.color), number === OPEN ? 0.35 : 1));
     const over = new Uint32Array(this.over.buffer);
     const solid = new Uint32Array(this.solid.buffer);
     for (let i = 0; i < this.fate.length; i += 1) {
@@ -86,7 +86,7 @@ export class Look {
     this.values = trace.values(state.overlay, state.stage, state.word);
     this.range = trace.range(state.overlay, state.stage, state.word);
     const scale = ramp(trace.header.scales[state.scale]);
-    const colours = Array.from({ length: 256 }, (_, k) => packed(scale.subarray(3 * k, 3 * k + 3), 1));
+    const colors = Array.from({ length: 256 }, (_, k) => packed(scale.subarray(3 * k, 3 * k + 3), 1));
     const { low, high } = this.range || { low: 0, high: 1 };
     const over = new Uint32Array(this.over.buffer).fill(packed([0, 0, 0], 0.67)); // no value: dark
     const solid = new Uint32Array(this.solid.buffer);
@@ -94,7 +94,7 @@ export class Look {
     this.values.forEach((value, i) => {
       if (!Number.isFinite(value)) return;
       const share = high > low ? clamp((value - low) / (high - low), 0, 1) : 1;
-      solid[i] = colours[Math.round(255 * share)];
+      solid[i] = colors[Math.round(255 * share)];
       over[i] = solid[i];
       known += 1;
     });
