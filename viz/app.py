@@ -24,9 +24,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="hub id or folder of a model; default: the embedded one")
     parser.add_argument(
-        "--allow", action="append", default=[], metavar="MODEL",
+        "--allow",
+        action="append",
+        default=[],
+        metavar="MODEL",
         help="another model that visitors may choose, again for more; 'any': all of the model hub",
-    )  # fmt: skip
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, auto, ...; default: the best there is")
     parser.add_argument("--dtype", help="bfloat16, float16 or float32; default: what suits")
     parser.add_argument("--quantization", choices=["4bit", "8bit"], help="needs bitsandbytes")
@@ -34,14 +37,19 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
     parser.add_argument("--share", action="store_true", help="a public link through Gradio's relay")
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME",
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
         help="a name under which visitors reach this page, as that of a proxy; again for more",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--auth", metavar="USER:PASSWORD", default=os.environ.pop(AUTH, None) or None,
+        "--auth",
+        metavar="USER:PASSWORD",
+        default=os.environ.pop(AUTH, None) or None,
         help=f"ask visitors for it; better in the environment variable {AUTH}, since other users "
         "of this machine can read the command line",
-    )  # fmt: skip
+    )
     args = parser.parse_args(argv)
     if args.auth is not None:
         user, colon, password = args.auth.partition(":")
@@ -159,11 +167,21 @@ def settings(args: argparse.Namespace, served: Path, demo: gr.Blocks) -> dict[st
     hosts = Hosts(args.host, args.allow_host, lambda: demo.share_url)
     gate = Middleware(Gate, hosts=hosts, uploads=Uploads(served), waiting=waiting_in(demo))
     return {
-        "server_name": args.host, "server_port": args.port, "share": args.share,
-        "auth": args.auth, "theme": theme(), "css": stylesheet(), "max_file_size": BIGGEST,
-        "run_history": False, "ssr_mode": False, "pwa": False, "footer_links": ["settings"],
-        "show_error": False, "mcp_server": False, "app_kwargs": {"middleware": [gate]},
-    }  # fmt: skip
+        "server_name": args.host,
+        "server_port": args.port,
+        "share": args.share,
+        "auth": args.auth,
+        "theme": theme(),
+        "css": stylesheet(),
+        "max_file_size": BIGGEST,
+        "run_history": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "footer_links": ["settings"],
+        "show_error": False,
+        "mcp_server": False,
+        "app_kwargs": {"middleware": [gate]},
+    }
 
 
 def main(argv: list[str] | None = None) -> None:

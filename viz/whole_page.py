@@ -32,9 +32,12 @@ HOW_TO_CHANGE = f"{TEACHING}; start the page with --model {REAL_MODEL}"
 
 
 def build(
-    runner: Runner, shelf: Shelf, assets: Path, checkpoint: Path | None = None,
+    runner: Runner,
+    shelf: Shelf,
+    assets: Path,
+    checkpoint: Path | None = None,
     models: Models | None = None,
-) -> gr.Blocks:  # fmt: skip
+) -> gr.Blocks:
     """Lay out the page and wire it.
 
     Parameters
@@ -88,9 +91,11 @@ def build(
                 lesson_tab(shelf, saved, of_saved, of_clips)
             with gr.Tab("Errors", id="errors"):
                 errors_tab(
-                    assets / "results", shelf.folder.parent / "tables",
-                    opener(runner, showing, tabs), [*views.all, tabs],
-                )  # fmt: skip
+                    assets / "results",
+                    shelf.folder.parent / "tables",
+                    opener(runner, showing, tabs),
+                    [*views.all, tabs],
+                )
         demo.load(
             _tab_of, None, tabs, api_visibility="private", show_progress="hidden", queue=False
         )

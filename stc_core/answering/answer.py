@@ -136,9 +136,14 @@ def answer(
         decode.seconds["decode"] = seconds
     room = max(max_new_tokens, *map(len, forced.values()), 0)
     ask = partial(
-        build_prompt, vlm, shown.frames, question, room,
-        seconds=shown.seconds, duration=shown.duration,
-    )  # fmt: skip
+        build_prompt,
+        vlm,
+        shown.frames,
+        question,
+        room,
+        seconds=shown.seconds,
+        duration=shown.duration,
+    )
     asked = "prompt", clip, question, room, vlm.times, id(vlm.processor)
     prompt = _kept(vlm, cache, clip and asked, ask)
     see = partial(vision, vlm.model, cache=cache, methods=[method], batch=vlm.vision_batch)

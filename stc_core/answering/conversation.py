@@ -85,9 +85,14 @@ class Conversation:
                 f"{min(fixed)} belongs to the whole conversation; begin another one with it"
             )
         return answer(
-            self.vlm, self.video, question, self._once, frames=self.frames, cache=self.cache,
+            self.vlm,
+            self.video,
+            question,
+            self._once,
+            frames=self.frames,
+            cache=self.cache,
             **options,
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, repr=False)

@@ -224,9 +224,15 @@ def _read(source: Source, count: int, max_side: int | None, report: Progress) ->
         duration = float(times[-1]) + (1 / rate if rate else 0.0)
     notes = [sentence for sentence in (note, _reshaped(found)) if sentence]
     return Video(
-        found.frames, times[picked], readable(source.file.name), duration, len(times), rate,
-        found.source, " ".join(notes) or None,
-    )  # fmt: skip
+        found.frames,
+        times[picked],
+        readable(source.file.name),
+        duration,
+        len(times),
+        rate,
+        found.source,
+        " ".join(notes) or None,
+    )
 
 
 def _decoded_times(

@@ -53,9 +53,13 @@ def ask(
     """
     methods = list(methods)
     prompt = build_prompt(
-        vlm, case.frames, case.question, answer_tokens,
-        seconds=case.seconds, duration=case.duration,
-    )  # fmt: skip
+        vlm,
+        case.frames,
+        case.question,
+        answer_tokens,
+        seconds=case.seconds,
+        duration=case.duration,
+    )
     right_ids = [*encode_text(vlm.processor.tokenizer, case.answer), *end_tokens(vlm)[:1]]
     with vision_once(vlm.model, [method for method in methods if method is not None]):
         for method in methods:

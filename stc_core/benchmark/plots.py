@@ -91,9 +91,15 @@ def retention(summary: Summary) -> Figure | None:
         y = [100 * row["accuracy"] for row in points]
         gaps = _gaps(y, [row["interval95"] for row in points])
         axes.errorbar(
-            [100 * aside * _kept(row) for row in points], y, yerr=gaps, label=name, elinewidth=0.8,
-            capsize=2, markersize=5, **styles[name],
-        )  # fmt: skip
+            [100 * aside * _kept(row) for row in points],
+            y,
+            yerr=gaps,
+            label=name,
+            elinewidth=0.8,
+            capsize=2,
+            markersize=5,
+            **styles[name],
+        )
     axes.set_xscale("log")
     ticks = sorted({100 * row["retention"] for row in rows})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -146,9 +152,14 @@ def ablation(summary: Summary) -> Figure | None:
     axes.bar(places, y, width=0.62, color=BLUE, label="here, with 95 % intervals")
     axes.errorbar(places, y, yerr=gaps, fmt="none", ecolor=INK, elinewidth=1, capsize=3)
     axes.plot(
-        places, [PAPER_MODULES[name] for name in rows], "D", color=VERMILLION, mec="white",
-        markersize=7, label="arXiv 2603.21957, real benchmarks",
-    )  # fmt: skip
+        places,
+        [PAPER_MODULES[name] for name in rows],
+        "D",
+        color=VERMILLION,
+        mec="white",
+        markersize=7,
+        label="arXiv 2603.21957, real benchmarks",
+    )
     axes.set_xticks(places, [" + ".join(name) for name in rows])
     axes.set_ylim(0, 112)
     axes.set(
@@ -185,9 +196,13 @@ def recall(summary: Summary) -> Figure | None:
         name = shown(row)
         style = {k: v for k, v in styles[name].items() if k in ("color", "marker", "mfc", "zorder")}
         right.plot(
-            100 * row["evidence"]["end"]["any"], 100 * row["accuracy"], linestyle="none",
-            markersize=6, label=None if name in known else name, **style,
-        )  # fmt: skip
+            100 * row["evidence"]["end"]["any"],
+            100 * row["accuracy"],
+            linestyle="none",
+            markersize=6,
+            label=None if name in known else name,
+            **style,
+        )
         known.add(name)
     right.set(xlabel="questions with any evidence in the last layer, %", ylabel="right answers, %")
     figure.legend(*right.get_legend_handles_labels(), loc="outside right upper", frameon=False)

@@ -98,10 +98,19 @@ def about(summary: Summary) -> str:
 
 def _main(summary: Summary) -> str:
     head = [
-        "kept at door / end, %", "method", "questions", "FLOPs, % (paper / real)", "accuracy, %",
-        "% of full", "lost / gained", "behind STC, points", "evidence cells, %", "any evidence, %",
-        "budget on evidence, %", "compression, ms",
-    ]  # fmt: skip
+        "kept at door / end, %",
+        "method",
+        "questions",
+        "FLOPs, % (paper / real)",
+        "accuracy, %",
+        "% of full",
+        "lost / gained",
+        "behind STC, points",
+        "evidence cells, %",
+        "any evidence, %",
+        "budget on evidence, %",
+        "compression, ms",
+    ]
     lines = []
     stock = uncompressed(summary)
     for row in [*([stock] if stock else []), *main_rows(summary)]:
@@ -118,12 +127,13 @@ def _main(summary: Summary) -> str:
                 percent(row["accuracy"]) + interval(row["interval95"]),
                 percent(row["of_full"]) + interval(row["of_full_interval95"]),
                 f"{row['lost']} / {row['gained']}",
-                "" if behind is None or itself else
-                percent(behind["points"]) + interval(behind["interval95"]),
+                ""
+                if behind is None or itself
+                else percent(behind["points"]) + interval(behind["interval95"]),
                 *(_evidence(row, measure) for measure in ("cells", "any", "budget")),
                 f"{1000 * row['seconds']['compression']:.0f}",
             ]
-        )  # fmt: skip
+        )
     return markdown(head, lines) if lines else ""
 
 

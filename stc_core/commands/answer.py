@@ -80,9 +80,15 @@ def answer(
         vlm = load(model, device=device, dtype=dtype, attn=attn, quantization=quantization)
         with progress_bar() as progress:
             result = ask(
-                vlm, video, question, chosen, frames=frames, baseline=baseline,
-                record=trace is not None, progress=progress,
-            )  # fmt: skip
+                vlm,
+                video,
+                question,
+                chosen,
+                frames=frames,
+                baseline=baseline,
+                record=trace is not None,
+                progress=progress,
+            )
         if trace is not None:
             result.trace.save(trace)
         found = result.trace

@@ -252,7 +252,9 @@ def _recorded(
     with ExitStack() as stack:
         for place, module in enumerate(modules):
             attach(
-                stack, module,
-                lambda _, args, kwargs, place=place: note(place, args, kwargs), with_kwargs=True,
-            )  # fmt: skip
+                stack,
+                module,
+                lambda _, args, kwargs, place=place: note(place, args, kwargs),
+                with_kwargs=True,
+            )
         yield calls

@@ -158,8 +158,11 @@ class Trace:
             array = getattr(self, name)
             if not (isinstance(array, np.ndarray) and array.shape == (n,) and array.dtype == kind):
                 raise ValueError(f"a trace's {name} must be {n} numbers of type {kind.__name__}")
-        for name, odd in (("contribution", np.isinf), ("similarity", np.isposinf),
-                          ("relevance", np.isinf)):  # fmt: skip
+        for name, odd in (
+            ("contribution", np.isinf),
+            ("similarity", np.isposinf),
+            ("relevance", np.isinf),
+        ):
             if odd(getattr(self, name)).any():
                 raise ValueError(f"a trace's {name} must be numbers that are not infinite")
         if self.seconds.shape != (self.grid.frames,) or not np.isfinite(self.seconds).all():

@@ -250,8 +250,10 @@ def _read(header: dict, archive: Archive, build: type) -> Any:
     arrays = {name: archive.read(name) for name in names}
     arrays |= {name: unknown for name in _ARRAYS if name not in arrays}
     _check_times(arrays["seconds"])
-    words = [tuple(Word(**word) for word in entry.get("words", ()))
-             for entry in (header, header["baseline"])]  # fmt: skip
+    words = [
+        tuple(Word(**word) for word in entry.get("words", ()))
+        for entry in (header, header["baseline"])
+    ]
     fields = {
         "grid": grid,
         "stages": stages,
@@ -267,8 +269,10 @@ def _read(header: dict, archive: Archive, build: type) -> Any:
     }
     trace = build(**fields)  # what is small comes first, so that what is refused costs little
     entered = trace.alive()[1] if stages[0].name == "outside" else grid.size
-    _check_maps(archive, {"attention": (len(words[0]), entered),
-                          "full_attention": (len(words[1]), grid.size)})  # fmt: skip
+    _check_maps(
+        archive,
+        {"attention": (len(words[0]), entered), "full_attention": (len(words[1]), grid.size)},
+    )
     large = {name: archive.read(name) for name in (*_RECORDED, "frames") if name in archive}
     if "frames" in large and not old:
         frames = large["frames"]

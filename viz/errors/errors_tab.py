@@ -51,13 +51,19 @@ def errors_tab(
 
     with gr.Row(elem_id="errors-top", equal_height=True):
         upload = gr.UploadButton(
-            "Open a result file", file_types=[".jsonl", ".gz"], size="sm", scale=0, min_width=180,
+            "Open a result file",
+            file_types=[".jsonl", ".gz"],
+            size="sm",
+            scale=0,
+            min_width=180,
             elem_id="errors-upload",
-        )  # fmt: skip
+        )
         status = gr.HTML(
             cards.status(f"results.jsonl or results.jsonl.gz, {LIMITS}."),
-            apply_default_css=False, elem_id="errors-status", scale=1,
-        )  # fmt: skip
+            apply_default_css=False,
+            elem_id="errors-status",
+            scale=1,
+        )
     table = table_html()
 
     def show(path: Path, visitor: str = PAGE) -> dict:
@@ -66,8 +72,10 @@ def errors_tab(
         except Exception as error:  # a traceback helps nobody here; failure() logs the unexpected
             return {status: cards.status(str(failure(error)), "error")}
         value = {
-            "table": name, "url": served(tables.path(name)), "opens": open_case is not None,
-        }  # fmt: skip
+            "table": name,
+            "url": served(tables.path(name)),
+            "opens": open_case is not None,
+        }
         return {status: cards.status(f"Shows {path.name}.", "done"), table: value}
 
     def first() -> dict:
@@ -90,5 +98,10 @@ def errors_tab(
     upload.upload(read, upload, shown, **quiet)
     if open_case is not None:
         table.choose(
-            choose, None, [status, *outputs], trigger_mode="always_last", **MODEL, **quiet,
-        )  # fmt: skip
+            choose,
+            None,
+            [status, *outputs],
+            trigger_mode="always_last",
+            **MODEL,
+            **quiet,
+        )

@@ -212,9 +212,14 @@ class _Gathered:
         text = _text(record, "answer")
         answer = self.texts.setdefault(text, len(self.texts))
         row = (
-            case, number, answer, int(right), *_evidence(record.get("evidence")),
-            *_tokens(record.get("tokens")), _logarithm(record.get("log_right")),
-        )  # fmt: skip
+            case,
+            number,
+            answer,
+            int(right),
+            *_evidence(record.get("evidence")),
+            *_tokens(record.get("tokens")),
+            _logarithm(record.get("log_right")),
+        )
         place = self.places.setdefault((case, number), len(self.places))
         for column, value in zip(self.columns.values(), row, strict=True):
             if place == len(column):

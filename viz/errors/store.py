@@ -152,13 +152,21 @@ def payload(results: Results, name: str) -> dict[str, Any]:
         "source": results.told("source"),
         "split": results.told("split"),
         "evidence": [
-            {"label": label, "short": short, "color": code.color if code else None,
-             "glyph": code.glyph if code else "?"}
+            {
+                "label": label,
+                "short": short,
+                "color": code.color if code else None,
+                "glyph": code.glyph if code else "?",
+            }
             for label, short, code in EVIDENCE
         ],
         "methods": [
-            {"repr": one.repr, "label": one.label, "retention": one.retention,
-             "uncompressed": one.repr == UNCOMPRESSED}
+            {
+                "repr": one.repr,
+                "label": one.label,
+                "retention": one.retention,
+                "uncompressed": one.repr == UNCOMPRESSED,
+            }
             for one in results.settings
         ],
         "questions": {
@@ -166,7 +174,7 @@ def payload(results: Results, name: str) -> dict[str, Any]:
         },
         "texts": list(results.texts),
         "answers": results.columns,
-    }  # fmt: skip
+    }
 
 
 def about(results: Results) -> str:

@@ -80,9 +80,11 @@ class LessonCase:
 
 
 def lesson_tab(
-    shelf: Shelf, saved: Sequence[Path], about: Callable[[Path, Trace], Known | None],
+    shelf: Shelf,
+    saved: Sequence[Path],
+    about: Callable[[Path, Trace], Known | None],
     clips: Mapping[str, Path] | None = None,
-) -> gr.HTML:  # fmt: skip
+) -> gr.HTML:
     """Lay out and wire the tab, inside the ``with gr.Tab`` of the caller.
 
     Parameters
@@ -95,10 +97,13 @@ def lesson_tab(
         {name of a saved trace: the clip it was made of}; those in Gradio's static folders play.
     """
     page = gr.HTML(
-        value={}, html_template='<div class="workspace lesson"></div>', css_template=style(),
+        value={},
+        html_template='<div class="workspace lesson"></div>',
+        css_template=style(),
         js_on_load=joined(HERE / "js" / "lesson.js", ["Lesson"]) + START,
-        apply_default_css=False, elem_id="lesson",
-    )  # fmt: skip
+        apply_default_css=False,
+        elem_id="lesson",
+    )
 
     def open_lesson() -> dict:
         try:
@@ -115,9 +120,13 @@ def lesson_tab(
         return {"steps": [asdict(step) for step in steps(cases)], "traces": traces}
 
     page.appear(
-        guarded(open_lesson), None, page, api_visibility="private", show_progress="hidden",
+        guarded(open_lesson),
+        None,
+        page,
+        api_visibility="private",
+        show_progress="hidden",
         concurrency_id="pictures",
-    )  # fmt: skip
+    )
     return page
 
 
@@ -180,10 +189,11 @@ def _redundancy(case: LessonCase) -> LessonStep:
             f"one that it had taken before."
         )
     return LessonStep(
-        "Redundancy: most tokens repeat others", tuple(text),
+        "Redundancy: most tokens repeat others",
+        tuple(text),
         "Point at bright cells: the card says which token each one repeats.",
         state=_state(trace, tokens, stage="raw", overlay="similarity"),
-    )  # fmt: skip
+    )
 
 
 def _contribution(case: LessonCase) -> LessonStep:
@@ -207,10 +217,11 @@ def _contribution(case: LessonCase) -> LessonStep:
             f"{trace.grid.size}."
         )
     return LessonStep(
-        "Contribution: what the vision tower looks at", tuple(text),
+        "Contribution: what the vision tower looks at",
+        tuple(text),
         "Play the clip and watch whether the bright cells go with the shapes or stay behind.",
         state=_state(trace, [best], stage="raw", overlay="contribution"),
-    )  # fmt: skip
+    )
 
 
 def _pool(case: LessonCase) -> LessonStep:
@@ -227,8 +238,10 @@ def _pool(case: LessonCase) -> LessonStep:
         never = trace.grid.size - looked
         text.append(
             f"After {looked} turns the pool was full; the other {never} tokens were never looked "
-            f"at." if never else "It looked at every token of the clip."
-        )  # fmt: skip
+            f"at."
+            if never
+            else "It looked at every token of the clip."
+        )
         walk = np.argsort(np.where(trace.order < 0, looked, trace.order))[:looked]
         aside = np.flatnonzero(trace.stages[0].fate[walk] != Fate.KEPT)
         turn = int(aside[0]) + 1 if len(aside) else looked
@@ -241,11 +254,15 @@ def _pool(case: LessonCase) -> LessonStep:
                 f"cosine to the pool is {trace.similarity[token]:.2f}."
             )
     return LessonStep(
-        "The pool: take what is new", tuple(text),
+        "The pool: take what is new",
+        tuple(text),
         "Step on with the buttons of the replay, or let it play; then take the quiz."
-        if looked else "Point at the yellow cells, the tokens of the pool; then take the quiz.",
-        state=state, views=("replay", "strip"), quiz=True,
-    )  # fmt: skip
+        if looked
+        else "Point at the yellow cells, the tokens of the pool; then take the quiz.",
+        state=state,
+        views=("replay", "strip"),
+        quiz=True,
+    )
 
 
 def _recycling(case: LessonCase) -> LessonStep:
@@ -270,11 +287,12 @@ def _recycling(case: LessonCase) -> LessonStep:
         f"there, no longer what exactly.",
     )
     return LessonStep(
-        "Recycling: the rest as means", text,
+        "Recycling: the rest as means",
+        text,
         "Follow the lines from the center to its members, then see below what the LLM got.",
         state=_state(trace, [center], stage="refilled", panel="sheet"),
         views=("controls", "player", "card", "strip", "sheet"),
-    )  # fmt: skip
+    )
 
 
 def _inside(case: LessonCase) -> LessonStep:
@@ -296,11 +314,12 @@ def _inside(case: LessonCase) -> LessonStep:
         f"{trace.grid.locate(goal)[0]}, the other outlined cell.",
     )
     return LessonStep(
-        "Merging by the text, inside the LLM", text,
+        "Merging by the text, inside the LLM",
+        text,
         "Choose the stage before this one and the one after: vermillion is what ended inside.",
         state=_state(trace, [close, goal], stage="layer", overlay="relevance"),
         views=("controls", "player", "card", "strip", "budget"),
-    )  # fmt: skip
+    )
 
 
 def _failure(case: LessonCase) -> LessonStep:
@@ -331,11 +350,13 @@ def _failure(case: LessonCase) -> LessonStep:
     stage = "refilled" if not after[0] else "end"
     there = evidence[frames == most][:4].tolist()
     return LessonStep(
-        "A failure, and where it happened", tuple(text),
+        "A failure, and where it happened",
+        tuple(text),
         "The cells with colored corners show the answer; click one and read what became of it.",
-        trace="failure", state=_state(trace, there, stage=stage),
+        trace="failure",
+        state=_state(trace, there, stage=stage),
         views=("controls", "player", "card", "strip", "words", "budget"),
-    )  # fmt: skip
+    )
 
 
 # --- rules ---------------------------------------------------------------------------------------

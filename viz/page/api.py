@@ -44,9 +44,14 @@ class Api:
         self._runner, self._shelf = runner, shelf
 
     def api_answer(
-        self, video: dict, question: str, method: str = "stc@0.02", frames: int = 0,
-        baseline: bool = False, request: gr.Request = None,
-    ) -> dict:  # fmt: skip
+        self,
+        video: dict,
+        question: str,
+        method: str = "stc@0.02",
+        frames: int = 0,
+        baseline: bool = False,
+        request: gr.Request = None,
+    ) -> dict:
         """Ask one question about one video.
 
         Parameters
@@ -74,9 +79,13 @@ class Api:
             raise _error(error) from error
 
     def api_compare(
-        self, video: dict, question: str, methods: list[str], frames: int = 0,
+        self,
+        video: dict,
+        question: str,
+        methods: list[str],
+        frames: int = 0,
         request: gr.Request = None,
-    ) -> list[dict]:  # fmt: skip
+    ) -> list[dict]:
         """Ask the same with several methods, the first beside the uncompressed run.
 
         Returns what ``api_answer`` does, for each of ``methods`` in their order.
@@ -112,13 +121,16 @@ class Api:
         remember(home, Origin(origin.video, origin.question, origin.frames, asked))
         tokens = dict(zip(("full", "llm", "end"), trace.alive(), strict=False))
         return {
-            "answer": trace.answer, "logprob": trace.logprob, "method": trace.method,
-            "tokens": {"end": tokens["llm"], **tokens}, "costs": trace.costs,
-            "uncompressed": {
-                name: trace.baseline[name] for name in ("answer", "logprob", "costs")
-            } if trace.baseline else None,
+            "answer": trace.answer,
+            "logprob": trace.logprob,
+            "method": trace.method,
+            "tokens": {"end": tokens["llm"], **tokens},
+            "costs": trace.costs,
+            "uncompressed": {name: trace.baseline[name] for name in ("answer", "logprob", "costs")}
+            if trace.baseline
+            else None,
             "key": home.parent.name,
-        }  # fmt: skip
+        }
 
 
 def _origin(video: object, question: object, frames: object) -> Origin:

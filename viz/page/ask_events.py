@@ -96,8 +96,10 @@ def wire(showing: Showing, controls: Controls, runner: Runner) -> None:
     pressed.then(
         asking.run,
         [controls.ticket, controls.video, controls.question, *controls.settings.values()],
-        [*line, *showing.views.all], **MODEL, **QUIET,
-    )  # fmt: skip
+        [*line, *showing.views.all],
+        **MODEL,
+        **QUIET,
+    )
     # Not with ``cancels``, which ends whatever the session has of an event. The words come in a
     # second step, behind whatever the run still had on its way to the browser.
     stopping = controls.cancel.click(asking.cancel, controls.ticket, None, queue=False, **QUIET)

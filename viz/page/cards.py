@@ -230,8 +230,9 @@ def _stages(whole: dict, small: dict) -> str:
         one, two = _dict(whole.get(key)), _dict(small.get(key))
         rows = [
             (name, show(one.get(name)), show(two.get(name)), saved(one.get(name), two.get(name)))
-            for name in dict.fromkeys([*two, *one]) if name != "total"
-        ]  # fmt: skip
+            for name in dict.fromkeys([*two, *one])
+            if name != "total"
+        ]
         if rows:
             body = "".join(_row(name.replace("_", " "), *rest) for name, *rest in rows)
             parts.append(f'<tbody><tr class="part"><th colspan="4">{title}</th></tr>{body}</tbody>')

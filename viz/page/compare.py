@@ -38,9 +38,12 @@ def wire(
 
 
 def told(
-    runner: Runner, shelf: Shelf, known: Mapping[tuple[str, str], Known], owner: str,
+    runner: Runner,
+    shelf: Shelf,
+    known: Mapping[tuple[str, str], Known],
+    owner: str,
     sent: Mapping[str, Any],
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+) -> Iterator[dict[str, Any]]:
     """News of ``run_others``, whose arguments these are.
 
     Each is {"others": all runs so far, each as what ``Shelf.addresses`` gives and its "spec",
@@ -59,9 +62,12 @@ def told(
 
 
 def run_others(
-    runner: Runner, shelf: Shelf, known: Mapping[tuple[str, str], Known], owner: str,
+    runner: Runner,
+    shelf: Shelf,
+    known: Mapping[tuple[str, str], Known],
+    owner: str,
     sent: Mapping[str, Any],
-) -> Iterator[Step | dict[str, Any]]:  # fmt: skip
+) -> Iterator[Step | dict[str, Any]]:
     """Run other methods on the clip of a trace, one after the other.
 
     Parameters
@@ -102,9 +108,14 @@ def run_others(
 
 
 def _run(
-    runner: Runner, shelf: Shelf, known: Mapping[tuple[str, str], Known], owner: str,
-    origin: Origin, method: str, shown: Trace,
-) -> Iterator[Step | dict[str, Any]]:  # fmt: skip
+    runner: Runner,
+    shelf: Shelf,
+    known: Mapping[tuple[str, str], Known],
+    owner: str,
+    origin: Origin,
+    method: str,
+    shown: Trace,
+) -> Iterator[Step | dict[str, Any]]:
     first = shown.baseline.get("answer")
     whole = isinstance(first, str)  # the uncompressed run is known and the same for every method
     score = [shown.answer, first] if whole else [shown.answer]

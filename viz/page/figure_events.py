@@ -37,6 +37,10 @@ def wire(views: Views, shelf: Shelf) -> None:
         }
 
     views.figures.fold.expand(
-        guarded(draw), views.workspace, views.figures.all, concurrency_id="pictures",
-        api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+        guarded(draw),
+        views.workspace,
+        views.figures.all,
+        concurrency_id="pictures",
+        api_visibility="private",
+        show_progress="hidden",
+    )

@@ -38,9 +38,12 @@ class Gate:
     """
 
     def __init__(
-        self, app: Any, hosts: Hosts, uploads: Uploads,
+        self,
+        app: Any,
+        hosts: Hosts,
+        uploads: Uploads,
         waiting: Callable[[str], int] = lambda session: 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.app, self._hosts, self._uploads, self._waiting = app, hosts, uploads, waiting
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:

@@ -19,9 +19,13 @@ from viz.server.runner import Runner
 
 
 def wire(
-    demo: gr.Blocks, runner: Runner, showing: Showing, controls: Controls,
-    examples: Sequence[Example], own: Mapping[str, float],
-) -> None:  # fmt: skip
+    demo: gr.Blocks,
+    runner: Runner,
+    showing: Showing,
+    controls: Controls,
+    examples: Sequence[Example],
+    own: Mapping[str, float],
+) -> None:
     """Connect the two sides of the tab.
 
     Parameters

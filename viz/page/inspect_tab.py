@@ -76,73 +76,116 @@ class Views:
     @property
     def all(self) -> list[gr.components.Component]:
         """What shows another trace; the figures wait until they are wanted."""
-        return [self.answers, self.workspace, self.costs, self.notes, self.run_line,
-                self.figures.fold]  # fmt: skip
+        return [
+            self.answers,
+            self.workspace,
+            self.costs,
+            self.notes,
+            self.run_line,
+            self.figures.fold,
+        ]
 
 
 def ask_side(
-    examples: list[Example], saved: list[Path],
-    own: Mapping[str, float] = MappingProxyType({}), whose: str = "the built-in model",
-) -> Controls:  # fmt: skip
+    examples: list[Example],
+    saved: list[Path],
+    own: Mapping[str, float] = MappingProxyType({}),
+    whose: str = "the built-in model",
+) -> Controls:
     """The left side: clip, question, Run, examples, settings, saved traces.
 
     ``own`` are the settings that the checkpoint of ``whose`` records; offered, not used.
     """
     first, asked = opening(examples, saved)
     video = gr.Video(  # an interactive one would load 32 MB for cutting clips
-        value=str(first.clip) if first else None, label="Clip", interactive=False, height=180,
-        elem_id="clip", buttons=[],
-    )  # fmt: skip
+        value=str(first.clip) if first else None,
+        label="Clip",
+        interactive=False,
+        height=180,
+        elem_id="clip",
+        buttons=[],
+    )
     video_file = gr.UploadButton(
-        f"Upload a clip, {BIGGEST >> 20} MiB at most", file_types=["video", *SUFFIXES], size="sm",
+        f"Upload a clip, {BIGGEST >> 20} MiB at most",
+        file_types=["video", *SUFFIXES],
+        size="sm",
         elem_id="clip-upload",
-    )  # fmt: skip
+    )
     question = gr.Textbox(
-        value=asked, label="Question", lines=2, max_lines=6,
-        placeholder="What do you want to know about the clip?", elem_id="question",
-    )  # fmt: skip
+        value=asked,
+        label="Question",
+        lines=2,
+        max_lines=6,
+        placeholder="What do you want to know about the clip?",
+        elem_id="question",
+    )
     with gr.Row():
         run = gr.Button("Run", variant="primary", elem_id="run", scale=3, min_width=120)
         cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, min_width=90, scale=2)
     ticket = html("", visible="hidden")
     status = html(cards.status("Press Run to ask the model."), elem_id="status")
     suggestions = gr.Dataset(
-        components=[gr.Textbox(visible=False)], label="Questions about this clip",
+        components=[gr.Textbox(visible=False)],
+        label="Questions about this clip",
         samples=[[known.text] for known in first.questions] if first else [["–"]],
-        visible=bool(first), elem_id="suggestions", samples_per_page=5,
-    )  # fmt: skip
+        visible=bool(first),
+        elem_id="suggestions",
+        samples_per_page=5,
+    )
     clips = None
     if examples:
         clips = gr.Dataset(
-            components=[gr.Video(visible=False)], label="Example clips", layout="gallery",
-            samples=[[str(example.clip)] for example in examples], elem_id="examples",
+            components=[gr.Video(visible=False)],
+            label="Example clips",
+            layout="gallery",
+            samples=[[str(example.clip)] for example in examples],
+            elem_id="examples",
             samples_per_page=12,
-        )  # fmt: skip
+        )
     live, live_note = _live()
     settings, own_settings, more = _settings(own, whose)
     with gr.Accordion("Open a saved trace", open=False, elem_id="open-trace"):
         names = [(path.stem, path.name) for path in saved]
         dropdown = closed(
             gr.Dropdown(
-                names, value=names[0][1] if names else None, label="Saved with the project",
-                visible=bool(names), elem_id="saved",
+                names,
+                value=names[0][1] if names else None,
+                label="Saved with the project",
+                visible=bool(names),
+                elem_id="saved",
             )
-        )  # fmt: skip
+        )
         upload = gr.File(
             label="A trace file (.npz)", file_types=[".npz"], elem_id="trace-upload", height=120
         )
     return Controls(
-        video, video_file, question, suggestions, clips, settings, own_settings, more, run, cancel,
-        ticket, status, live, live_note, dropdown, upload,
-    )  # fmt: skip
+        video,
+        video_file,
+        question,
+        suggestions,
+        clips,
+        settings,
+        own_settings,
+        more,
+        run,
+        cancel,
+        ticket,
+        status,
+        live,
+        live_note,
+        dropdown,
+        upload,
+    )
 
 
 def _live() -> tuple[gr.Checkbox, gr.HTML]:
     """The switch of the live mode and the line that says what came of it."""
     switch = gr.Checkbox(
-        True, label="Follow the settings", elem_id="live",
+        True,
+        label="Follow the settings",
+        elem_id="live",
         info="After a run, a change below asks the same question again at once.",
-    )  # fmt: skip
+    )
     return switch, html("", elem_id="live-note")
 
 
@@ -155,48 +198,81 @@ def _settings(
     """
     with gr.Accordion("Method and settings", open=True, elem_id="settings"):
         retention = gr.Number(
-            0.02, label="Retention ratio", step=0.01, elem_id="retention",
+            0.02,
+            label="Retention ratio",
+            step=0.01,
+            elem_id="retention",
             info="Share of the video tokens that enter the LLM, above 0 to 1. Paper: 0.02.",
-        )  # fmt: skip
+        )
         frames = gr.Textbox(  # an empty gr.Number would come back as 0
-            "", label="Frames", max_lines=1, elem_id="frames", placeholder="the model's own",
+            "",
+            label="Frames",
+            max_lines=1,
+            elem_id="frames",
+            placeholder="the model's own",
             info=f"Taken evenly from the whole clip, 1 to {MOST_FRAMES}. Empty: as many as the "
             "model was trained on. Paper: 32.",
-        )  # fmt: skip
+        )
         keep_inside = gr.Number(
-            0.5, label="R, kept inside the LLM", step=0.05, elem_id="keep-inside",
+            0.5,
+            label="R, kept inside the LLM",
+            step=0.05,
+            elem_id="keep-inside",
             info="Share of those tokens that goes on after layer K; 1 switches this stage off.",
-        )  # fmt: skip
+        )
         baseline = gr.Checkbox(
-            True, label="Also run uncompressed", elem_id="baseline",
+            True,
+            label="Also run uncompressed",
+            elem_id="baseline",
             info="The same question with all tokens, to compare answer and cost.",
-        )  # fmt: skip
+        )
         words = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in own.items())
         offer = gr.Button(
-            f"Take the own setting of {whose}: {words}", size="sm", visible=bool(own),
+            f"Take the own setting of {whose}: {words}",
+            size="sm",
+            visible=bool(own),
             elem_id="own-settings",
-        )  # fmt: skip
+        )
         with gr.Accordion("More", open=False, elem_id="more") as more:
             tau = gr.Number(
-                0.7, label="tau, similarity threshold", step=0.05, elem_id="tau",
+                0.7,
+                label="tau, similarity threshold",
+                step=0.05,
+                elem_id="tau",
                 info="A token joins the pool if its cosine to all in it is below tau, -1 to 1.",
-            )  # fmt: skip
+            )
             clusters = gr.Number(
-                0.3, label="Cluster ratio", step=0.05, elem_id="cluster-ratio",
+                0.3,
+                label="Cluster ratio",
+                step=0.05,
+                elem_id="cluster-ratio",
                 info="Share of the budget that goes to cluster centers, 0 to 1.",
-            )  # fmt: skip
+            )
             layer = gr.Textbox(
-                "", label="Layer K", max_lines=1, elem_id="layer", placeholder="18/28 of depth",
+                "",
+                label="Layer K",
+                max_lines=1,
+                elem_id="layer",
+                placeholder="18/28 of depth",
                 info="The LLM's layer after which tokens are merged; empty: the paper's 18 of 28.",
-            )  # fmt: skip
+            )
             lam = gr.Number(
-                0.5, label="lambda", step=0.05, elem_id="lambda",
+                0.5,
+                label="lambda",
+                step=0.05,
+                elem_id="lambda",
                 info="Weight of likeness against attention in the relevance to the text, 0 to 1.",
-            )  # fmt: skip
+            )
     fields = {
-        "retention": retention, "frames": frames, "keep_inside": keep_inside,
-        "baseline": baseline, "tau": tau, "cluster_ratio": clusters, "layer": layer, "lam": lam,
-    }  # fmt: skip
+        "retention": retention,
+        "frames": frames,
+        "keep_inside": keep_inside,
+        "baseline": baseline,
+        "tau": tau,
+        "cluster_ratio": clusters,
+        "layer": layer,
+        "lam": lam,
+    }
     return fields, offer, more
 
 
@@ -221,16 +297,25 @@ def _figures() -> Figures:
             html(cards.section(text.title, text.explanation), scale=1)
             files[name] = tuple(
                 gr.DownloadButton(
-                    form, size="sm", scale=0, min_width=56, elem_id=f"{name}-{form.lower()}",
+                    form,
+                    size="sm",
+                    scale=0,
+                    min_width=56,
+                    elem_id=f"{name}-{form.lower()}",
                     interactive=False,
                 )
                 for form in ("PNG", "SVG")
-            )  # fmt: skip
+            )
         pictures[name] = gr.Image(
-            type="filepath", show_label=False, container=False, interactive=False,
-            buttons=["fullscreen"], elem_id=f"picture-{name}", elem_classes="sheet",
+            type="filepath",
+            show_label=False,
+            container=False,
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id=f"picture-{name}",
+            elem_classes="sheet",
             alt_text=text.title,
-        )  # fmt: skip
+        )
 
     with gr.Accordion("Figures for papers and slides", open=False, elem_id="figures") as fold:
         picture("budget")

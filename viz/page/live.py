@@ -81,12 +81,19 @@ def wire(controls: Controls, showing: Showing, runner: Runner) -> None:
     gr.on(
         [part.change for part in (controls.live, *followed)],
         guarded(Following(showing, controls, runner).follow),
-        [controls.live, views.workspace, controls.video, controls.question,
-         *controls.settings.values()],
+        [
+            controls.live,
+            views.workspace,
+            controls.video,
+            controls.question,
+            *controls.settings.values(),
+        ],
         [controls.live_note, *views.all],
-        trigger_mode="always_last", queue=False,  # the queue alone costs 0.1 s
-        api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+        trigger_mode="always_last",
+        queue=False,  # the queue alone costs 0.1 s
+        api_visibility="private",
+        show_progress="hidden",
+    )
 
 
 def stop(runner: Runner, request: gr.Request) -> None:

@@ -72,9 +72,12 @@ class Models:
     """
 
     def __init__(
-        self, names: Sequence[str | None], library: Library, hub: bool = False,
+        self,
+        names: Sequence[str | None],
+        library: Library,
+        hub: bool = False,
         known: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.hub, self._library = hub, library
         self._sources: dict[str, str | None] = {}
         for name in names:
@@ -156,12 +159,19 @@ def menu(models: Models) -> Menu:
         info += " Or type a name of the model hub: organisation/model."
     model = closed(
         gr.Dropdown(
-            models.labels, value=models.first, label="Model", info=info, elem_id="model",
-            allow_custom_value=models.hub, visible=models.choice, filterable=models.hub,
+            models.labels,
+            value=models.first,
+            label="Model",
+            info=info,
+            elem_id="model",
+            allow_custom_value=models.hub,
+            visible=models.choice,
+            filterable=models.hub,
         )
-    )  # fmt: skip
-    return Menu(model, gr.HTML("", elem_id="model-note", visible=models.choice,
-                               apply_default_css=False))  # fmt: skip
+    )
+    return Menu(
+        model, gr.HTML("", elem_id="model-note", visible=models.choice, apply_default_css=False)
+    )
 
 
 def wire(menu: Menu, models: Models) -> None:

@@ -150,10 +150,15 @@ def wire(workspace: gr.HTML, news: gr.HTML, shelf: Shelf, fits: Fits | None = No
             yield mine | {"error": str(failure(error))}
 
     workspace.embedding(
-        tell, None, news, concurrency_id="embedding", concurrency_limit=2 * MOST_WAITING,
+        tell,
+        None,
+        news,
+        concurrency_id="embedding",
+        concurrency_limit=2 * MOST_WAITING,
         trigger_mode="multiple",  # another trace may be opened while one is fitted
-        api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+        api_visibility="private",
+        show_progress="hidden",
+    )
 
 
 def follow(shelf: Shelf, fits: Fits, key: object) -> Iterator[dict[str, Any]]:
@@ -174,7 +179,9 @@ def follow(shelf: Shelf, fits: Fits, key: object) -> Iterator[dict[str, Any]]:
         wait([fit], TICK)
     path = fit.result()
     settings = {
-        "neighbors": NEIGHBOURS, "distance": DISTANCE, "metric": METRIC,
+        "neighbors": NEIGHBOURS,
+        "distance": DISTANCE,
+        "metric": METRIC,
         "fitted": min(len(features), MOST_FITTED),
-    }  # fmt: skip
+    }
     yield {"url": served(path), "settings": settings}

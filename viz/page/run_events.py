@@ -27,9 +27,12 @@ watch('value', () => {
 
 
 def wire(
-    workspace: gr.HTML, name: str, runner: Runner, fields: Iterable[str],
+    workspace: gr.HTML,
+    name: str,
+    runner: Runner,
+    fields: Iterable[str],
     work: Callable[[str, Mapping[str, Any]], Iterator[dict[str, Any]]],
-) -> None:  # fmt: skip
+) -> None:
     """Connect the workspace's events ``name`` and ``stop_name``; their news are ``tokens-name``.
 
     Each of the news is "id", that of the request, and what ``work`` yields. In the end may come
@@ -67,8 +70,13 @@ def wire(
     # Not with ``cancels``: it ends whatever the session has of this event, the run after this one
     # too.
     getattr(workspace, name)(
-        run, None, news, trigger_mode="multiple", **MODEL, **quiet,
-    )  # fmt: skip
+        run,
+        None,
+        news,
+        trigger_mode="multiple",
+        **MODEL,
+        **quiet,
+    )
     getattr(workspace, f"stop_{name}")(
         stop, None, None, trigger_mode="multiple", queue=False, **quiet
     )

@@ -107,23 +107,29 @@ def build() -> Exports:
     with gr.Accordion("Files to share", open=False, elem_id="exports"):
         with gr.Row():
             stage = gr.Radio(
-                [("Before the LLM", "outside"), ("At the end", "end")], value="end",
-                label="Fates in the video", elem_id="export-stage", scale=2,
-            )  # fmt: skip
+                [("Before the LLM", "outside"), ("At the end", "end")],
+                value="end",
+                label="Fates in the video",
+                elem_id="export-stage",
+                scale=2,
+            )
             video = gr.Button("Make the overlay video", elem_id="export-video", min_width=160)
             report = gr.Button("Make the one-file report", elem_id="export-report", min_width=160)
         status = gr.HTML(
             cards.status("The video is WebM; the report opens from disk, without a network."),
-            apply_default_css=False, elem_id="export-status",
-        )  # fmt: skip
+            apply_default_css=False,
+            elem_id="export-status",
+        )
         file = gr.DownloadButton("Download", visible=False, elem_id="export-file", size="sm")
     return Exports(stage, video, report, file, status)
 
 
 def wire(
-    exports: Exports, workspace: gr.HTML, shelf: Shelf,
+    exports: Exports,
+    workspace: gr.HTML,
+    shelf: Shelf,
     known: Callable[[str, Trace], Known | None] = lambda key, trace: None,
-) -> None:  # fmt: skip
+) -> None:
     """Connect the exports to the trace that ``workspace`` shows.
 
     ``known`` gives what is known of the question of a trace, by its key.

@@ -47,9 +47,15 @@ class Showing:
     origins: Mapping[str, tuple[Path, str | None]] | None = None
 
     def trace(
-        self, trace: Trace, origin: Origin | None = None, source: Path | None = None, *,
-        ran: bool = False, follows: bool = False, visitor: str = PAGE,
-    ) -> Values:  # fmt: skip
+        self,
+        trace: Trace,
+        origin: Origin | None = None,
+        source: Path | None = None,
+        *,
+        ran: bool = False,
+        follows: bool = False,
+        visitor: str = PAGE,
+    ) -> Values:
         """Values of all views; the figures fold up, since they show another trace.
 
         Parameters

@@ -138,9 +138,13 @@ def joined(
 
 
 def _outcome(
-    shelf: Shelf, known: Mapping[tuple[str, str], Known], origin: Origin, before: Trace, said,
+    shelf: Shelf,
+    known: Mapping[tuple[str, str], Known],
+    origin: Origin,
+    before: Trace,
+    said,
     visitor: str,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Put the new trace on the shelf and say what changed; ``said`` is an ``Answer``."""
     trace = said.trace
     if trace.model != before.model or trace.grid != before.grid:

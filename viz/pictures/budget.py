@@ -67,8 +67,12 @@ def draw(canvas: Canvas, x: float, y: float, width: float, trace: Trace) -> None
         canvas.rectangle(left, top, long, TALL, edge=palette.INK, line=0.8)
         if number + 1 < len(table):
             share = arrived if number == 0 else long
-            corners = [(left, top + TALL), (left + share, top + TALL), (left + long, top + STEP),
-                       (left, top + STEP)]  # fmt: skip
+            corners = [
+                (left, top + TALL),
+                (left + share, top + TALL),
+                (left + long, top + STEP),
+                (left, top + STEP),
+            ]
             canvas.polygon(np.array(corners), palette.RULE, 0.45)
 
 
@@ -83,6 +87,11 @@ def _label(canvas: Canvas, x: float, y: float, wide: float, fate: Fate, tokens: 
     dark = fate in (Fate.KEPT, Fate.MERGED)
     canvas.rectangle(x + wide / 2 - needed / 2, y + 7, needed, TALL - 14, fill=code.color)
     canvas.text(
-        x + wide / 2, y + TALL / 2 + 0.5, words, 12, ha="center", va="center",
+        x + wide / 2,
+        y + TALL / 2 + 0.5,
+        words,
+        12,
+        ha="center",
+        va="center",
         color=palette.INK if dark else palette.LIGHT,
-    )  # fmt: skip
+    )

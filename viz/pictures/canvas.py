@@ -75,15 +75,27 @@ class Canvas:
         self.axes.set(xlim=(0, self.width), ylim=(self.height, 0))  # imshow moved them
 
     def rectangle(
-        self, x: float, y: float, width: float, height: float, fill: str | None = None,
-        edge: str | None = None, line: float = 1.0, alpha: float = 1.0,
-    ) -> None:  # fmt: skip
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        fill: str | None = None,
+        edge: str | None = None,
+        line: float = 1.0,
+        alpha: float = 1.0,
+    ) -> None:
         self.axes.add_patch(
             Rectangle(
-                (x, y), width, height, facecolor=fill or "none", edgecolor=edge or "none",
-                linewidth=line * 72 / DPI, alpha=alpha,
+                (x, y),
+                width,
+                height,
+                facecolor=fill or "none",
+                edgecolor=edge or "none",
+                linewidth=line * 72 / DPI,
+                alpha=alpha,
             )
-        )  # fmt: skip
+        )
 
     def polygon(self, points: np.ndarray, fill: str, alpha: float = 1.0) -> None:
         """Fill the (m, 2) corners."""
@@ -104,9 +116,14 @@ class Canvas:
             path = Path(part.reshape(-1, 2), codes.reshape(-1))
             path.should_simplify = False
             patch = PathPatch(
-                path, facecolor="none", edgecolor=color, linewidth=width * 72 / DPI,
-                alpha=alpha, joinstyle="miter", capstyle="butt",
-            )  # fmt: skip
+                path,
+                facecolor="none",
+                edgecolor=color,
+                linewidth=width * 72 / DPI,
+                alpha=alpha,
+                joinstyle="miter",
+                capstyle="butt",
+            )
             patch.set_snap(closed)  # boxes on whole pixels: their lines stay bright and sharp
             self.axes.add_patch(patch)
 
@@ -114,9 +131,12 @@ class Canvas:
 def to_png(figure: Figure, scale: float = SCALE) -> bytes:
     """Return PNG bytes with ``scale`` dots a pixel; the same figure gives the same bytes."""
     return _save(
-        figure, format="png", dpi=DPI * scale, metadata={"Software": None},
+        figure,
+        format="png",
+        dpi=DPI * scale,
+        metadata={"Software": None},
         pil_kwargs={"compress_level": 4},
-    )  # fmt: skip
+    )
 
 
 def to_svg(figure: Figure) -> bytes:
@@ -129,8 +149,10 @@ def to_svg(figure: Figure) -> bytes:
 def _save(figure: Figure, **options) -> bytes:
     out = io.BytesIO()
     fixed: dict[Any, Any] = {
-        "svg.fonttype": "none", "svg.hashsalt": "trace", "image.composite_image": False,
-    }  # fmt: skip
+        "svg.fonttype": "none",
+        "svg.hashsalt": "trace",
+        "image.composite_image": False,
+    }
     with _SAVING, matplotlib.rc_context(fixed), warnings.catch_warnings():
         # A script that no installed font holds shows as boxes in a PNG, rightly in an SVG.
         warnings.filterwarnings("ignore", "Glyph .* missing")

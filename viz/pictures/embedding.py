@@ -81,9 +81,13 @@ def umap(features: np.ndarray) -> np.ndarray:
         chosen[:] = False
         chosen[np.random.default_rng(SEED).choice(count, MOST_FITTED, replace=False)] = True
     model = UMAP(
-        n_neighbors=min(NEIGHBOURS, count - 1), min_dist=DISTANCE, metric=METRIC, init="pca",
-        random_state=SEED, n_jobs=1,
-    )  # fmt: skip
+        n_neighbors=min(NEIGHBOURS, count - 1),
+        min_dist=DISTANCE,
+        metric=METRIC,
+        init="pca",
+        random_state=SEED,
+        n_jobs=1,
+    )
     positions = np.empty((count, 2), np.float32)
     positions[chosen] = model.fit_transform(x[chosen])
     rest = np.flatnonzero(~chosen)

@@ -124,9 +124,13 @@ def paint(
         x, y = strip.corner(number)
         canvas.image((out * 255 + 0.5).astype(np.uint8), x, y, strip.wide, strip.tall)
         canvas.text(
-            x + strip.wide / 2, y + strip.tall + 3, f"{trace.seconds[number]:.2f} s", 11,
-            color=palette.QUIET, ha="center",
-        )  # fmt: skip
+            x + strip.wide / 2,
+            y + strip.tall + 3,
+            f"{trace.seconds[number]:.2f} s",
+            11,
+            color=palette.QUIET,
+            ha="center",
+        )
 
 
 def color_bar(canvas: Canvas, x: float, y: float, scale: Scale, unit: str) -> float:
@@ -142,9 +146,13 @@ def color_bar(canvas: Canvas, x: float, y: float, scale: Scale, unit: str) -> fl
     for share, value in zip((0, 0.5, 1), ends, strict=True):
         sign = "≥ " if clipped and share == 1 else ""
         canvas.text(
-            x + share * width, y + tall + 4, sign + number(value, scale.top), 11,
-            color=palette.QUIET, ha=("left", "center", "right")[int(share * 2)],
-        )  # fmt: skip
+            x + share * width,
+            y + tall + 4,
+            sign + number(value, scale.top),
+            11,
+            color=palette.QUIET,
+            ha=("left", "center", "right")[int(share * 2)],
+        )
     canvas.text(x + width + 16, y + tall / 2, unit, 12, va="center")
     line = f"range over this video: {number(scale.low, scale.top)} to {number(scale.top)}"
     if clipped:

@@ -61,8 +61,17 @@ def draw(canvas: Canvas, x: float, y: float, width: float, trace: Trace) -> None
     _thumbnails(canvas, trace, middle, wide * unit, y, tall)
     counts = per_frame(trace)
     top = y + tall + 8
-    _chart(canvas, left, top, long, MAIN, middle, wide * unit, {f: counts[f] for f in IN_LLM},
-           "tokens entering the LLM")  # fmt: skip
+    _chart(
+        canvas,
+        left,
+        top,
+        long,
+        MAIN,
+        middle,
+        wide * unit,
+        {f: counts[f] for f in IN_LLM},
+        "tokens entering the LLM",
+    )
     _even(canvas, left, top, long, received(trace))
     _time_axis(canvas, left, top + MAIN, start, end, unit)
     top += MAIN + SPACE
@@ -89,9 +98,16 @@ def _thumbnails(
 
 
 def _chart(
-    canvas: Canvas, left: float, top: float, long: float, tall: float, middle: np.ndarray,
-    wide: float, counts: dict[Fate, np.ndarray], title: str,
-) -> None:  # fmt: skip
+    canvas: Canvas,
+    left: float,
+    top: float,
+    long: float,
+    tall: float,
+    middle: np.ndarray,
+    wide: float,
+    counts: dict[Fate, np.ndarray],
+    title: str,
+) -> None:
     highest = max(1, int(np.sum([*counts.values()], axis=0).max()))
     for tick in MaxNLocator(4 if tall > 100 else 2, integer=True).tick_values(0, highest):
         if 0 <= tick <= highest:
@@ -110,9 +126,15 @@ def _chart(
     base = top + tall
     canvas.strokes(np.array([[(left, base), (left + long, base)]]), palette.INK, 1.0)
     canvas.text(
-        left - 44, top + tall / 2, title, 11,
-        color=palette.QUIET, rotation=90, ha="center", va="center",
-    )  # fmt: skip
+        left - 44,
+        top + tall / 2,
+        title,
+        11,
+        color=palette.QUIET,
+        rotation=90,
+        ha="center",
+        va="center",
+    )
 
 
 def _even(canvas: Canvas, left: float, top: float, long: float, tokens: np.ndarray) -> None:
@@ -137,6 +159,10 @@ def _time_axis(
             canvas.strokes(np.array([[(x, y), (x, y + 5)]]), palette.INK, 1.0)
             canvas.text(x, y + 8, f"{tick:g}", 11, color=palette.QUIET, ha="center")
     canvas.text(
-        left + (end - start) * unit, y + 22, "time in the clip, seconds", 11, color=palette.QUIET,
+        left + (end - start) * unit,
+        y + 22,
+        "time in the clip, seconds",
+        11,
+        color=palette.QUIET,
         ha="right",
-    )  # fmt: skip
+    )

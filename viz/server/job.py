@@ -22,9 +22,18 @@ NUMBERS = ("retention", "keep_inside", "tau", "cluster_ratio", "lam")  # fields 
 
 
 def job_of(
-    video, question, retention, frames, keep_inside, baseline, tau, cluster_ratio, layer, lam,
+    video,
+    question,
+    retention,
+    frames,
+    keep_inside,
+    baseline,
+    tau,
+    cluster_ratio,
+    layer,
+    lam,
     model=None,
-) -> dict:  # fmt: skip
+) -> dict:
     """The keyword arguments of ``answer``; ``InputError`` says what is missing or no such thing.
 
     The method is a text (``viz.server.method_text``). ``model`` is a label of
@@ -46,14 +55,22 @@ def job_of(
         raise InputError(f"the number of frames must be 1 to {MOST_FRAMES}; it is {given}")
     layer = _whole(layer, "layer K")
     settings = {
-        "retention": retention, "tau": tau, "cluster_ratio": cluster_ratio, "layer": layer,
-        "keep_inside": keep_inside, "lam": lam,
-    }  # fmt: skip
+        "retention": retention,
+        "tau": tau,
+        "cluster_ratio": cluster_ratio,
+        "layer": layer,
+        "keep_inside": keep_inside,
+        "lam": lam,
+    }
     method = str(MethodText("stc", settings))
     job = {
-        "video": str(video), "question": text, "method": method, "frames": frames,
-        "baseline": bool(baseline), "record": True,
-    }  # fmt: skip
+        "video": str(video),
+        "question": text,
+        "method": method,
+        "frames": frames,
+        "baseline": bool(baseline),
+        "record": True,
+    }
     return job | {"model": str(model)} if model else job
 
 

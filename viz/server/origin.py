@@ -52,10 +52,15 @@ class Origin:
 
 
 def shelve(
-    shelf: Shelf, trace: Trace, origin: Origin | None,
-    known: Mapping[tuple[str, str], Known], source: Path | None = None, *, later: bool = False,
+    shelf: Shelf,
+    trace: Trace,
+    origin: Origin | None,
+    known: Mapping[tuple[str, str], Known],
+    source: Path | None = None,
+    *,
+    later: bool = False,
     visitor: str = PAGE,
-) -> tuple[Path, dict[str, Any]]:  # fmt: skip
+) -> tuple[Path, dict[str, Any]]:
     """Put a trace on the shelf together with its origin.
 
     Parameters

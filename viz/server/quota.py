@@ -80,9 +80,10 @@ class Ledger:
         """Count (things, bytes) of a visitor; None: of all, each thing once."""
         with self._lock:
             sizes = [
-                thing.size for thing in self._things.values()
+                thing.size
+                for thing in self._things.values()
                 if visitor is None or visitor in thing.owners
-            ]  # fmt: skip
+            ]
             return len(sizes), sum(sizes)
 
     def excess(self, visitor: str, extra: int = 0) -> list[str]:
@@ -118,9 +119,10 @@ class Ledger:
     def _take(self, visitor: str, gone: list[str]) -> bool:
         """Take the oldest thing from a visitor; return whether there was one."""
         mine = [
-            (thing.owners[visitor], key) for key, thing in self._things.items()
+            (thing.owners[visitor], key)
+            for key, thing in self._things.items()
             if visitor in thing.owners and thing.used < self._now
-        ]  # fmt: skip
+        ]
         if not mine:
             return False
         _, key = min(mine)

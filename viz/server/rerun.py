@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 
 def rerun(
-    runner: Runner, owner: str, origin: Origin, method: str, *,
-    baseline: bool = False, score: Sequence[str] = (),
-) -> Iterator[Step | Answer]:  # fmt: skip
+    runner: Runner,
+    owner: str,
+    origin: Origin,
+    method: str,
+    *,
+    baseline: bool = False,
+    score: Sequence[str] = (),
+) -> Iterator[Step | Answer]:
     """Ask the question of ``origin`` with another method; yields what ``Runner.run`` does.
 
     Raises ``InputError`` before the run where the video is gone or ``method`` is no method.
@@ -49,6 +54,13 @@ def rerun(
     wanted = tuple(dict.fromkeys(text for text in score if text.strip()))
     chosen = {"model": origin.model} if origin.model else {}
     return runner.run(
-        owner, video=video, question=origin.question, method=method, frames=origin.frames,
-        baseline=baseline, score=wanted, record=True, **chosen,
-    )  # fmt: skip
+        owner,
+        video=video,
+        question=origin.question,
+        method=method,
+        frames=origin.frames,
+        baseline=baseline,
+        score=wanted,
+        record=True,
+        **chosen,
+    )

@@ -57,9 +57,13 @@ class Shelf:
         self._late: dict[str, Future] = {}  # by key: what is not written yet
 
     def put(
-        self, trace: Trace, source: Path | None = None, *, later: bool = False,
+        self,
+        trace: Trace,
+        source: Path | None = None,
+        *,
+        later: bool = False,
         visitor: str = PAGE,
-    ) -> Path:  # fmt: skip
+    ) -> Path:
         """The trace's file, in the folder that its other files will share.
 
         It counts for ``visitor``, by default for the page itself.
@@ -111,9 +115,12 @@ class Shelf:
             for visitor in self._ledger.owners(home.parent.name):
                 self._ledger.add(place.name, visitor, _size(place))
         return {
-            "key": home.parent.name, "bundle": served(bundle), "sprite": served(pictures),
-            "clip": served(clip), "trace": served(home),
-        }  # fmt: skip
+            "key": home.parent.name,
+            "bundle": served(bundle),
+            "sprite": served(pictures),
+            "clip": served(clip),
+            "trace": served(home),
+        }
 
     def shown(self, trace: Trace, home: Path, name: str) -> tuple[str, str]:
         """(file, alt text) of a picture as the page shows it, without words, twice as fine."""

@@ -22,9 +22,15 @@ def clip(seed: int, frames: int) -> Video:
     made = make_clip(seed, frames)
     count, height, width = made.frames.shape[:3]
     return Video(
-        made.frames, made.seconds, f"clip {seed}", count / FRAMES_PER_SECOND, count,
-        FRAMES_PER_SECOND, (height, width), None,
-    )  # fmt: skip
+        made.frames,
+        made.seconds,
+        f"clip {seed}",
+        count / FRAMES_PER_SECOND,
+        count,
+        FRAMES_PER_SECOND,
+        (height, width),
+        None,
+    )
 
 
 def known(seed: int, frames: int, question: str) -> Known | None:

@@ -46,8 +46,10 @@ def pack(trace: Trace, about: Known | None = None) -> bytes:
     for name, array in _arrays(trace, about).items():
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         header["arrays"][name] = {
-            "type": array.dtype.name, "shape": list(array.shape), "offset": offset,
-        }  # fmt: skip
+            "type": array.dtype.name,
+            "shape": list(array.shape),
+            "offset": offset,
+        }
         body.append(_padded(array.tobytes()))
         offset += len(body[-1])
     text = json.dumps(header, allow_nan=False).encode()
@@ -101,12 +103,17 @@ def tiles(trace: Trace) -> dict[str, int] | None:
     columns = math.ceil(math.sqrt(count * tall / wide))  # about square
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    scale = min(1.0, math.sqrt(MOST_PIXELS / (columns * wide * rows * tall)),
-                LONGEST / (columns * wide), LONGEST / (rows * tall))  # fmt: skip
+    scale = min(
+        1.0,
+        math.sqrt(MOST_PIXELS / (columns * wide * rows * tall)),
+        LONGEST / (columns * wide),
+        LONGEST / (rows * tall),
+    )
     return {
-        "width": max(1, int(wide * scale)), "height": max(1, int(tall * scale)),
+        "width": max(1, int(wide * scale)),
+        "height": max(1, int(tall * scale)),
         "columns": columns,
-    }  # fmt: skip
+    }
 
 
 def _header(trace: Trace, about: Known | None) -> dict:
@@ -131,14 +138,20 @@ def _header(trace: Trace, about: Known | None) -> dict:
         "full_words": [_word(word) for word in trace.full_words],
         "sprite": tiles(trace),
         "codes": [
-            {"name": fate.name.lower(), "color": code.color, "mark": code.mark,
-             "light": code.light, "label": code.label, "glyph": code.glyph}
+            {
+                "name": fate.name.lower(),
+                "color": code.color,
+                "mark": code.mark,
+                "light": code.light,
+                "label": code.label,
+                "glyph": code.glyph,
+            }
             for fate, code in CODES.items()
         ],
         "scales": SCALES,
         "layers": _layers(trace),
         "pca_held": None if trace.features is None else held(trace.features),
-    }  # fmt: skip
+    }
 
 
 def _layers(trace: Trace) -> list[int]:

@@ -34,9 +34,13 @@ show();
 def workspace(**place) -> gr.HTML:
     """The component. Give it ``{"bundle": url, ...}`` as its value to show a trace."""
     return gr.HTML(
-        value={}, html_template='<div class="workspace"></div>', css_template=style(),
-        js_on_load=script() + START, apply_default_css=False, **place,
-    )  # fmt: skip
+        value={},
+        html_template='<div class="workspace"></div>',
+        css_template=style(),
+        js_on_load=script() + START,
+        apply_default_css=False,
+        **place,
+    )
 
 
 @cache

@@ -88,9 +88,11 @@ def joined(entry: Path, names: Iterable[str]) -> str:
     for module in modules:
         head = [_taken(module, path, exported, places) for path in module.imports]
         parts += [
-            f"const {places[module.path]} = (() => {{ // {module.path.name}", *head, module.code,
+            f"const {places[module.path]} = (() => {{ // {module.path.name}",
+            *head,
+            module.code,
             f"return {{ {', '.join(module.exports)} }};\n}})();",
-        ]  # fmt: skip
+        ]
     return "\n".join([*parts, f"return {places[last.path]};\n}})();\n"])
 
 

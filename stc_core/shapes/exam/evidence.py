@@ -267,9 +267,14 @@ class Figure:
     def as_dict(self) -> dict[str, Any]:
         low, high = wilson(self.right, self.count) if self.count else (float("nan"),) * 2
         return {
-            "name": self.name, "right": self.right, "count": self.count, "share": self.share,
-            "interval95": [low, high], "target": self.target, "met": self.met,
-        }  # fmt: skip
+            "name": self.name,
+            "right": self.right,
+            "count": self.count,
+            "share": self.share,
+            "interval95": [low, high],
+            "target": self.target,
+            "met": self.met,
+        }
 
 
 @dataclass(frozen=True)
@@ -329,8 +334,10 @@ class EvidenceReport:
                     Figure(label, *self.counted(name), f"<= {most:+.0%}", above[worst] <= most)
                 )
         for name, bound, least in (
-            ("returned", 0.9, True), ("stuffed", 0.15, False), ("swapped", 0.8, True),
-        ):  # fmt: skip
+            ("returned", 0.9, True),
+            ("stuffed", 0.15, False),
+            ("swapped", 0.8, True),
+        ):
             right, count = self.counted(name)
             met = None if not count else (right / count >= bound) == least or right == bound * count
             made.append(Figure(name, right, count, f"{'>=' if least else '<='} {bound:.0%}", met))
@@ -406,15 +413,23 @@ def draw(report: EvidenceReport, path: Path) -> None:
             mean = np.array([right / count for _, right, count in known])
             low, high = np.array([wilson(right, count) for _, right, count in known]).T
             axes.errorbar(
-                [share for share, _, _ in known], mean, yerr=(mean - low, high - mean),
-                fmt=style, color=color, capsize=3, label=label,
-            )  # fmt: skip
+                [share for share, _, _ in known],
+                mean,
+                yerr=(mean - low, high - mean),
+                fmt=style,
+                color=color,
+                capsize=3,
+                label=label,
+            )
         right, count = report.counted("all")
         axes.axhline(right / count, color="#59636E", linewidth=1, label="all tokens")
         axes.set(
-            xlim=(0.2, 1.05), ylim=(0, 1.02), xlabel="share of the evidence tokens",
-            ylabel="accuracy", title=f"{report.model}, {report.frames} frames, {count} questions",
-        )  # fmt: skip
+            xlim=(0.2, 1.05),
+            ylim=(0, 1.02),
+            xlabel="share of the evidence tokens",
+            ylabel="accuracy",
+            title=f"{report.model}, {report.frames} frames, {count} questions",
+        )
         axes.legend(frameon=False, loc="lower left")
         kind = path.suffix.lower()[1:]
         about = {"Date": None} if kind == "svg" else None

@@ -51,8 +51,11 @@ def plot(log: Path, target: Path) -> None:
     )
     # Text stays text in an SVG, and the same log gives the same file.
     fixed: dict[Any, Any] = {
-        "font.size": 8, "text.color": INK, "svg.fonttype": "none", "svg.hashsalt": "curve",
-    }  # fmt: skip
+        "font.size": 8,
+        "text.color": INK,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "curve",
+    }
     dated = "Date" if target.suffix == ".svg" else "Software"
     with rc_context(fixed):
         _loss(figure.add_subplot(whole[0]), lines)
@@ -99,9 +102,10 @@ def _loss(axes: Axes, lines: list[Line]) -> None:
     for _, stage, part in borders:  # a line each: losses of different stages do not compare
         axes.plot(
             *series([line for line in lines if line["stage"] == stage], "loss"),
-            color=SIGHT if part == "vision" else ANSWERS, linewidth=1.2,
+            color=SIGHT if part == "vision" else ANSWERS,
+            linewidth=1.2,
             label=None if part in named else part,
-        )  # fmt: skip
+        )
         named.add(part)
     axes.legend(loc="upper right", frameon=False, fontsize=8)
     _frame(axes, lines)
@@ -113,9 +117,15 @@ def _loss(axes: Axes, lines: list[Line]) -> None:
     axes.set_xlabel("steps", color=QUIET)
     for at, stage, _ in borders:
         axes.annotate(
-            str(stage), (at, 1), (3, -3), xycoords=("data", "axes fraction"),
-            textcoords="offset points", va="top", color=QUIET, fontsize=7,
-        )  # fmt: skip
+            str(stage),
+            (at, 1),
+            (3, -3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            va="top",
+            color=QUIET,
+            fontsize=7,
+        )
     steps, seconds = series(lines, "seconds")
     seconds = np.maximum.accumulate(seconds)
     minutes = MaxNLocator(nbins=10).tick_values(0, seconds[-1] / 60)

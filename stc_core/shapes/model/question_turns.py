@@ -47,9 +47,12 @@ def _turns_attention(
     key, value = (x.repeat_interleave(module.num_key_value_groups, dim=1) for x in (key, value))
     prefix = query.shape[2] - attention_mask.shape[2]
     first = F.scaled_dot_product_attention(
-        query[:, :, :prefix], key[:, :, :prefix], value[:, :, :prefix],
-        is_causal=True, scale=scaling,
-    )  # fmt: skip
+        query[:, :, :prefix],
+        key[:, :, :prefix],
+        value[:, :, :prefix],
+        is_causal=True,
+        scale=scaling,
+    )
     rest = query[:, :, prefix:]
     if query.is_cuda:
         then = F.scaled_dot_product_attention(rest, key, value, attention_mask, scale=scaling)

@@ -185,8 +185,10 @@ class Run:
     ) -> None:
         """The rest of the current stage, or as much of it as fits before the deadline."""
         stage, recipe, tokenizer = (
-            self.recipe.stages[self.stage], self.recipe, self.processor.tokenizer,
-        )  # fmt: skip
+            self.recipe.stages[self.stage],
+            self.recipe,
+            self.processor.tokenizer,
+        )
         if stage.part != self.part:
             self.begin_part()
         saved, sums = time.monotonic(), dict[str, list[tuple[float, float]]]()
@@ -225,9 +227,14 @@ class Run:
                 loss, scores = vision_loss(self.model, self.head, batch, self.encode)
             else:
                 loss, scores = language_loss(
-                    self.model, self.events, batch, self.processor.tokenizer,
-                    self.recipe.stages[self.stage].events, self.recipe.middle, self.encode,
-                )  # fmt: skip
+                    self.model,
+                    self.events,
+                    batch,
+                    self.processor.tokenizer,
+                    self.recipe.stages[self.stage].events,
+                    self.recipe.middle,
+                    self.encode,
+                )
         loss.backward()
         nn.utils.clip_grad_norm_(self.trained, self.recipe.clip)
         for optimizer in self.optimizers:

@@ -427,9 +427,13 @@ class _Asker:
                     evidence = self.near(mark, moment - 1, moment + 1)
                     evidence |= self.near(thing, frame - 1, frame + 1)
                     self.add(
-                        "after", pair, evidence, about=[mark, thing],
-                        text=self.dice.pick(texts), name=name,
-                    )  # fmt: skip
+                        "after",
+                        pair,
+                        evidence,
+                        about=[mark, thing],
+                        text=self.dice.pick(texts),
+                        name=name,
+                    )
 
     def unanswerable(self) -> None:
         """One question about a thing that is not there, one about what the world does not hold."""
