@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import gradio as gr
 
+    from stc_core.hooks.run_cache import RunCache
+
 AUTH = "STC_APP_AUTH"  # user:password, in the environment
 
 
@@ -91,64 +93,88 @@ def private_folder() -> Path:
     return folder
 
 
-def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
-    """The page of these arguments; ``served`` is Gradio's temporary directory."""
-    place = {"device": args.device, "dtype": args.dtype, "quantization": args.quantization}
+class Work:
+    """Open models and let them answer, for the page; everything heavy is imported when it is used.
 
-    def named(name):
-        """What is to be loaded: of a visitor's word the hub alone knows what it means."""
+    Parameters
+    ----------
+    place : dict
+        Device, dtype and quantization, as ``stc_core.load`` takes them.
+    """
+
+    def __init__(self, place: dict[str, Any]) -> None:
+        self._place = place
+
+    def named(self, name: Any) -> Any:
+        """Return what is to be loaded; only the hub knows what a visitor's word means."""
         from stc_core.models.hub import find
+        from viz.page.model_menu import HUB
 
         return find(name.removeprefix(HUB)) if name and name.startswith(HUB) else name
 
-    def open_model(name, on_download):
+    def open(self, name: Any, on_download: Any) -> Any:
+        """Load a model."""
         from stc_core import load
 
-        return load(named(name), **place, on_download=on_download)
+        return load(self.named(name), **self._place, on_download=on_download)
 
-    def look(name, freed):
+    def look(self, name: Any, freed: Any) -> Any:
+        """Estimate whether a model fits, without loading it."""
         from stc_core.models.fitting import fit
 
-        return fit(named(name), **place, freed=freed)
+        return fit(self.named(name), **self._place, freed=freed)
 
-    def close():
+    def close(self) -> None:
+        """Forget what was worked out with the model that is given up."""
         import torch
 
-        kept().clear()
+        self.cache.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    @functools.cache
-    def kept():
+    @functools.cached_property
+    def cache(self) -> RunCache:
         """What was worked out for the clips seen last, so that a change runs only what it must."""
         from stc_core.hooks.run_cache import RunCache
 
         return RunCache()
 
-    def answer(models, video, question, method, progress, model=None, **options):
+    def answer(
+        self, models: Any, video: Any, question: str, method: str, progress: Any,
+        model: str | None = None, **options: Any,
+    ) -> Any:  # fmt: skip
+        """Answer with the model that a visitor chose."""
         from stc_core import answer
         from viz.server.method_text import make_method
 
         vlm = models.use(model, progress)
-        options |= {"progress": progress, "cache": kept()}
+        options |= {"progress": progress, "cache": self.cache}
         return answer(vlm, video, question, make_method(method), **options)
 
+
+def hub_names() -> list[str]:
+    """Return the names of checkpoints that stock classes open; torch is imported for it."""
+    from stc_core.models.families import FAMILIES
+
+    stock = [family for family in FAMILIES.values() if family.classes is None]
+    return [name for family in stock for name in family.card.hub]
+
+
+def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
+    """Build the page for these arguments; ``served`` is Gradio's temporary directory."""
     from stc_core.assets_folder import assets_folder
-    from viz.page.model_menu import ANY, HUB, Library, Models
+    from viz.page.model_menu import ANY, Library, Models
     from viz.server.runner import Runner
     from viz.server.shelf import Shelf
     from viz.whole_page import build
 
+    place = {"device": args.device, "dtype": args.dtype, "quantization": args.quantization}
+    work = Work(place)
     others = [None, *(name for name in args.allow if name != ANY)] if args.allow else []
-    known = ()
-    if ANY in args.allow:
-        from stc_core.models.families import FAMILIES
-
-        stock = [family for family in FAMILIES.values() if family.classes is None]
-        known = [name for family in stock for name in family.card.hub]
-    library = Library(open_model, look, close)
+    known = hub_names() if ANY in args.allow else ()
+    library = Library(work.open, work.look, work.close)
     models = Models([args.model, *others], library, ANY in args.allow, known)
-    runner, shelf = Runner(models.start, answer), Shelf(served / "shelf")
+    runner, shelf = Runner(models.start, work.answer), Shelf(served / "shelf")
     demo = build(runner, shelf, assets_folder(), Path(args.model) if args.model else None, models)
     demo.queue(max_size=256)
     return demo
