@@ -1,4 +1,4 @@
-"""What a finished run has cost: tokens, FLOPs, memory, seconds."""
+"""Count what a finished run has cost: tokens, FLOPs, memory, seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stc_core.record.trace import Trace
 def costs_of(
     vlm: VLM, trace: Trace | None, prompt, generated: int, watch: Stopwatch, decode: Stopwatch
 ) -> Costs:
-    """The costs of a finished run; trace None: nothing was compressed."""
+    """Return the costs of a finished run; without a trace nothing was compressed."""
     config = vlm.model.config
     llm, vision = LLMShape.from_config(config), vision_shape(config)
     full = prompt.video_tokens

@@ -1,4 +1,4 @@
-"""``answer``: one question about one video, compressed and not."""
+"""Answer one question about one video, compressed and not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PICTURE_SIDE = 256  # pixels, longer side of the frames that a trace carries
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said, and what became of the video on the way.
+    """Hold what the model said, and what became of the video on the way.
 
     Attributes
     ----------
@@ -188,14 +188,14 @@ def answer(
 
 
 def _kept(vlm: VLM, cache: RunCache | None, what: tuple | None, make: Callable[[], Any]) -> Any:
-    """What ``make`` gave before for the same model and ``what``; None of either: what it gives."""
+    """Return what ``make`` gave before for the same model and ``what``, else what it gives now."""
     if cache is None or what is None:
         return make()
     return cache.kept(fingerprint(vlm.model, what), make)
 
 
 def _identity(path: str | os.PathLike, frames: int) -> tuple | None:
-    """What says that a file is still the same; None for what is no file."""
+    """Return what tells that a file is still the same; None for what is no file."""
     try:
         file = os.stat(path)
     except (OSError, TypeError, ValueError):  # reading it says better what is wrong
@@ -206,7 +206,7 @@ def _identity(path: str | os.PathLike, frames: int) -> tuple | None:
 def _read(
     vlm: VLM, path: str | os.PathLike, frames: int, decode: Reporter
 ) -> tuple[Video, dict[str, Any], float]:
-    """A file's frames, what ``about_video`` says of them, and the seconds that decoding took."""
+    """Return a file's frames, what ``about_video`` says of them, the seconds of decoding."""
     with decode("decode"):
         video = read_video(
             path,
@@ -218,7 +218,7 @@ def _read(
 
 
 def _side(vlm: VLM, frames: int) -> int:
-    """Pixels of the longer side of decoded frames: less where there are very many.
+    """Return the longer side of decoded frames in pixels: less where there are very many.
 
     But twice what the model makes of a frame, so that nothing it could see is lost; the sides of
     models that choose their own are left alone.
@@ -231,7 +231,7 @@ def _side(vlm: VLM, frames: int) -> int:
 
 
 def about_video(vlm: VLM, video: Video) -> dict[str, Any]:
-    """What ``compress`` wants to know of a clip, by the time steps of the model's grid.
+    """Return what ``compress`` wants to know of a clip, by the time steps of the model's grid.
 
     Where a step holds several frames it is shown by its first and stands at their mean time; the
     last one is repeated where one is missing, as the processors do it.
@@ -255,7 +255,7 @@ def _baseline(
     forced: dict[str, list[int]],
     record: bool,
 ) -> tuple[dict[str, Any], np.ndarray | None]:
-    """``baseline`` and ``full_attention`` of a trace, from the uncompressed run."""
+    """Return ``baseline`` and ``full_attention`` of a trace, from the uncompressed run."""
     found = {
         "answer": said.text,
         "costs": costs_of(vlm, None, prompt, len(said.ids), watch, decode).to_json(),
@@ -269,7 +269,7 @@ def _baseline(
 
 
 def _limit(tokens: Any) -> int:
-    """``max_new_tokens`` as a number; ``InputError`` where it is none."""
+    """Return ``max_new_tokens`` as a number; ``InputError`` where it is none."""
     try:
         number = operator.index(tokens)
     except TypeError:

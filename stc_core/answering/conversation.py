@@ -1,4 +1,4 @@
-"""Several questions about one video: what does not depend on the question is done once."""
+"""Ask several questions about one video; do once what does not depend on the question."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Conversation"]
 
 
 class Conversation:
-    """Questions about one video, each answered as if it were the first.
+    """Answer questions about one video, each as if it were the first.
 
     ::
 
@@ -97,7 +97,7 @@ class Conversation:
 
 @dataclass(frozen=True, repr=False)
 class _OutsideOnce(Around):
-    """``method``, deciding about one clip once before the LLM. In a trace it is ``method``."""
+    """Let ``method`` decide about one clip once before the LLM. In a trace it is ``method``."""
 
     _held: list[tuple[TokenGrid, Tensor, Decision]] = field(default_factory=list, init=False)
 

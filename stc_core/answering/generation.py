@@ -33,7 +33,7 @@ GREEDY = {
 
 @dataclass
 class Said:
-    """One run of the model.
+    """Hold one run of the model.
 
     ids are the new tokens, the end among them where it came, logprobs theirs; first (V,) are the
     logits of the first one and ``position`` its position ids (..., 1, 1), cache holds the prompt,
@@ -90,14 +90,14 @@ def greedy(
 
 
 def recorded_question(prompt: Prompt) -> range:
-    """Places of the question's tokens that are recorded."""
+    """Return the places of the question's tokens that are recorded."""
     return prompt.asked[-QUESTION_WORDS:]
 
 
 def generate(
     vlm: VLM, prompt: Prompt, see: See, watch: Reporter, limit: int, layer: int | None = None
 ) -> Said:
-    """Answer; the watch learns of every token. ``layer``: where to listen, None: nowhere.
+    """Answer and tell the watch of every token. ``layer``: where to listen, None: nowhere.
 
     see: ``vision`` for this model, without its watch.
     """
@@ -139,7 +139,7 @@ def generate(
 
 
 def endings_of(vlm: VLM, score: Sequence[str]) -> dict[str, list[int]]:
-    """The tokens of each answer to score, with the end. ``InputError`` for what cannot be said."""
+    """Return the tokens of each answer to score, with the end; refuse what cannot be said."""
     if isinstance(score, str):
         raise InputError("score takes several answers; write score=[answer] for one")
     if len(score) > MAX_SCORES:
@@ -160,7 +160,7 @@ def endings_of(vlm: VLM, score: Sequence[str]) -> dict[str, list[int]]:
 
 
 def end_tokens(vlm: VLM) -> list[int]:
-    """The tokens that end an answer, the usual one first."""
+    """Return the tokens that end an answer, the usual one first."""
     ends = vlm.model.generation_config.eos_token_id
     if ends is None:
         return []
@@ -168,7 +168,7 @@ def end_tokens(vlm: VLM) -> list[int]:
 
 
 def scores_of(vlm: VLM, said: Said, forced: dict[str, list[int]]) -> dict[str, float]:
-    """Logarithms of the probability of other answers after the prompt that the cache holds."""
+    """Return the log-probabilities of other answers after the prompt that the cache holds."""
     return {
         text: log_probability(vlm.model, said.cache, said.first, ids, said.position)
         for text, ids in forced.items()

@@ -1,4 +1,4 @@
-"""A question and a clip into the model's inputs, the question staying mere text."""
+"""Turn a question and a clip into the model's inputs; the question stays mere text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stc_core.versions import TESTED
 
 @dataclass(frozen=True)
 class Prompt:
-    """What ``generate`` takes, and what is in it.
+    """Hold what ``generate`` takes, and what is in it.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Prompt:
 
     @property
     def video_tokens(self) -> int:
-        """N."""
+        """Return N, the number of video tokens."""
         return len(self.layout.tokens)
 
 
@@ -60,7 +60,7 @@ def build_prompt(
     duration: float | None = None,
     strict: bool = True,
 ) -> Prompt:
-    """The chat template around a question about frames (T, H, W, 3) uint8.
+    """Put the chat template around a question about frames (T, H, W, 3) uint8.
 
     seconds (T,): the times of the frames, for families that read them; default: one a second.
     duration: of the whole video in seconds, likewise; default: T times the frames' mean spacing.
@@ -138,7 +138,7 @@ def checked_question(question: object) -> str:
 
 
 def grid_of(vlm: VLM, frames: np.ndarray, size: tuple[int, int] | None = None) -> TokenGrid:
-    """The grid of the video tokens that a model makes of frames (T, H, W, 3) uint8.
+    """Return the grid of the video tokens that a model makes of frames (T, H, W, 3) uint8.
 
     size: (height, width) of the source in pixels; default: that of the frames. Raises
     ``InputError`` where the frames are more than the model reads.
@@ -155,7 +155,7 @@ def grid_of(vlm: VLM, frames: np.ndarray, size: tuple[int, int] | None = None) -
 
 
 def _sampled(processor, metadata) -> dict[str, object]:
-    """What tells a processor that the frames are chosen already, and when they are shown."""
+    """Return the arguments that tell a processor which frames were chosen, and their times."""
     takes = inspect.signature(processor.__call__).parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes):
         return {}  # Video-LLaVA's in transformers 5.10, which samples nothing and reads no times
@@ -163,7 +163,7 @@ def _sampled(processor, metadata) -> dict[str, object]:
 
 
 def _layout(vlm: VLM, ids: torch.Tensor, grid_thw: torch.Tensor | None, steps: int) -> Layout:
-    """Where ``steps`` time steps of video stand in a prompt that the processor has just written."""
+    """Find where ``steps`` time steps of video stand in a prompt of the processor."""
     try:
         layout, why = layout_of(vlm.model.config, ids, grid_thw), ""
     except InputError as error:
@@ -180,7 +180,7 @@ def _layout(vlm: VLM, ids: torch.Tensor, grid_thw: torch.Tensor | None, steps: i
 
 
 def _metadata(frames: np.ndarray, seconds: np.ndarray | None, duration: float | None):
-    """Frame times as the processors want them: numbers of frames in a clip of 1000 a second.
+    """Return frame times as the processors want them: numbers of frames in a clip of 1000 a second.
 
     The frames sampled in a second come out as T over the duration, as published code has it.
     """
@@ -200,12 +200,12 @@ def _metadata(frames: np.ndarray, seconds: np.ndarray | None, duration: float | 
 
 
 def encode_text(tokenizer, text: str) -> list[int]:
-    """Token ids of a person's text in which nothing is special."""
+    """Return the token ids of a person's text; nothing in it is special."""
     return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
 
 def _pictures(frames: np.ndarray, step: int) -> torch.Tensor:
-    """(T, 3, H, W) uint8 as every processor takes them.
+    """Return (T, 3, H, W) uint8, as every processor takes them.
 
     Frames of fewer than 4 pixels a side are enlarged, for processors tell channels from rows by
     their number. Too few for one time step of ``step`` are repeated: not all of them do it.
@@ -221,7 +221,7 @@ def _pictures(frames: np.ndarray, step: int) -> torch.Tensor:
 
 
 def _unknown_words(tokenizer, asked: list[int], vlm: VLM) -> tuple[str, ...]:
-    """A sentence where a word-level tokenizer misses words; refuses where it misses all."""
+    """Return a sentence on words that a word-level tokenizer misses; refuse if it misses all."""
     unknown = sum(token == tokenizer.unk_token_id for token in asked)
     if tokenizer.unk_token_id is None or not unknown:
         return ()

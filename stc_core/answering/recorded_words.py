@@ -1,4 +1,4 @@
-"""The words of a question and its answer, and what each of them attends to."""
+"""Record the words of a question and its answer, and what each of them attends to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stc_core.text import readable
 def words_of(
     vlm: VLM, prompt: Prompt, said: Said, trace: Trace | None
 ) -> tuple[tuple[Word, ...], np.ndarray]:
-    """The words of question and answer, and (W, n) float16: what each pays to the video.
+    """Return the words of question and answer, and (W, n) float16: what each pays to the video.
 
     trace: of the compressed run; None where all N tokens entered the LLM.
     """

@@ -1,4 +1,4 @@
-"""A stopwatch that tells how far a run is."""
+"""Tell how far a run is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHARES = {"vision": 0.05, "compression": 0.5, "prefill": 0.55, "answer": 0.8}
 
 
 class Reporter(Stopwatch):
-    """A stopwatch that tells of each stage as it starts, as a share of all work."""
+    """Tell of each stage as it starts, as a share of all work; a stopwatch."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Reporter(Stopwatch):
         super().start(stage)
 
     def seen(self, frames: int, total: int) -> None:
-        """So many of all frames have passed the vision tower."""
+        """Note how many of all frames have passed the vision tower."""
         share = SHARES["vision"] + (SHARES["compression"] - SHARES["vision"]) * frames / total
         self.tell(f"vision {frames}/{total} frames", share)
 

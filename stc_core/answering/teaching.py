@@ -1,4 +1,4 @@
-"""What the page and the command line say of the embedded model's limits."""
+"""Say what the embedded model's limits are, for the page and the command line."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ TICK = 1e-3  # seconds; Matroska rounds timestamps to this
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """T frames of a video and when they are shown.
+    """Hold T frames of a video and when they are shown.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def check_video(path: str | os.PathLike[str]) -> None:
 
 
 def choose_frames(times: np.ndarray, count: int) -> np.ndarray:
-    """Which of n frames stand for `count` moments spread uniformly over the video.
+    """Choose which of n frames stand for `count` moments spread uniformly over the video.
 
     The moments are `linspace(first, last, count)`; each takes the frame on the screen then, the
     last one whose time is not later (with 1 ms of grace for containers that round, or a quarter

@@ -1,4 +1,4 @@
-"""The only place that touches transformers' internals: it hooks into models, and out again.
+"""Hook into models and out again: the only place that touches transformers' internals.
 
 attaching    forward hooks that always come off again
 kv_cache     the KV cache of a call, under whichever name the library passes it

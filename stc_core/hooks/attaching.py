@@ -1,4 +1,4 @@
-"""Forward hooks that always come off again, and cannot be copied along with their module."""
+"""Add forward hooks that always come off again and refuse to be copied with their module."""
 
 from __future__ import annotations
 

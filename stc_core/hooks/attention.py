@@ -1,4 +1,4 @@
-"""Attention weights from queries and keys, in bounded memory."""
+"""Compute attention weights from queries and keys, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BLOCK = {"cpu": 1 << 22, "cuda": 1 << 24}
 
 
 def attention_of_first(query: Tensor, key: Tensor, scaling: float) -> Tensor:
-    """(F, heads, P, head_dim) of a vision layer -> (F, P): what the first token pays to each.
+    """Return (F, P): what the first token of a vision layer pays to each patch.
 
     The mean over heads, in float32. In a tower with a class token that is the first.
     """
@@ -18,7 +18,7 @@ def attention_of_first(query: Tensor, key: Tensor, scaling: float) -> Tensor:
 
 
 def attention_received(query: Tensor, key: Tensor, scaling: float) -> Tensor:
-    """(F, heads, P, head_dim) of a vision layer -> (F, P): attention each patch receives.
+    """Return (F, P): the attention that each patch of a vision layer receives.
 
     The mean over heads and over all queries of softmax(q k^T * scaling), in float32, some heads of
     one frame at a time: 729 patches and 16 heads of a whole clip would take 1.1 GB.
@@ -40,7 +40,7 @@ def attention_received(query: Tensor, key: Tensor, scaling: float) -> Tensor:
 def attention_paid(
     query: Tensor, key: Tensor, scaling: float, rows: Tensor, cols: Tensor, pad: Tensor | None
 ) -> Tensor:
-    """Attention from some tokens to some earlier ones in a causal layer.
+    """Return the attention from some tokens to some earlier ones in a causal layer.
 
     query (1, heads, Q, head_dim), key (1, kv_heads, L, head_dim), the queries being the last Q of L
     places: all of them at prefill, one when decoding. rows (q,) and cols (n,) are places in the

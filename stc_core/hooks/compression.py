@@ -1,4 +1,4 @@
-"""``compress(model, method)``: a method, a stock model and a trace joined for one ``with``."""
+"""Join a method, a stock model and a trace for one ``with``: ``compress(model, method)``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BUSY: WeakKeyDictionary[nn.Module, object] = WeakKeyDictionary()  # model -> it
 
 
 class LiveTrace(Trace):
-    """The trace of the last prefill inside a ``with compress``; empty until there was one."""
+    """Hold the trace of the last prefill inside a ``with compress``; empty until there was one."""
 
     def __init__(self) -> None:
         pass  # no fields yet: they come with the first prompt that holds a video
@@ -46,7 +46,7 @@ class LiveTrace(Trace):
         self.__dict__.update(trace.__dict__)
 
     def freeze(self) -> Trace:
-        """A plain ``Trace`` of what is here now."""
+        """Return a plain ``Trace`` of what is here now."""
         return Trace(**{name: getattr(self, name) for name in Trace.__dataclass_fields__})
 
     def __getattr__(self, name: str):
@@ -154,7 +154,7 @@ def _occupy(model: StockModel, stack: ExitStack) -> None:
 
 
 class _Run:
-    """What happens between a prompt's vision tower and its last compressed layer."""
+    """Do what happens between a prompt's vision tower and its last compressed layer."""
 
     def __init__(self, model: StockModel, family: Family, method: Method, watch: Stopwatch) -> None:
         self.model, self.family, self.method, self.watch = model, family, method, watch
@@ -177,7 +177,7 @@ class _Run:
         self.contribution: Tensor
 
     def signal(self) -> AbstractContextManager[None]:
-        """The probe in the vision tower that reads what the method calls contribution."""
+        """Return the probe in the vision tower that reads the method's contribution."""
         if self.method.signal == "head":
             return probe_head(pooling_head(self.model, self.family), self.look_at_head)
         if self.method.signal == "cls":
@@ -186,12 +186,12 @@ class _Run:
         return probe(contribution_module(self.model, self.family, layer), self.look)
 
     def begin(self, grid_thw: Tensor | None) -> None:
-        """The vision tower starts on a prompt."""
+        """Note that the vision tower starts on a prompt."""
         self.scores, self.grid_thw = [], grid_thw
 
     @torch.no_grad()
     def look(self, query: Tensor, key: Tensor, scaling: float) -> None:
-        """In the vision tower: keep what each patch receives, from all or from the class token."""
+        """Keep what each patch of the vision tower receives, from all or from the class token."""
         with self.watch("compression"):
             read = attention_of_first if self.method.signal == "cls" else attention_received
             scores = read(query, key, scaling)
@@ -199,11 +199,11 @@ class _Run:
             self.scores.append(scores[:, first:])
 
     def look_at_head(self, weights: Tensor) -> None:
-        """In the vision tower's pooling head: keep what its probe pays to each patch."""
+        """Keep what the probe of the pooling head pays to each patch."""
         self.scores.append(weights)
 
     def at_door(self, door: Door) -> Shortened | None:
-        """Before the LLM: decide, and shorten the prompt. Gradients pass through the means."""
+        """Decide before the LLM and shorten the prompt. Gradients pass through the means."""
         grid_thw = self.grid_thw
         if grid_thw is not None and len(grid_thw) == len(door.embeds):
             grid_thw = grid_thw[:1]  # beams may repeat the video before the tower sees it
@@ -239,7 +239,7 @@ class _Run:
         return Shortened(kept, embeds, deepstack)
 
     def _shows_the_same(self, tokens: Tensor) -> bool:
-        """Whether these are the last prompt's video tokens; the same text may ask about others."""
+        """Tell whether these are the last prompt's video tokens, not others with the same text."""
         before = self.tokens
         return before is not None and before.shape == tokens.shape and not _differ(tokens, before)
 
@@ -353,7 +353,7 @@ class _Run:
 
 
 def _weight(outside: Decision, inside: Decision | None) -> np.ndarray:
-    """(N,) float32: the share of each token in the one that carries it at the end."""
+    """Return (N,) float32: the share of each token in the one that carries it at the end."""
     weight, place = outside.shares(), outside.target.cpu()
     if inside is not None:
         later = torch.zeros_like(weight)
@@ -366,7 +366,7 @@ def _weight(outside: Decision, inside: Decision | None) -> np.ndarray:
 def _inside_stage(
     outside: Decision, inside: Decision, layer: int | None, n: int
 ) -> tuple[Stage, dict[str, np.ndarray]]:
-    """The inside decision, taken on the outside's survivors, in indices of the N tokens."""
+    """Return the decision inside the LLM in indices of the N tokens."""
     alive = _numpy(outside.survivors)
     target = np.full(n, -1, np.int64)
     carrier = _numpy(inside.target)
@@ -383,7 +383,7 @@ def _inside_stage(
 
 
 def _differ(tokens: Tensor, others: Tensor) -> bool:
-    """Whether any (..., d) differ by more than what computing the same anew may change."""
+    """Tell whether any (..., d) differ by more than what computing the same anew may change."""
     return bool(((tokens - others).norm(dim=-1) > 0.1 * others.norm(dim=-1)).any())
 
 
@@ -392,6 +392,6 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 
 
 def _name(model: StockModel) -> str:
-    """Hub id of the model, or the folder's name: never a path of this machine."""
+    """Return the hub id of the model, or its folder's name; never a path."""
     name = getattr(model, "name_or_path", "") or type(model).__name__
     return readable(Path(name).name if Path(name).is_dir() else name)

@@ -1,4 +1,4 @@
-"""Listen to attention: what a module attends to, read while it runs, nothing changed.
+"""Read what an attention module attends to while it runs; change nothing.
 
 An attention module under a probe carries a copy of its config meanwhile; everything is undone on
 the way out. What is relied on is checked where it is used, so that a changed library fails in one
@@ -30,7 +30,7 @@ def kernel_name(model: StockModel) -> str:
 
 
 def _kernel_of(module: StockModel) -> Callable:
-    """The attention function the module would call by itself."""
+    """Return the attention function that the module would call by itself."""
     name = module.config._attn_implementation
     if name in ALL_ATTENTION_FUNCTIONS:
         return ALL_ATTENTION_FUNCTIONS[name]
@@ -82,7 +82,7 @@ def probe(module: StockModel, look: Callable[[Tensor, Tensor, float], None]) -> 
 
 
 def _pairs(ends: Tensor) -> tuple[list[int], list[int]]:
-    """Starts and ends of packed segments from their cumulative lengths (segments + 1,)."""
+    """Return starts and ends of packed segments from their cumulative lengths (segments + 1,)."""
     bounds = ends.tolist()
     return bounds[:-1], bounds[1:]
 

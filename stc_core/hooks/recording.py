@@ -1,4 +1,4 @@
-"""What a recorded run keeps beside the fates: words, what they attended to, principal components.
+"""Compute what a recorded run keeps beside the fates: text pieces, principal components.
 
 None of it is needed for an answer; ``compress`` and ``answer`` make it with ``record=True``.
 """
@@ -40,7 +40,7 @@ def leading_components(tokens: Tensor, count: int = COMPONENTS) -> np.ndarray:
 
 
 def pieces(tokenizer, ids: Sequence[int]) -> list[str]:
-    """The text of each token as it stands in the whole, its leading space included.
+    """Return the text of each token as it stands in the whole, its leading space included.
 
     Joined they are the decoded whole. A character of several tokens belongs to the last of them.
     """

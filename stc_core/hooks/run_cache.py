@@ -1,4 +1,4 @@
-"""What runs have worked out, kept from call to call: frames, prompts, features, whole answers."""
+"""Keep what runs have worked out from call to call: frames, prompts, features, answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _next = itertools.count()
 
 
 class RunCache:
-    """What was worked out for the clips seen last; beyond ``limit`` bytes the oldest go.
+    """Keep what was worked out for the clips seen last; beyond ``limit`` bytes the oldest go.
 
     Give one to ``answer(..., cache=)`` and to the next call. It may hold clips of several models,
     and stays where the tower ran: on a GPU, in its memory. Any thread may use it.
@@ -51,7 +51,7 @@ class RunCache:
         return len(self._held)
 
     def get(self, key: Hashable, good: Callable[[Any], bool] = lambda value: True) -> Any:
-        """What ``put`` was given under that key, where it is ``good`` enough; else None."""
+        """Return what ``put`` was given under that key, where it is ``good`` enough; else None."""
         with self._lock:
             value, _ = self._held.get(key, (None, 0))
             if value is None or not good(value):
@@ -73,7 +73,7 @@ class RunCache:
                 self.bytes -= self._held.popitem(last=False)[1][1]
 
     def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What ``make`` once gave, or gives now. Others get the same object: leave it as it is."""
+        """Return what ``make`` once gave, or gives now; do not change it, others get it too."""
         value = self.get(key)
         if value is None:
             value = make()
@@ -88,7 +88,7 @@ class RunCache:
 
 
 def bytes_of(value: Any) -> int:
-    """Of all tensors and arrays in nested containers; tensors that share memory count once."""
+    """Count the bytes of tensors and arrays in nested containers; shared memory counts once."""
     found: dict[int, int] = {}
 
     def look(value: Any) -> None:
@@ -110,7 +110,7 @@ def bytes_of(value: Any) -> int:
 
 
 def fingerprint(model: StockModel, *parts: Any) -> str:
-    """SHA-256 of a model and nested containers; tensors count by type, shape, device and content.
+    """Return the SHA-256 of a model and nested containers, by content, type, shape and device.
 
     A model is the object and how often its weights were written to, not what they are.
     """

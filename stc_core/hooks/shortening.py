@@ -24,7 +24,7 @@ from stc_core.models.stock import StockModel
 
 @dataclass
 class Sequence:
-    """What one prefill left behind, so that the decode steps after it can be matched to it."""
+    """Hold what one prefill left behind, so that decode steps can be matched to it."""
 
     length: int  # L, places of the prompt before compression
     short: int  # L', places that entered the LLM
@@ -37,7 +37,7 @@ class Sequence:
 
 @dataclass
 class Door:
-    """The prompt as it stands before the LLM's first layer.
+    """Hold the prompt as it stands before the first layer of the LLM.
 
     embeds (rows, L, d) with the video scattered in; ids (L,) its tokens; pad (L,) bool or None;
     deepstack: one tensor (V, d) for each of the first layers, added after that layer at the V
@@ -55,7 +55,7 @@ class Door:
 
 @dataclass
 class Shortened:
-    """What goes on from the door: places (L',) int64 ascending, embeds (rows, L', d), deepstack."""
+    """Hold what goes on from the door: places (L',) ascending, embeds (rows, L', d), deepstack."""
 
     places: Tensor
     embeds: Tensor
@@ -64,7 +64,7 @@ class Shortened:
 
 @dataclass
 class Seam:
-    """Hooks on one stock model that let a caller shorten its sequence at two places.
+    """Hook into one stock model, so that a caller can shorten its sequence at two places.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ class Seam:
             )
 
     def _continues_uncached(self, cache) -> bool:
-        """Whether this prefill is the last one and the token that it led to (no cache in use)."""
+        """Tell whether this prefill is the last prompt and its next token (no cache in use)."""
         ids, before = self._ids, self._uncached
         self._uncached = None if cache is not None else ids
         return (
@@ -247,7 +247,7 @@ class Seam:
             )
 
     def _continue(self, kwargs: dict, past: int, cache) -> None:
-        """Tokens after the prompt: give them the mask and the positions that fit the cache."""
+        """Give tokens after the prompt the mask and the positions that fit the cache."""
         sequence, new = self._sequence, kwargs["inputs_embeds"].shape[1]
         if sequence is None:
             if new > 1:
@@ -312,7 +312,7 @@ class Seam:
 
 
 def _positions(kwargs: dict, embeds: Tensor) -> Tensor:
-    """Position ids (..., L) of a prefill; 0, 1, 2 ... where the caller left them to the model."""
+    """Return the position ids (..., L) of a prefill; 0, 1, 2 ... where the caller gave none."""
     positions = kwargs.get("position_ids")
     if positions is None:
         positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
@@ -320,7 +320,7 @@ def _positions(kwargs: dict, embeds: Tensor) -> Tensor:
 
 
 def _column(positions: Tensor) -> Tensor:
-    """(rows, L) of position ids (..., rows, L): the last axis of several; in text all agree."""
+    """Return (rows, L) of position ids (..., rows, L): the last axis; in text all agree."""
     return positions.reshape(-1, *positions.shape[-2:])[-1]
 
 

@@ -1,4 +1,4 @@
-"""Wall time of the vision tower, the prefill and the decoding of a run."""
+"""Measure the wall time of vision tower, prefill and decoding of a run."""
 
 from __future__ import annotations
 

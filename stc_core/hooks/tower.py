@@ -1,4 +1,4 @@
-"""The vision tower in bounded batches of frames, and not at all for a clip that it has seen.
+"""Run the vision tower in bounded batches of frames, and not again for a clip it has seen.
 
 The tower is the part of a run that no compression makes cheaper, and it knows neither the question
 nor the method. So what it gives is kept by the content of its pixels, together with what went into
@@ -37,7 +37,7 @@ Call = tuple[tuple, dict]  # positional and named arguments
 
 @dataclass
 class _Seen:
-    """One clip: the tower's output, the calls of its attention modules, the time that it took."""
+    """Hold one clip: the tower's output, the calls of its attention modules, the time taken."""
 
     output: Any
     calls: Mapping[int, list[Call]]  # by the module's place in the tower
@@ -54,7 +54,7 @@ def vision(
     watch: Stopwatch | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[None]:
-    """Inside the ``with`` the model's vision tower runs in batches, and once for each clip.
+    """Let the model's vision tower run in batches, and once for each clip, inside the ``with``.
 
     So does a projector that comes before the patches are made fewer, but for every run.
 
@@ -132,7 +132,7 @@ def vision(
 
 @contextmanager
 def _instead(module: nn.Module, forward: Callable) -> Iterator[None]:
-    """Inside the ``with`` this module runs ``forward``."""
+    """Let this module run ``forward`` inside the ``with``."""
     own = module.__dict__.get("forward")
     module.forward = forward
     try:
@@ -144,7 +144,7 @@ def _instead(module: nn.Module, forward: Callable) -> Iterator[None]:
 
 
 def _in_parts(projector: StockModel, batch: int | None) -> Callable[[Tensor], Tensor]:
-    """The forward of a projector of single patches, which holds its layers for few frames only."""
+    """Return the forward of a projector of single patches that takes few frames at a time."""
     stock = projector.forward
     layers = [layer for layer in projector.modules() if isinstance(layer, nn.Linear)]
     width = max(layer.out_features for layer in layers)
@@ -169,7 +169,7 @@ def _in_parts(projector: StockModel, batch: int | None) -> Callable[[Tensor], Te
 def _batches(
     model: StockModel, names: list[str], args: tuple, kwargs: dict, batch: int | None
 ) -> tuple[list[Call], list[int]]:
-    """The calls that do what this one does, and how many frames are done after each of them.
+    """Split a call into several, and say how many frames are done after each of them.
 
     Pixels are (F, C, H, W), or (T * rows * cols, values) beside ``grid_thw`` (1, 3) with T, rows
     and cols in patches. What else is counted in frames is divided alike.
@@ -204,7 +204,7 @@ def _batches(
 
 
 def _joined(parts: list[Any]) -> Any:
-    """The outputs of batches as one: tensors side by side along their first dimension."""
+    """Join the outputs of batches: tensors along their first dimension."""
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.cat(parts)
@@ -216,7 +216,7 @@ def _joined(parts: list[Any]) -> Any:
 
 
 def _read_by(model: StockModel, methods: Iterable[Method]) -> set[nn.Module]:
-    """The attention modules of the vision tower whose weights these methods read."""
+    """Return the attention modules of the vision tower whose weights these methods read."""
     family = family_of(model.config)
     return {
         pooling_head(model, family)
@@ -227,7 +227,7 @@ def _read_by(model: StockModel, methods: Iterable[Method]) -> set[nn.Module]:
 
 
 def _is_listened_to(module: nn.Module, tower: StockModel) -> bool:
-    """Whether somebody looks at this module now: by a kernel of its own, or at a head by a hook."""
+    """Tell whether this module is listened to: by a kernel of its own or, at a head, by a hook."""
     config = getattr(module, "config", None)
     if config is None:
         return bool(module._forward_hooks)
@@ -238,7 +238,7 @@ def _is_listened_to(module: nn.Module, tower: StockModel) -> bool:
 def _recorded(
     modules: list[nn.Module], wanted: set[int], room: float
 ) -> Iterator[dict[int, list[Call]]]:
-    """Yields the calls of the ``wanted`` modules, and of all where they fit into the room."""
+    """Yield the calls of the ``wanted`` modules, and of all where they fit into the room."""
     calls: dict[int, list[Call]] = {}
     everything: bool | None = None  # not known before the first of them
 

@@ -1,4 +1,4 @@
-"""A name into a model: what families differ in, what a checkpoint holds, where it fits.
+"""Turn a name into a model: families, checkpoints, placement, memory.
 
 loading     open a Video-LLM: the embedded one, a folder, a name on the model hub
 families    one record per model family

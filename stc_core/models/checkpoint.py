@@ -1,4 +1,4 @@
-"""What a checkpoint is, and whether all of it is there, before its weights are read."""
+"""Find out what a checkpoint is and whether it is complete, before its weights are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROCESSOR = ("processor_config.json", "preprocessor_config.json", "video_preproc
 
 
 def config_in(folder: Path, shown: str) -> dict:
-    """The config.json of a checkpoint folder; ``shown`` is what to call it in a sentence."""
+    """Read the config.json of a checkpoint folder; ``shown`` is what to call it in a sentence."""
     try:
         return json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -32,7 +32,7 @@ def config_in(folder: Path, shown: str) -> dict:
 
 
 def family_in(config: dict, shown: str) -> Family:
-    """The family of a config.json; ``InputError`` where it is no Video-LLM of a known one."""
+    """Return the family of a config.json; ``InputError`` where it is of no known one."""
     kind = config.get("model_type")
     # published as "llava_qwen" or, with transformers' own "llava", under another class
     if kind == "llava_qwen" or "LlavaQwenForCausalLM" in (config.get("architectures") or ()):
@@ -58,7 +58,7 @@ def family_in(config: dict, shown: str) -> Family:
 
 
 def classes_of(kind: str) -> tuple[StockClass, StockClass, StockClass]:
-    """The classes of config, model and processor for a ``model_type`` of a known family."""
+    """Return the classes of config, model and processor for a ``model_type`` of a known family."""
     family = FAMILIES[kind]
     if family.classes is not None:
         return family.classes()
@@ -75,7 +75,7 @@ def classes_of(kind: str) -> tuple[StockClass, StockClass, StockClass]:
 
 
 def full_config(config: dict) -> StockConfig:
-    """The config object of a config.json, every default filled in."""
+    """Return the config object of a config.json, every default filled in."""
     return classes_of(config["model_type"])[0].from_dict(config)
 
 

@@ -1,4 +1,4 @@
-"""The attention in a vision tower that is the contribution, and its way to the token grid."""
+"""Find the attention in a vision tower that is the contribution; bring it to the token grid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stc_core.models.stock import StockModel
 
 
 def contribution_module(model: StockModel, family: Family, layer: int | None) -> nn.Module:
-    """The vision attention whose weights are the contribution.
+    """Return the vision attention whose weights are the contribution.
 
     layer: a list index; None for what the checkpoint records in ``config.stc`` or, where it records
     nothing, the layer whose output is the feature.
@@ -42,7 +42,7 @@ def check_class_token(model: StockModel, family: Family) -> None:
 
 
 def pooling_head(model: StockModel, family: Family) -> nn.Module:
-    """The attention of the vision tower's pooling head; ``InputError`` where there is none."""
+    """Return the attention of the tower's pooling head; ``InputError`` where there is none."""
     head = family.head(family.tower(model))
     if head is None:
         raise InputError(
@@ -52,6 +52,6 @@ def pooling_head(model: StockModel, family: Family) -> nn.Module:
 
 
 def to_grid(model: StockModel, family: Family, scores: Tensor, cells: Cells) -> Tensor:
-    """(T, patches) scores -> (T, rows * cols) on the token grid, in float32."""
+    """Bring scores (T, patches) to the token grid: (T, rows * cols), in float32."""
     with torch.no_grad():
         return family.pool(model.base_model, scores.float(), cells)

@@ -1,4 +1,4 @@
-"""Will it fit? A model's memory on a device, before it is loaded or even downloaded."""
+"""Estimate whether a model fits on a device, before it is loaded or downloaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Fit", "fit"]
 
 @dataclass(frozen=True)
 class Fit:
-    """A model beside a device.
+    """Compare a model with a device.
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether an uncompressed answer has room, as far as the estimate tells."""
+        """Tell whether an uncompressed answer has room, as far as the estimate goes."""
         return self.memory.total <= self.free
 
     def __str__(self) -> str:
-        """A sentence or two for a reader."""
+        """Say it in a sentence or two."""
         memory = self.memory
         words = (
             f"{self.name} takes about {in_bytes(memory.total)} for {self.frames} frames (weights "
@@ -67,7 +67,7 @@ def fit(
     quantization: str | None = None,
     freed: int = 0,
 ) -> Fit:
-    """What ``load`` with these arguments, and then a question, would take.
+    """Estimate what ``load`` with these arguments, and then a question, would take.
 
     Parameters
     ----------

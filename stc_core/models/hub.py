@@ -1,4 +1,4 @@
-"""A checkpoint on the model hub: how large it is, what of it is here already, and the rest of it.
+"""Look up a checkpoint on the model hub: its size, what of it is in the cache, the download.
 
 The hub is asked once; what is in the cache is then read as a folder, without a further request. Out
 of reach, offline or refused, the cache answers alone.
@@ -45,7 +45,7 @@ def announce(name: str, size: int) -> None:
 
 
 def in_bytes(size: float) -> str:
-    """A number of bytes for a reader, in powers of 1000: "16.1 GB"."""
+    """Format a number of bytes for a reader, in powers of 1000: "16.1 GB"."""
     for unit in ("bytes", "kB", "MB"):
         if size < 999.5:
             return f"{size:.0f} {unit}"
@@ -55,7 +55,7 @@ def in_bytes(size: float) -> str:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model on the hub, at its newest revision.
+    """Hold a model on the hub, at its newest revision.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Checkpoint:
     reason: str = ""
 
     def config(self) -> dict:
-        """The checkpoint's config.json, fetched alone: a few kB that tell what it is."""
+        """Return the checkpoint's config.json, fetched alone: a few kB that tell what it is."""
         if self.cached is not None:
             return self._read(self.cached / "config.json")
         with _sentences(self.name):
@@ -99,7 +99,7 @@ class Checkpoint:
             ) from None
 
     def missing(self) -> dict[str, int]:
-        """Bytes of every file that is not in the cache."""
+        """Return the bytes of all files that are not in the cache."""
         return {
             file: size
             for file, size in self.sizes.items()
@@ -107,7 +107,7 @@ class Checkpoint:
         }
 
     def fetch(self, on_download: Callable[[str, int], None] | None = None) -> Path:
-        """The folder of the whole checkpoint, once what is missing has been downloaded.
+        """Return the folder of the whole checkpoint after downloading what is missing.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ def _needed(file) -> bool:
 
 
 def _within(seconds: float, call: Callable[[], _Result]) -> _Result:
-    """What ``call`` returns or raises, or ``TimeoutError``.
+    """Return or raise what ``call`` does, or ``TimeoutError``.
 
     A client's own timeout starts anew for each address of a host, and not at all for its name.
     """
@@ -210,7 +210,7 @@ def _sentences(name: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """Why the hub did not answer, to go on with "and the model hub ..."."""
+    """Say why the hub did not answer, to go on with "and the model hub ..."."""
     if is_offline_mode():
         return "is switched off (HF_HUB_OFFLINE)"
     if isinstance(error, errors.GatedRepoError):
@@ -221,7 +221,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _why(name: str, error: BaseException) -> str:
-    """One sentence on a model that the hub does not give."""
+    """Say in one sentence why the hub does not give a model."""
     if isinstance(error, errors.GatedRepoError):
         return (
             f"the model {name!r} is gated: accept its terms at {constants.ENDPOINT}/{name}, then "

@@ -1,4 +1,4 @@
-"""Where the tokens of a video stand in a prompt, and which other places hang on them.
+"""Find where the tokens of a video stand in a prompt, and which other places depend on them.
 
 Every family writes placeholders into ``input_ids``: one per video token, and some for what lies on
 no cell of the grid (the newline after a video or after each of its rows, a class token per frame).
@@ -22,7 +22,7 @@ ONE_VIDEO = (
 
 @dataclass(frozen=True)
 class Layout:
-    """The places of one video in a prompt of L tokens.
+    """Hold the places of one video in a prompt of L tokens.
 
     Attributes
     ----------
@@ -45,16 +45,16 @@ class Layout:
 
     @property
     def last(self) -> int:
-        """The last place of the video."""
+        """Return the last place of the video."""
         return int(torch.cat([self.tokens, self.extras]).max())
 
     def to(self, device: torch.device) -> Layout:
-        """The same layout for a part of the model that is on another device."""
+        """Return the same layout on another device."""
         parts = {name: getattr(self, name).to(device) for name in ("tokens", "extras", "owned")}
         return replace(self, **parts)
 
     def going(self, length: int, survivors: Tensor) -> Tensor:
-        """(length,) bool: the places of the prompt that go on when only ``survivors`` do."""
+        """Return (length,) bool: the places of the prompt that go on with ``survivors``."""
         alive = torch.zeros(len(self.tokens) + 1, dtype=torch.long, device=self.tokens.device)
         alive[survivors + 1] = 1
         so_far = alive.cumsum(0)  # survivors before each token
@@ -64,7 +64,7 @@ class Layout:
         return going
 
     def after(self, kept: Tensor, survivors: Tensor) -> Layout:
-        """The same video in the shortened prompt that is left of the places ``kept``.
+        """Return the layout of the same video in a prompt of which only ``kept`` is left.
 
         The survivors are its tokens now, numbered anew, and lie on a grid no more.
         """
@@ -93,7 +93,7 @@ def fixed(
     after: int = 0,
     split: bool = False,
 ) -> Reader:
-    """Of a family in which every frame has ``cells(config)`` = (rows, cols) tokens.
+    """Make the reader of a family in which every frame has ``cells(config)`` = (rows, cols) tokens.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def measured(
     *,
     split: bool = False,
 ) -> Reader:
-    """Of a family whose processor chooses the grid and says so, in patches, in ``grid_thw``.
+    """Make the reader of a family whose processor chooses the grid (``grid_thw``, in patches).
 
     Parameters
     ----------
@@ -179,6 +179,6 @@ def _check_runs(places: Tensor, wanted: int) -> None:
 
 
 def _spans(count: int, length: int, times: int) -> Tensor:
-    """(count * times, 2): the spans [0, length), [length, 2 length) ..., each ``times`` times."""
+    """Return (count * times, 2): spans [0, length), [length, 2 length) ..., ``times`` each."""
     first = torch.arange(count).repeat_interleave(times) * length
     return torch.stack([first, first + length], dim=1)

@@ -127,7 +127,7 @@ def load(
 
 
 def default_frames(config: StockConfig) -> int:
-    """The frames that a checkpoint records, else 32, or as many halves of it as its context holds.
+    """Return the frames that a checkpoint records, else 32, 16 or 8, as its context allows.
 
     An eighth of the context is left to the question and the answer.
     """
@@ -144,7 +144,7 @@ def default_frames(config: StockConfig) -> int:
 def _checkpoint(
     name: Name, place: Placement, on_download: Callable[[str, int], None] | None
 ) -> tuple[Path, str, dict]:
-    """The folder of a model, what to call it, and its config.json, checked and complete."""
+    """Return the folder of a model, its name and its config.json, checked and complete."""
     where, shown, config = described(name)
     if name is not None:
         _check_memory(config, shown, place)
@@ -161,7 +161,7 @@ def _checkpoint(
 
 
 def described(name: Name) -> tuple[Path | Checkpoint, str, dict]:
-    """Where a model is, what to call it, and its config.json; nothing large is read or fetched.
+    """Return where a model is, its name and its config.json; read nothing large.
 
     Raises ``InputError`` where it is nowhere, or no Video-LLM of a known family.
     """
@@ -201,7 +201,7 @@ def _check_memory(config: dict, shown: str, place: Placement) -> None:
 
 
 def _first_device(model: StockModel, place: Placement) -> str:
-    """Where the embeddings are computed, which is where inputs go."""
+    """Return the device of the embeddings, which is where inputs go."""
     placed = getattr(model, "hf_device_map", None)
     if placed is None:
         return str(model.device) if place.device == "auto" else place.device

@@ -1,4 +1,4 @@
-"""How much memory a model takes, from its config alone, and how much there is.
+"""Estimate how much memory a model takes, from its config alone, and how much there is.
 
 Weights are counted on a model without storage, exactly. Cache and activations are estimates for a
 sentence, not a measurement: those of the uncompressed run, since that is the largest.
@@ -27,7 +27,7 @@ _QUANTIZED = {"4bit": 0.5 + 4 / 64, "8bit": 1.0}
 
 @dataclass(frozen=True)
 class Memory:
-    """What one run takes.
+    """Hold what one run takes.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """Bytes of all."""
+        """Return the bytes of all."""
         return self.weights + self.cache + self.activations
 
 
@@ -53,7 +53,7 @@ def estimate(
     dtype: torch.dtype = torch.bfloat16,
     quantization: str | None = None,
 ) -> Memory:
-    """The memory of an answer about ``frames`` frames, without a weight being there.
+    """Estimate the memory of an answer about ``frames`` frames, without a weight being there.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def estimate(
 
 
 def skeleton(config: StockConfig) -> StockModel:
-    """The stock model of this config on torch's meta device: every shape, no memory.
+    """Build the stock model of a config on torch's meta device: every shape, no memory.
 
     Without the config's dtypes, for which transformers would change torch's default dtype in all
     threads meanwhile.
@@ -90,13 +90,13 @@ def _forget_dtypes(config: StockConfig) -> None:
 
 
 def tower_name(model: StockModel) -> str:
-    """The name of the vision tower among the model's modules."""
+    """Return the name of the vision tower among the model's modules."""
     tower = family_of(model.config).tower(model)
     return next(name for name, module in model.named_modules() if module is tower)
 
 
 def available(device: str) -> int:
-    """Free bytes on a device such as "cuda:1" or "cpu"; for "auto" of all GPUs and the machine."""
+    """Return the free bytes on a device such as "cuda:1" or "cpu"; "auto": of all together."""
     import psutil
 
     if device == "auto":
@@ -112,7 +112,7 @@ def available(device: str) -> int:
 
 
 def tokens_of(config: StockConfig, frames: int) -> tuple[int, int]:
-    """(video tokens, patches in the vision tower) of so many frames."""
+    """Return (video tokens, patches in the vision tower) for some frames."""
     family = family_of(config)
     if family.cell_shape is not None:
         rows, cols = family.cell_shape(config)
@@ -125,12 +125,12 @@ def tokens_of(config: StockConfig, frames: int) -> tuple[int, int]:
 
 
 def working_bytes(vlm: VLM, frames: int) -> int:
-    """Rough peak of a run beside the weights, in bytes."""
+    """Estimate the peak of a run beside the weights, in bytes."""
     return sum(_working(vlm.model.config, frames, vlm.model.dtype.itemsize))
 
 
 def frames_that_fit(vlm: VLM, frames: int) -> str:
-    """The sentence for a run of ``frames`` frames that did not fit."""
+    """Say what to do about a run of ``frames`` frames that did not fit."""
     total = torch.cuda.get_device_properties(vlm.device).total_memory
     free = total - vlm.model.get_memory_footprint()
     # what failed needed more than was free, whatever the estimate says: scale to that
@@ -147,7 +147,7 @@ def frames_that_fit(vlm: VLM, frames: int) -> str:
 
 
 def _weights(model: StockModel, size: int, quantization: str | None) -> tuple[int, int]:
-    """(parameters, bytes); tied ones count once."""
+    """Return (parameters, bytes); tied ones count once."""
     parameters = model.num_parameters()
     if quantization is None:
         return parameters, parameters * size
@@ -162,7 +162,7 @@ def _weights(model: StockModel, size: int, quantization: str | None) -> tuple[in
 
 
 def _working(config: StockConfig, frames: int, size: int) -> tuple[int, int]:
-    """(KV cache, activations) in bytes.
+    """Estimate (KV cache, activations) in bytes.
 
     The tower holds about eight vectors of its width and two of its FFN for every patch of the
     frames that it sees at once, the LLM eight and three for every token; one runs after the other.

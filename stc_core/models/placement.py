@@ -1,4 +1,4 @@
-"""Where a model goes, in which numbers, and which attention kernel it runs."""
+"""Decide the device of a model, its number type and its attention kernel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class Placement:
-    """What ``load`` was asked for, with every default decided.
+    """Hold what ``load`` was asked for, with every default decided.
 
     Attributes
     ----------
@@ -66,11 +66,11 @@ class Placement:
 
     @property
     def single(self) -> bool:
-        """Whether the weights are read as they are and go to one device."""
+        """Tell whether the weights are read as they are and go to one device."""
         return self.device != "auto" and self.quantization is None
 
     def options(self, tower: Callable[[], str]) -> dict:
-        """Arguments for ``from_pretrained``; ``tower()`` names the vision tower in the model."""
+        """Return the arguments for ``from_pretrained``; ``tower()`` names the vision tower."""
         options: dict = {"dtype": self.dtype, "attn_implementation": self.attn}
         if not self.single:  # accelerate puts the weights where they belong as they are read
             options["device_map"] = "auto" if self.device == "auto" else {"": self.device}
@@ -89,7 +89,7 @@ class Placement:
 
 
 def device_named(device: str | None) -> str:
-    """The device of that name, None for the best there is. ``InputError`` where it is not there."""
+    """Return the device of a name, None for the best; ``InputError`` where it is not there."""
     if device is None:
         if torch.cuda.is_available():
             return "cuda"
@@ -109,7 +109,7 @@ def device_named(device: str | None) -> str:
 
 
 def dtype_named(dtype: torch.dtype | str | None, kind: str) -> torch.dtype:
-    """The type of that name; None for what suits the kind of device.
+    """Return the type of a name; None for what suits the kind of device.
 
     bfloat16 where the GPU computes in it, which has the range that these models were trained in;
     float16 on older GPUs; float32 on a CPU, which is slow in both.

@@ -1,4 +1,4 @@
-"""Names for what transformers makes and does not type.
+"""Name the types of what transformers makes and does not type.
 
 Every family has classes of its own for model, config and processor, and ``torch.nn.Module`` says of
 any attribute that it is a tensor or a module. A type checker therefore learns nothing from either;

@@ -1,4 +1,4 @@
-"""The table of models that this program knows, from their records."""
+"""Write the table of models that this program knows, from their records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SUITE = "suite"
 
 
 def models_table() -> str:
-    """A table in Markdown, one line a family."""
+    """Return a table in Markdown with one line for each family."""
     lines = [HEAD, ["---"] * len(HEAD), *map(_line, FAMILIES.values())]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

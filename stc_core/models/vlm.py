@@ -1,4 +1,4 @@
-"""A loaded Video-LLM: model, processor and what a run must know of both."""
+"""Hold a loaded Video-LLM: model, processor and what a run must know of both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT_FRAMES = 32
 
 @dataclass
 class VLM:
-    """A Video-LLM ready to answer.
+    """Hold a Video-LLM that is ready to answer.
 
     Attributes
     ----------
@@ -52,5 +52,5 @@ class VLM:
 
     @property
     def embedded(self) -> bool:
-        """True for the small teaching model that this repository ships."""
+        """Tell whether this is the small teaching model of this repository."""
         return self.name == "embedded"

@@ -1,4 +1,4 @@
-"""The model families: one record for each, and the record for a given model.
+"""Hold one record for each model family, and find the record of a given model.
 
 What differs between stock Video-LLMs stands in these records, and nothing else does. A new family
 is one more record in a file here, its line in ``FAMILIES``, and a builder of a tiny model in
@@ -45,7 +45,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(config: StockConfig) -> Family:
-    """The record for a model's config. ``InputError`` names the known ones where there is none."""
+    """Return the record for a config; ``InputError`` names the known ones where there is none."""
     family = FAMILIES.get(getattr(config, "model_type", ""))
     if family is None:
         known = ", ".join(record.name for record in FAMILIES.values())
@@ -57,7 +57,7 @@ def family_of(config: StockConfig) -> Family:
 
 
 def vision_shape(config: StockConfig) -> VisionShape:
-    """What the arithmetic of a model's vision tower and projector depends on."""
+    """Return the sizes that the arithmetic of a vision tower and its projector depends on."""
     family = family_of(config)
     return replace(
         VisionShape.from_config(config),
@@ -67,7 +67,7 @@ def vision_shape(config: StockConfig) -> VisionShape:
 
 
 def layout_of(config: StockConfig, ids: Tensor, grid_thw: Tensor | None) -> Layout | None:
-    """Where the one video of a prompt stands; None where it holds none.
+    """Find where the one video of a prompt stands; None where it holds none.
 
     Parameters
     ----------

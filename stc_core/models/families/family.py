@@ -1,4 +1,4 @@
-"""What a record of a model family holds."""
+"""Define what a record of a model family holds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _projection(model: StockModel) -> nn.Module | None:
 
 @dataclass(frozen=True)
 class Card:
-    """What a reader wants to know of a family; no run depends on it.
+    """Describe a family for a reader; no run depends on it.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """How one family of Hugging Face models lays out its video.
+    """Describe how one family of Hugging Face models lays out its video.
 
     Attributes
     ----------

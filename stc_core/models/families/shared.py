@@ -1,4 +1,4 @@
-"""What several families have in common."""
+"""Hold what several families have in common."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def image_token(config: StockConfig) -> int:
 
 
 def patch_grid(config: StockConfig, grid_thw: Tensor | None = None) -> Cells:
-    """(rows, cols) of patches of one time step, in a tower of one image size or as it was told."""
+    """Return (rows, cols) of the patches of one time step, by the config or by ``grid_thw``."""
     if grid_thw is not None:
         rows, cols = grid_thw[0, 1:].tolist()
         return rows, cols
@@ -45,14 +45,14 @@ def has_clip_tower(config: StockConfig) -> bool:
 
 
 def mean_of_blocks(body: StockModel, scores: Tensor, cells: Cells) -> Tensor:
-    """Patches in raster order; a token is the mean of its block of them (pixel shuffle)."""
+    """Average patches in raster order by blocks, one a token (pixel shuffle)."""
     rows, cols = cells
     side = int((scores.shape[1] / (rows * cols)) ** 0.5)
     return scores.view(len(scores), rows, side, cols, side).mean(dim=(2, 4)).flatten(1)
 
 
 def mean_in_turn(body: StockModel, scores: Tensor, cells: Cells) -> Tensor:
-    """Patches in the order of the tokens they become, one block after the other."""
+    """Average patches that lie in the order of their tokens, one block after the other."""
     return scores.view(len(scores), cells[0] * cells[1], -1).mean(dim=2)
 
 

@@ -1,1 +1,1 @@
-"""LLaVA-Video, which no stock class computes: model, processor, and a converter of checkpoints."""
+"""Support LLaVA-Video, which no stock class computes: model, processor, converter."""

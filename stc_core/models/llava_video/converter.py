@@ -1,4 +1,4 @@
-"""A published LLaVA-Video checkpoint turned into one that ``stc_core.load`` opens."""
+"""Convert a published LLaVA-Video checkpoint into one that ``stc_core.load`` opens."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def convert(
 
 @contextmanager
 def _whole_or_nothing(target: Path) -> Iterator[Path]:
-    """A folder to fill, which is there as a whole or not at all; errors as one sentence."""
+    """Yield a folder that appears whole or not at all; turn errors into one sentence."""
     try:
         with written_folder(target) as fresh:
             yield fresh
@@ -172,7 +172,7 @@ def _read_json(folder: Path, name: str) -> dict:
 
 
 def _config(published: dict, vision: Path | None, pool: str | None) -> LlavaVideoConfig:
-    """The config of the converted model; refuses what the adapter does not compute."""
+    """Make the config of the converted model; refuse what the adapter does not compute."""
     if "LlavaQwenForCausalLM" not in (published.get("architectures") or ()):
         raise InputError(
             f"this is a {published.get('model_type', 'model of unknown type')!r} checkpoint, not "
@@ -209,7 +209,7 @@ def _config(published: dict, vision: Path | None, pool: str | None) -> LlavaVide
 
 
 def _tower(published: dict, vision: Path | None) -> SiglipVisionConfig:
-    """Config of the tower without its last layer and head, which nothing reads."""
+    """Make the config of the tower without its last layer and head, which nothing reads."""
     name = str(published.get("mm_vision_tower", "")).rstrip("/").split("/")[-1]
     if vision is not None:
         settings = _read_json(vision, "config.json")
@@ -230,7 +230,7 @@ def _tower(published: dict, vision: Path | None) -> SiglipVisionConfig:
 
 
 def _processor(source: Path, config: LlavaVideoConfig) -> LlavaVideoProcessor:
-    """Tokenizer of the checkpoint with the two placeholders; writes their ids into ``config``."""
+    """Load the tokenizer, add the two placeholders and write their ids into ``config``."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except Exception as error:  # tokenizers raises types of its own
@@ -259,7 +259,7 @@ def _processor(source: Path, config: LlavaVideoConfig) -> LlavaVideoProcessor:
 def _plan(
     source: Path, vision: Path | None, config: LlavaVideoConfig
 ) -> dict[Path, dict[str, str]]:
-    """File -> {name in it: our name}; every weight of the model once, in its shape."""
+    """Return {file: {name in it: our name}}; every weight of the model once, in its shape."""
     with torch.device("meta"):
         model = LlavaVideoForConditionalGeneration(config)
     needed = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -311,13 +311,13 @@ def _published_name(name: str) -> str:
 
 
 def _unread(name: str | None, config: LlavaVideoConfig) -> bool:
-    """Whether a weight belongs to the tower's last layer or head, after the feature."""
+    """Tell whether a weight belongs to the tower's last layer or head, after the feature."""
     last = f"{TOWER}encoder.layers.{config.vision_config.num_hidden_layers}."
     return name is not None and name.startswith((last, f"{TOWER}head."))
 
 
 def _stored(folder: Path) -> dict[Path, dict[str, tuple[int, ...]]]:
-    """File -> {weight: shape} of a checkpoint, read from the files' headers."""
+    """Return {file: {weight: shape}} of a checkpoint, from the headers of its files."""
     index = folder / "model.safetensors.index.json"
     single = folder / "model.safetensors"
     if not index.is_file() and not single.is_file():
@@ -347,6 +347,6 @@ def _stored(folder: Path) -> dict[Path, dict[str, tuple[int, ...]]]:
 
 
 def _some(names: list[str]) -> str:
-    """At most three names and how many more."""
+    """Name at most three, and say how many more there are."""
     rest = len(names) - 3
     return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""LLaVA-Video on stock classes: the few lines that differ from LLaVA-OneVision."""
+"""Build LLaVA-Video on stock classes: the few lines that differ from LLaVA-OneVision."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stc_core.models.stock import StockClass, StockConfig
 
 
 class LlavaVideoConfig(LlavaOnevisionConfig):
-    """LLaVA-OneVision's config and how patches are pooled.
+    """Extend LLaVA-OneVision's config by how patches are pooled.
 
     Parameters
     ----------
@@ -57,13 +57,13 @@ class LlavaVideoConfig(LlavaOnevisionConfig):
 
     @property
     def tokens_per_side(self) -> int:
-        """Rows, and columns without the newline, of one frame's tokens."""
+        """Return the rows, and columns without the newline, of one frame's tokens."""
         patches, stride = self.patches_per_side, self.spatial_pool_stride
         return patches // stride if self.spatial_pool_mode == "average" else -(-patches // stride)
 
     @property
     def covered(self) -> float:
-        """Share of a frame's side, from its upper left corner, that lies in tokens."""
+        """Return the share of a frame's side, from its upper left corner, that lies in tokens."""
         patches = self.patches_per_side
         if self.spatial_pool_mode == "average":
             patches = self.tokens_per_side * self.spatial_pool_stride
@@ -71,12 +71,12 @@ class LlavaVideoConfig(LlavaOnevisionConfig):
 
 
 class LlavaVideoModel(LlavaOnevisionModel):
-    """LLaVA-OneVision's body with LLaVA-Video's pooling and a newline after every row."""
+    """Extend LLaVA-OneVision's body by LLaVA-Video's pooling and a newline after every row."""
 
     config_class = LlavaVideoConfig
 
     def apply_pooling(self, image_features: Tensor) -> Tensor:
-        """(T, patches, d) -> (T, rows * cols, d); patches that fill no window are left out."""
+        """Pool (T, patches, d) to (T, rows * cols, d); leave out patches that fill no window."""
         side, stride = self.config.patches_per_side, self.config.spatial_pool_stride
         maps = image_features.transpose(1, 2).unflatten(2, (side, side))
         if self.config.spatial_pool_mode == "average":
@@ -87,7 +87,7 @@ class LlavaVideoModel(LlavaOnevisionModel):
 
     @wraps(LlavaOnevisionModel.get_video_features, assigned=())  # generate() reads the signature
     def get_video_features(self, *args, **kwargs):
-        """LLaVA-OneVision's, but (B, T * rows * (cols + 1), d): each row ends in a newline.
+        """Return (B, T * rows * (cols + 1), d): each row ends in a newline.
 
         The stock classes put one newline behind the whole video, in this method or (transformers
         5.10) in ``forward``. The last row's newline is that one.
@@ -121,7 +121,7 @@ class LlavaVideoForConditionalGeneration(LlavaOnevisionForConditionalGeneration)
 
 
 def classes() -> tuple[StockClass, StockClass, StockClass]:
-    """Config, model and processor; from here on ``AutoConfig`` knows the first.
+    """Return config, model and processor; ``AutoConfig`` knows the first from then on.
 
     The library's loader of tokenizers asks it what kind of model a folder holds.
     """

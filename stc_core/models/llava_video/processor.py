@@ -1,4 +1,4 @@
-"""LLaVA-Video's prompts: placeholders for tokens and newlines, the sentence on frame times."""
+"""Make LLaVA-Video's prompts: placeholders for tokens and newlines, the frame times."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHAT_TEMPLATE = (
 
 
 def time_instruction(seconds: Sequence[float] | np.ndarray, duration: float) -> str:
-    """The sentence on frame times that the models were trained to see between video and question.
+    """Return the sentence on frame times that the models were trained to read.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def time_instruction(seconds: Sequence[float] | np.ndarray, duration: float) -> 
 
 
 class LlavaVideoProcessor(ProcessorMixin):
-    """Frames and text into inputs, each ``<video>`` widened to T * rows * (cols + 1) placeholders.
+    """Turn frames and text into inputs; ``<video>`` becomes T * rows * (cols + 1) placeholders.
 
     Parameters
     ----------
