@@ -18,7 +18,7 @@ EXACT_WIDTH = 1024  # up to here all eigenvectors take less than two seconds on 
 
 @torch.no_grad()
 def leading_components(tokens: Tensor, count: int = COMPONENTS) -> np.ndarray:
-    """(N, d) tokens -> (N, c) float16: centerd, on their leading principal components.
+    """Return (N, c) float16: tokens (N, d), centered, on their leading principal components.
 
     c is the least of ``count``, N and d. The largest loading of each component is positive. Always
     worked out on the CPU in float64, so that it does not depend on the device; above

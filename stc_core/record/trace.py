@@ -73,7 +73,7 @@ class Trace:
     attention_layer : int or None
         Index of the decoder layer: K, or where the method has no inside stage the paper's.
     features : (N, c) float16 or None
-        Of a recorded trace: the tokens before compression, centerd, on their c <= 16 leading
+        Of a recorded trace: the tokens before compression, centered, on their c <= 16 leading
         principal components.
     """
 
