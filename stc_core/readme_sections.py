@@ -20,7 +20,7 @@ def write_section(readme: Path, name: str, content: str) -> None:
 
 
 def _around(readme: Path, name: str) -> tuple[str, str]:
-    """What stands before and after, the marks included."""
+    """Return what stands before and after, the marks included."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     try:
         text = readme.read_text(encoding="utf-8")

@@ -45,7 +45,7 @@ class Installed:
 
     @property
     def tested(self) -> bool:
-        """Whether this release lies between the tested ones."""
+        """Tell whether this release lies between the tested ones."""
         if self.version is None:
             return False
         mine, low, high = map(_numbers, (self.version, self.oldest, self.newest))
@@ -86,7 +86,7 @@ def warn_once(*packages: str) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """The release's numbers: "2.15.0+cpu" -> (2, 15, 0)."""
+    """Return the release's numbers: "2.15.0+cpu" -> (2, 15, 0)."""
     numbers = []
     for part in version.split("+")[0].split("."):
         digits = part[: len(part) - len(part.lstrip("0123456789"))]

@@ -181,7 +181,7 @@ def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
 
 
 def settings(args: argparse.Namespace, served: Path, demo: gr.Blocks) -> dict[str, Any]:
-    """How the page is launched."""
+    """Return how the page is launched."""
     from starlette.middleware import Middleware
 
     from viz.page.gate import Gate, waiting_in

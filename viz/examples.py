@@ -85,7 +85,7 @@ def read_origins(folder: Path, clips: Path) -> dict[str, tuple[Path, str | None]
 
 
 def opening(examples: list[Example], saved: list[Path]) -> tuple[Example | None, str]:
-    """What to begin with: the clip and the question of the first saved trace.
+    """Return what to begin with: the clip and the question of the first saved trace.
 
     Where its clip is not known the first example, where there is none nothing.
     """
@@ -108,5 +108,5 @@ def known_questions(examples: list[Example]) -> dict[tuple[str, str], Known]:
 
 
 def asked(clip: str | Path, question: str) -> tuple[str, str]:
-    """A clip and a question without what makes no difference: links, case, spaces."""
+    """Return a clip and a question without what makes no difference: links, case, spaces."""
     return str(Path(clip).resolve()), " ".join(question.lower().split())

@@ -112,7 +112,7 @@ def _workspace(
 
 
 def _tab_of(request: gr.Request) -> dict:
-    """A link to a step of the lesson opens its tab."""
+    """Return a link to a step of the lesson opens its tab."""
     step = share.lesson_step(request.query_params)
     return gr.skip() if step is None else gr.update(selected="learn")
 

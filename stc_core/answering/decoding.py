@@ -64,7 +64,7 @@ class Source:
     def opened(
         self, patient: bool = False, all_tracks: bool = False
     ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-        """The file and the track, closed at the end whatever happens.
+        """Yield the file and the track, closed at the end whatever happens.
 
         `patient`: in one thread. Several are quicker, but what they make of damaged frames is a
         matter of chance. `all_tracks`: packets of the others are wanted too.
@@ -117,7 +117,7 @@ class Listing:
 
     @property
     def times(self) -> np.ndarray:
-        """(n,) float64, seconds from the first frame."""
+        """Return (n,) float64, seconds from the first frame."""
         return seconds(self.ticks, self.base, self.ticks[0] if len(self.ticks) else 0)
 
 
@@ -250,7 +250,7 @@ def pictures(
 def _convert(
     walk: Iterator[av.VideoFrame], stream: av.VideoStream, count: int, max_side: int | None
 ) -> Pictures | None:
-    """All `count` frames of a walk, in the size and shape of the first one."""
+    """Return all `count` frames of a walk, in the size and shape of the first one."""
     convert, frames, row = Converter(stream.sample_aspect_ratio), None, -1
     others: list[tuple[int, int]] = []
     for row, frame in enumerate(walk):
@@ -373,7 +373,7 @@ def _worth_seeking(listing: Listing, picked: np.ndarray) -> bool:
 
 
 def _indexed(container: av.container.InputContainer) -> bool:
-    """Whether a seek goes by an index; elsewhere it searches, and may land wrong."""
+    """Tell whether a seek goes by an index; elsewhere it searches, and may land wrong."""
     return any(name in ("mov", "matroska") for name in container.format.name.split(","))
 
 
@@ -381,7 +381,7 @@ def _indexed(container: av.container.InputContainer) -> bool:
 
 
 def _track(container: av.container.InputContainer, source: Source) -> av.VideoStream:
-    """The track that was asked for; else the default one, the largest of several."""
+    """Return the track that was asked for; else the default one, the largest of several."""
     name = quoted(source.file.name)
     every = container.streams.video
     tracks = [track for track in every if not track.disposition & Disposition.attached_pic]
@@ -440,7 +440,7 @@ def _container(head: bytes) -> str:
 
 
 def undecodable(source: Source) -> InputError:
-    """The reason why a track with packets gives no frame."""
+    """Return the reason why a track with packets gives no frame."""
     name = quoted(source.file.name)
     if source.head[8:16] == b"WEBPVP8X" and source.head[20] & 2:
         return InputError(

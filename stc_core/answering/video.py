@@ -269,7 +269,7 @@ def _plausible(times: np.ndarray) -> bool:
 
 
 def _lost(listing: Listing, times: np.ndarray, errors: int) -> str | None:
-    """A sentence on frames that are listed but do not decode, and when they would be shown.
+    """Return a sentence on frames that are listed but do not decode, and when they would be shown.
 
     Some packets are no frames of their own: the second field of a frame, or a picture that only
     helps to decode others. Those stand beside a frame and cause no error.
@@ -296,14 +296,14 @@ def _lost(listing: Listing, times: np.ndarray, errors: int) -> str | None:
 
 
 def _damaged(count: int, damaged: int) -> str | None:
-    """A sentence on frames that decode, but not as they were."""
+    """Return a sentence on frames that decode, but not as they were."""
     if not damaged:
         return None
     return f"The file is damaged; {damaged} of its {count} frames show it."
 
 
 def _cut_off(source: Source, listing: Listing) -> str | None:
-    """A sentence where the file's header promises more than there is."""
+    """Return a sentence where the file's header promises more than there is."""
     end, promised = listing.end or float(listing.times[-1]), listing.promised_end
     if listing.total < listing.promised_total and promised > end + 0.5 / (listing.rate or 25):
         return (
@@ -320,7 +320,7 @@ def _cut_off(source: Source, listing: Listing) -> str | None:
 
 
 def _reshaped(found: Pictures) -> str | None:
-    """A sentence where frames have another aspect ratio than the first."""
+    """Return a sentence where frames have another aspect ratio than the first."""
     height, width = found.source
     others = [(h, w) for h, w in found.others if abs(h * width - w * height) > max(h, w)]
     if not others:

@@ -102,7 +102,7 @@ class _Index:
         self._stream, self._packed, self._boxes = stream, packed, 0
 
     def entries(self, start: int, end: int, sound: bool = False, depth: int = 0) -> int:
-        """How many entries FFmpeg will make for the index of these boxes; 0 for other files.
+        """Return how many entries FFmpeg will make for the index of these boxes; 0 for other files.
 
         `sound`: they describe a sound track. FFmpeg reads plain samples in chunks of up to 1024.
         """
@@ -166,7 +166,7 @@ class _Index:
 
 
 def _boxes(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, first byte of the body, end) of each box; ends where the bytes are none."""
+    """Yield (kind, first byte of the body, end) of each box; ends where the bytes are none."""
     while start + 8 <= end:
         head = _read(stream, start, 16)
         size, skip = _number(head[:4]), 8

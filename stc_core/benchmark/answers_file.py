@@ -48,7 +48,7 @@ class Record:
 
 
 def key_of(answer: dict[str, Any]) -> tuple[str, int, str]:
-    """What no two answers of a file share."""
+    """Return what no two answers of a file share."""
     return answer["case"], answer["frames"], answer["method"]
 
 
@@ -104,7 +104,7 @@ def _lock(file: BinaryIO, folder: Path) -> None:
 
 
 def _read(path: Path, file: BinaryIO, configuration: dict) -> dict:
-    """The answers in the file, its torn last line cut off; begins it where it is new."""
+    """Return the answers in the file, its torn last line cut off; begins it where it is new."""
     file.seek(0)
     content = file.read()
     whole = content[: content.rfind(b"\n") + 1]  # a kill or a full disk may have torn a line

@@ -101,7 +101,7 @@ def _as_it_is(**_: Any) -> AbstractContextManager[None]:
 
 
 def _tokens(vlm: VLM, prompt: Prompt, trace: Trace | None) -> tuple[list[int], list[int]]:
-    """([N, at the door, at the end], video tokens in each decoder layer)."""
+    """Return ([N, at the door, at the end], video tokens in each decoder layer)."""
     depth, full = len(vlm.model.get_decoder().layers), prompt.video_tokens
     if trace is None:
         return [full] * 3, [full] * depth

@@ -86,7 +86,7 @@ class Shapes:
         return DEVELOPMENT_SEEDS if self.development else HELD_OUT_SEEDS
 
     def about(self) -> dict[str, Any]:
-        """What tells these questions from others, for the first line of a result file."""
+        """Return what tells these questions from others, for the first line of a result file."""
         return {
             "source": "shapes",
             "split": "development" if self.development else "held-out",
@@ -96,11 +96,11 @@ class Shapes:
         }
 
     def count(self, questions: int) -> int:
-        """How many of so many questions there are."""
+        """Return how many of so many questions there are."""
         return questions
 
     def cases(self, questions: int, frames: int) -> Iterator[Case | Skipped]:
-        """The first ``questions`` cases; those of a smaller number are the beginning."""
+        """Yield the first ``questions`` cases; those of a smaller number are the beginning."""
         size, step = frame_size(self.vlm.processor), self.vlm.family.step(self.vlm.model.config)
         try:
             grid = grid_of(self.vlm, np.zeros((frames, *size, 3), np.uint8))

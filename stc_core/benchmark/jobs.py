@@ -38,7 +38,7 @@ def configuration_of(vlm: VLM, source: Shapes | Folder, machine: dict[str, Any])
 
 
 def machine_of(vlm: VLM) -> dict[str, Any]:
-    """The part of the configuration that depends on the process that answers."""
+    """Return the part of the configuration that depends on the process that answers."""
     return {
         "checkpoint": weights_fingerprint(vlm.model),
         "device": vlm.device.split(":")[0],
@@ -76,7 +76,7 @@ def jobs_left(source: Shapes | Folder, rows: list[Row], record: Record) -> Itera
 
 
 def answers_to(vlm: VLM, job: Job, answer_tokens: int) -> Iterator[dict | Skipped]:
-    """One after the other, as ``ask`` gives them."""
+    """Yield one after the other, as ``ask`` gives them."""
     case, methods = job
     try:
         yield from ask(vlm, case, methods, answer_tokens)

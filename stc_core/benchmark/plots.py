@@ -141,7 +141,7 @@ def _styles(names: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def ablation(summary: Summary) -> Figure | None:
-    """A bar for each combination of modules, the paper's number beside it as a mark."""
+    """Return a bar for each combination of modules, the paper's number beside it as a mark."""
     rows = {n: row for n, row in ablation_rows(summary).items() if row["of_full"] is not None}
     if not rows:
         return None

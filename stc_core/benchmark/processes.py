@@ -23,7 +23,7 @@ from stc_core.models.vlm import VLM
 def answered(
     vlm: VLM, jobs: Iterator[Job | Skipped], answer_tokens: int, workers: int
 ) -> Iterator[tuple[Case | None, dict | Skipped]]:
-    """Every answer, in the order of the jobs."""
+    """Yield every answer, in the order of the jobs."""
     if workers == 1:
         for job in jobs:
             if isinstance(job, Skipped):

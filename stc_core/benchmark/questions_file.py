@@ -114,7 +114,7 @@ def _line_of(videos: Path, content: str, where: str) -> Line:
 
 
 def _video(videos: Path, name: str) -> Path:
-    """The file of that name within the folder.
+    """Return the file of that name within the folder.
 
     A link that lies in the folder may lead elsewhere: whoever keeps the folder put it there. A
     name may not, since the questions file can come from anybody.

@@ -189,7 +189,7 @@ class Cluster:
             self._start()
 
     def about(self) -> dict[str, Any]:
-        """What ``machine_of`` says on all workers; waits for the first of them."""
+        """Return what ``machine_of`` says on all workers; waits for the first of them."""
         while self._about is None:
             self._turn()
         return self._about
@@ -197,7 +197,7 @@ class Cluster:
     def answered(
         self, jobs: Iterable[Job | Skipped], answer_tokens: int
     ) -> Iterator[tuple[Case | None, dict[str, Any] | Skipped]]:
-        """Every answer, in the order of the jobs, whoever gave it.
+        """Yield every answer, in the order of the jobs, whoever gave it.
 
         The job of a worker that died is done again by another. A case that two died of is skipped.
         """
@@ -305,7 +305,7 @@ class _Task:
 
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    """The ``ray`` module, connected; what ``ray.init`` changes in this process is undone."""
+    """Yield the ``ray`` module, connected; what ``ray.init`` changes in this process is undone."""
     before, on_term = _variables(), signal.getsignal(signal.SIGTERM)
     os.environ.update(LOCAL if address == "local" else {})
     try:
@@ -337,7 +337,7 @@ def _connected(address: str) -> Iterator[Any]:
 
 
 def _variables() -> dict[str, str]:
-    """Those of the environment that Ray sets."""
+    """Return those of the environment that Ray sets."""
     return {
         name: value
         for name, value in os.environ.items()

@@ -72,7 +72,7 @@ def _heads(retentions: list[float]) -> list[str]:
 
 
 def _claims(summary: Summary) -> list[str]:
-    """What the paper promises and what is found here, as a list in Markdown."""
+    """Return what the paper promises and what is found here, as a list in Markdown."""
     rows = main_rows(summary)
     said = []
     for retention in (0.02, 0.01):

@@ -25,7 +25,7 @@ def write(summary: dict[str, Any], folder: Path) -> None:
 
 
 def _short(value: Any) -> Any:
-    """Numbers to eight decimals: half the file, and more than they are worth."""
+    """Return numbers to eight decimals: half the file, and more than they are worth."""
     if isinstance(value, dict):
         return {key: _short(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -60,7 +60,7 @@ class Row:
 
     @property
     def key(self) -> tuple[int, str]:
-        """What its lines in a result file have in common."""
+        """Return what its lines in a result file have in common."""
         return self.frames, name_of(self.method)
 
 
@@ -117,7 +117,7 @@ def grid(
     even: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """All rows, none twice: first the uncompressed model, then the methods of ``METHODS``.
+    """Return all rows, none twice: first the uncompressed model, then the methods of ``METHODS``.
 
     Parameters
     ----------

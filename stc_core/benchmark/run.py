@@ -52,7 +52,7 @@ class Outcome:
 
 
 def default_workers(vlm: VLM) -> int:
-    """One process a core where the model is small and the device the CPU, else one."""
+    """Return one process a core where the model is small and the device the CPU, else one."""
     return min(os.cpu_count() or 1, 8) if vlm.embedded and vlm.device == "cpu" else 1
 
 
@@ -143,7 +143,7 @@ def run(
 
 
 def _checked(vlm: VLM, rows: list[Row], tell: Callable[[str], None]) -> list[Row]:
-    """The rows of frames that the model has room for; ``InputError`` unless all methods fit.
+    """Return the rows of frames that the model has room for; ``InputError`` unless all methods fit.
 
     Where tokens a frame are chosen per video, each case finds out by itself.
     """

@@ -83,12 +83,12 @@ def share_of_full(
 
 
 def _pairs(right: np.ndarray, full: np.ndarray) -> np.ndarray:
-    """(4,): neither right, only the first, only the second, both."""
+    """Return (4,): neither right, only the first, only the second, both."""
     return np.bincount(right.astype(int) + 2 * full.astype(int), minlength=4)
 
 
 def _difference(ours: dict[str, dict], theirs: dict[str, dict]) -> dict[str, Any] | None:
-    """How many points the second is behind the first, on the cases of both."""
+    """Return how many points the second is behind the first, on the cases of both."""
     both = [case for case in theirs if case in ours]
     if not both:
         return None

@@ -15,7 +15,7 @@ Summary = dict[str, Any]
 
 
 def tables(summary: Summary) -> str:
-    """All tables, for ``table.md``."""
+    """Return all tables, for ``table.md``."""
     parts = [
         "# Benchmark",
         about(summary),
@@ -50,13 +50,13 @@ def main_rows(summary: Summary) -> list[Summary]:
 
 
 def uncompressed(summary: Summary) -> Summary | None:
-    """The row of the stock model at the main number of frames."""
+    """Return the row of the stock model at the main number of frames."""
     stock = [r for r in summary["rows"] if r["method"] == "none" and "main" in r["parts"]]
     return stock[0] if stock else None
 
 
 def shown(row: Summary) -> str:
-    """The method as a reader calls it."""
+    """Return the method as a reader calls it."""
     if row["name"] == "STC" and row["options"] == "keep_inside=1.0":
         return "STC, no inner merging"
     return row["name"] + (f" ({row['options']})" if row["options"] else "")
@@ -68,12 +68,12 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def interval(ends: Iterable[float] | None) -> str:
-    """(0.1, 0.2) -> " (10.0 - 20.0)"."""
+    """Return (0.1, 0.2) -> " (10.0 - 20.0)"."""
     return "" if ends is None else " ({} - {})".format(*(percent(end) for end in ends))
 
 
 def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
-    """A table."""
+    """Return a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

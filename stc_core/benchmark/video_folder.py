@@ -52,16 +52,16 @@ class Folder:
         object.__setattr__(self, "lines", checked_questions(self.videos, self.file))
 
     def about(self) -> dict[str, Any]:
-        """What tells these questions from others, for the first line of a result file."""
+        """Return what tells these questions from others, for the first line of a result file."""
         digest = hashlib.sha256(self.file.read_bytes()).hexdigest()
         return {"source": self.file.name, "split": "own", "questions_sha256": digest}
 
     def count(self, questions: int) -> int:
-        """How many of so many questions there are."""
+        """Return how many of so many questions there are."""
         return min(questions, len(self.lines))
 
     def cases(self, questions: int, frames: int) -> Iterator[Case | Skipped]:
-        """The first ``questions`` lines, those about one video together."""
+        """Yield the first ``questions`` lines, those about one video together."""
         chosen: dict[Path, list[Line]] = {}
         for line in self.lines[:questions]:
             chosen.setdefault(line.path, []).append(line)
@@ -97,7 +97,7 @@ class Folder:
 def cells_of(
     boxes: tuple[tuple[float, ...], ...], seconds: np.ndarray, grid: TokenGrid, step: int
 ) -> np.ndarray:
-    """(E, 3) int64, sorted: time step, row and column of the cells that the boxes cover.
+    """Return (E, 3) int64, sorted: time step, row and column of the cells that the boxes cover.
 
     seconds (T,) are the times of the frames, ``step`` of which share a time step of the grid. What
     the model does not see of a frame is no evidence.

@@ -29,7 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def method_named(name: str, **settings):
-    """The method of that name with those of these settings that are not None."""
+    """Return the method of that name with those of these settings that are not None."""
     from stc_core.methods import METHODS
 
     if name.lower() not in METHODS:
@@ -58,7 +58,7 @@ def user_errors() -> Iterator[None]:
 
 @contextmanager
 def progress_bar():
-    """A progress callback (stage, share 0..1) that draws one bar on stderr."""
+    """Yield a progress callback (stage, share 0..1) that draws one bar on stderr."""
     from tqdm import tqdm
 
     with tqdm(

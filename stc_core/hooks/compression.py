@@ -294,7 +294,7 @@ class _Run:
             )
 
     def _grid(self, layout: Layout, door: Door) -> TokenGrid:
-        """The token grid of the one video in this prompt; refuses anything else."""
+        """Return the token grid of the one video in this prompt; refuses anything else."""
         first, others = door.embeds[:1], door.embeds[1:]
         if _differ(others, first):
             raise InputError(f"this call holds several prompts; {ONE_VIDEO}")

@@ -55,7 +55,7 @@ class TokenGrid:
 
     @property
     def region(self) -> tuple[float, float, float, float]:
-        """(top, left, bottom, right) that the encoder saw: ``seen``, by now never None."""
+        """Return (top, left, bottom, right) that the encoder saw: ``seen``, by now never None."""
         if self.seen is None:
             raise ValueError("a token grid always has the region that the encoder saw")
         return self.seen

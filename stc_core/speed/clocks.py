@@ -17,7 +17,7 @@ from stc_core.record.stopwatch import Stopwatch
 
 
 def held_bytes(device: torch.device) -> int:
-    """What the process holds now; on a GPU the counter of the most it held starts again."""
+    """Return what the process holds now; on a GPU the counter of the most it held starts again."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
@@ -25,14 +25,14 @@ def held_bytes(device: torch.device) -> int:
 
 
 def most_bytes(device: torch.device) -> int:
-    """The most that the process held on a GPU, or in memory since its start."""
+    """Return the most that the process held on a GPU, or in memory since its start."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return _status("VmHWM")
 
 
 def _status(name: str) -> int:
-    """Bytes that Linux counts for this process.
+    """Return the bytes that Linux counts for this process.
 
     Not ``getrusage``: its peak is that of the parent, where that was higher.
     """

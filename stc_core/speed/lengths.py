@@ -22,7 +22,7 @@ WINDOW = 8  # frames
 
 
 def windowed(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str, float]:
-    """What centers from windows of ``WINDOW`` frames save, and what they change."""
+    """Return what centers from windows of ``WINDOW`` frames save, and what they change."""
     made: list[Decision] = []
     seconds = []
 

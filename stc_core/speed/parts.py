@@ -27,7 +27,7 @@ def product(tokens: Tensor, dtype: torch.dtype = torch.float32) -> None:
 
 
 def stages(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str, float]:
-    """Seconds of the parts of ``STC()`` on tokens (N, d), and of its two stages."""
+    """Return the seconds of the parts of ``STC()`` on tokens (N, d), and of its two stages."""
     method, device = STC(), tokens.device
     budget = method.budget(grid)
     capacity = budget - round(method.cluster_ratio * budget)
@@ -62,12 +62,12 @@ def stages(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str, f
 
 
 def _outside(method: Method, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Tensor:
-    """The stage before the LLM, decision and means."""
+    """Return the stage before the LLM, decision and means."""
     return method.outside(tokens, contribution, grid).apply(tokens)
 
 
 def rivals(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str, float]:
-    """Seconds of the stage before the LLM: methods of this package, and ``obvious``."""
+    """Return the seconds of the stage before the LLM: methods of this package, and ``obvious``."""
     spent = {}
     for name in RIVALS:
         spent[name] = seconds_of(
@@ -89,7 +89,7 @@ def obvious(
     cluster_ratio: float = 0.3,
     k: int = 7,
 ) -> Tensor:
-    """(B, d): STC's outside stage as one would first write it, for comparison.
+    """Return (B, d): STC's outside stage as one would first write it, for comparison.
 
     A round trip to the host for each candidate, several N x N matrices, and a loop over clusters.
     """

@@ -44,7 +44,7 @@ def opener(runner: Runner, showing: Showing, tabs: gr.Tabs) -> OpenCase:
 
 
 def _beside(found: list[Values], asked: list[MethodText], showing: Showing) -> Values:
-    """The first run in the views, the others beside it in the workspace."""
+    """Return the first run in the views, the others beside it in the workspace."""
     values, *others = found
     workspace = showing.views.workspace
     values[workspace]["others"] = [

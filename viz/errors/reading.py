@@ -100,7 +100,7 @@ class Results:
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
     def told(self, name: str) -> str:
-        """A text of the configuration; "" where it says nothing."""
+        """Return a text of the configuration; "" where it says nothing."""
         value = self.configuration.get(name)
         return _whole(value) if isinstance(value, str) else ""
 
@@ -156,7 +156,7 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def settings_of(methods: Iterable[str]) -> Iterator[Setting]:
-    """A label for each: its name, and those options that set it apart in this file.
+    """Yield a label for each: its name, and those options that set it apart in this file.
 
     An option of the value that most settings of the same method have is not worth a word.
     """
@@ -280,7 +280,7 @@ def _text(record: dict[str, Any], key: str, default: str | None = None) -> str:
 
 
 def _whole(text: str) -> str:
-    """The text as UTF-8 can hold it: JSON may give half a character."""
+    """Return the text as UTF-8 can hold it: JSON may give half a character."""
     return text.encode("utf-8", "replace").decode()
 
 

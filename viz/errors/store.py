@@ -91,7 +91,7 @@ class Tables:
         return name
 
     def path(self, name: str) -> Path:
-        """Where a table lies, or would."""
+        """Return where a table lies, or would."""
         return self.folder / f"{name}.json"
 
     def case(self, name: Any, case: Any, methods: Any) -> tuple[ErrorCase, tuple[str, ...]]:
@@ -178,7 +178,7 @@ def payload(results: Results, name: str) -> dict[str, Any]:
 
 
 def about(results: Results) -> str:
-    """One sentence: how much there is, of which model and questions."""
+    """Return one sentence: how much there is, of which model and questions."""
     parts = [f"{len(results.questions):,} questions, {len(results.columns['case']):,} answers"]
     if model := results.told("model"):
         parts.append(f"model {model} ({results.told('checkpoint')[:12]})")

@@ -31,7 +31,7 @@ new IntersectionObserver((seen, observer) => {
 
 
 def table_html() -> gr.HTML:
-    """The component; its events are ``appear`` and ``choose``."""
+    """Return the component; its events are ``appear`` and ``choose``."""
     return gr.HTML(
         None,
         html_template=(HERE / "errors.html").read_text(encoding="utf-8"),

@@ -103,7 +103,7 @@ class Api:
             raise _error(error) from error
 
     def api_trace(self, key: str) -> dict:
-        """The trace file of a key that ``/answer`` gave; ``Trace.load`` reads it."""
+        """Return the trace file of a key that ``/answer`` gave; ``Trace.load`` reads it."""
         path = self._shelf.find(key)
         if path is None:
             raise gr.Error("There is no trace of that key here; ask the question again.")

@@ -107,5 +107,5 @@ def wire(showing: Showing, controls: Controls, runner: Runner) -> None:
 
 
 def _owner(request: gr.Request, ticket: str) -> str:
-    """One run of one visitor: a Cancel must leave the one after it alone."""
+    """Return one run of one visitor: a Cancel must leave the one after it alone."""
     return f"{name_of(request)} {ticket}"

@@ -37,7 +37,7 @@ def escape(text: object) -> str:
 
 
 def status(words: str, kind: str = "quiet", fraction: float | None = None) -> str:
-    """The line under Run. ``kind``: "quiet", "busy", "done" or "error"."""
+    """Return the line under Run. ``kind``: "quiet", "busy", "done" or "error"."""
     # what changes all the time must not be read out all the time
     role = {"error": ' role="alert"', "busy": ""}.get(kind, ' role="status"')
     bar = ""
@@ -48,7 +48,7 @@ def status(words: str, kind: str = "quiet", fraction: float | None = None) -> st
 
 
 def progress(stage: str, fraction: float, elapsed: float) -> str:
-    """What runs now and for how long."""
+    """Return what runs now and for how long."""
     plain, prefix = stage, ""
     if stage.startswith("uncompressed: "):
         plain, prefix = stage.removeprefix("uncompressed: "), "Uncompressed run: "
@@ -106,7 +106,7 @@ def run_line(trace: Trace) -> str:
 
 
 def notes(trace: Trace) -> str:
-    """What was unusual about this run; empty where nothing was."""
+    """Return what was unusual about this run; empty where nothing was."""
     if not trace.notes:
         return ""
     items = "".join(f"<li>{escape(note)}</li>" for note in trace.notes)
@@ -119,12 +119,12 @@ def section(title: str, explanation: str) -> str:
 
 
 def big(value: object) -> str:
-    """A count of operations with a prefix: 41.4 T."""
+    """Return a count of operations with a prefix: 41.4 T."""
     return _scaled(value, (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)))
 
 
 def memory(value: object) -> str:
-    """Bytes with a binary prefix: 3.1 MiB."""
+    """Return the bytes with a binary prefix: 3.1 MiB."""
     units = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10))
     number = _number(value)
     return f"{number:.0f} B" if number is not None and number < 1024 else _scaled(value, units)
@@ -139,7 +139,7 @@ def duration(value: object) -> str:
 
 
 def saved(whole: object, small: object) -> str:
-    """How many times less: "49 × less"."""
+    """Return how many times less: "49 × less"."""
     a, b = _number(whole), _number(small)
     if not a or not b:
         return DASH
@@ -163,7 +163,7 @@ def _card(title: str, detail: str, answer: str | None, kind: str, expected: str 
 
 
 def _verdict(whole: str | None, small: str, expected: str | None) -> str:
-    """Whether compression changed the answer, and what is right where that is known."""
+    """Tell whether compression changed the answer, and what is right where that is known."""
     parts = []
     if whole is not None:
         same = said_the_same(whole, small)
@@ -196,7 +196,7 @@ def _many(count: int, thing: str) -> str:
 
 
 def _costs(whole: dict, small: dict) -> list[tuple[str, str, str, str]]:
-    """(name, uncompressed, compressed, saved) of each row."""
+    """Return (name, uncompressed, compressed, saved) of each row."""
 
     def row(name: str, value, show, title: str = "") -> tuple[str, str, str, str]:
         a, b = value(whole), value(small)
@@ -224,7 +224,7 @@ def _row(name: str, whole: str, small: str, factor: str) -> str:
 
 
 def _stages(whole: dict, small: dict) -> str:
-    """Seconds and FLOPs of each part, folded away."""
+    """Return the seconds and FLOPs of each part, folded away."""
     parts = []
     for title, key, show in (("Time", "seconds", duration), ("Real FLOPs", "real_flops", big)):
         one, two = _dict(whole.get(key)), _dict(small.get(key))
@@ -260,7 +260,7 @@ def _count(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    """A finite number; None for anything else: a trace file may hold whatever."""
+    """Return a finite number; None for anything else: a trace file may hold whatever."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
@@ -271,7 +271,7 @@ def _dict(value: object) -> dict:
 
 
 def _total(parts: object) -> float | None:
-    """The sum of a dict's numbers, or its own "total"."""
+    """Return the sum of a dict's numbers, or its own "total"."""
     if isinstance(parts, dict) and "total" in parts:
         return _number(parts["total"])
     found = [n for n in map(_number, _dict(parts).values()) if n is not None]

@@ -45,7 +45,7 @@ def guarded(function: Callable) -> Callable:
 
 
 def closed(choice: gr.Dropdown) -> gr.Dropdown:
-    """The same menu, which does not repeat what it refuses.
+    """Return the same menu, which does not repeat what it refuses.
 
     Gradio's own sentence does, and with half a character in it the visitor's stream would break.
     """
@@ -63,5 +63,5 @@ def closed(choice: gr.Dropdown) -> gr.Dropdown:
 
 
 def told(error: Exception) -> gr.Error:
-    """An error as Gradio shows it."""
+    """Return an error as Gradio shows it."""
     return gr.Error(str(failure(error)), print_exception=False)

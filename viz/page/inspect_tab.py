@@ -75,7 +75,7 @@ class Views:
 
     @property
     def all(self) -> list[gr.components.Component]:
-        """What shows another trace; the figures wait until they are wanted."""
+        """Return what shows another trace; the figures wait until they are wanted."""
         return [
             self.answers,
             self.workspace,
@@ -92,7 +92,7 @@ def ask_side(
     own: Mapping[str, float] = MappingProxyType({}),
     whose: str = "the built-in model",
 ) -> Controls:
-    """The left side: clip, question, Run, examples, settings, saved traces.
+    """Return the left side: clip, question, Run, examples, settings, saved traces.
 
     ``own`` are the settings that the checkpoint of ``whose`` records; offered, not used.
     """
@@ -179,7 +179,7 @@ def ask_side(
 
 
 def _live() -> tuple[gr.Checkbox, gr.HTML]:
-    """The switch of the live mode and the line that says what came of it."""
+    """Return the switch of the live mode and the line that says what came of it."""
     switch = gr.Checkbox(
         True,
         label="Follow the settings",
@@ -277,7 +277,7 @@ def _settings(
 
 
 def see_side() -> Views:
-    """The right side: answers, the workspace, costs, figures."""
+    """Return the right side: answers, the workspace, costs, figures."""
     answers = html("", elem_id="answers")
     notes = html("", elem_id="notes")
     linked = workspace(elem_id="workspace")

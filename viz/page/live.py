@@ -63,13 +63,13 @@ class Following:
         return values | self._say(f"Followed in {time.perf_counter() - began:.2f} s.")
 
     def _of_run(self, shown: dict | None) -> Origin | None:
-        """What the trace in the workspace was made of, where this page made it."""
+        """Return what the trace in the workspace was made of, where this page made it."""
         if not isinstance(shown, dict) or not shown.get("ran"):
             return None
         return recall(self._showing.shelf.folder, shown.get("key"))
 
     def _say(self, words: str) -> Values:
-        """The line under the switch."""
+        """Return the line under the switch."""
         return {self._controls.live_note: f'<p class="live-note">{cards.escape(words)}</p>'}
 
 

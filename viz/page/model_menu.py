@@ -88,16 +88,16 @@ class Models:
 
     @property
     def first(self) -> str:
-        """The label of the model to start with."""
+        """Return the label of the model to start with."""
         return self.labels[0]
 
     @property
     def choice(self) -> bool:
-        """Whether there is anything to choose."""
+        """Tell whether there is anything to choose."""
         return self.hub or len(self.labels) > 1
 
     def source(self, label: object) -> str | None:
-        """What the library opens for a label; ``InputError`` for one that is not allowed."""
+        """Return what the library opens for a label; ``InputError`` for one that is not allowed."""
         text = label.strip() if isinstance(label, str) else ""
         if text in self._sources:
             return self._sources[text]
@@ -111,7 +111,7 @@ class Models:
         raise InputError(f"this page offers {', '.join(self._sources)}; choose one of these models")
 
     def use(self, label: str | None = None, progress: Callable[[str, float], None] | None = None):
-        """The model of that label, loaded if it is not the one in memory."""
+        """Return the model of that label, loaded if it is not the one in memory."""
         label = label or self.first
         source = self.source(label)
         if self._held is None or self._held[0] != label:
@@ -192,12 +192,12 @@ def wire(menu: Menu, models: Models) -> None:
 
 
 def note(words: str) -> str:
-    """The line under the menu."""
+    """Return the line under the menu."""
     return f'<p class="model-note" role="status">{cards.escape(words)}</p>'
 
 
 def _label(name: str | None) -> str:
-    """What visitors read: the name on the hub, or the folder's own name, never its place."""
+    """Return what visitors read: the name on the hub, or the folder's own name, never its place."""
     if name is None:
         return EMBEDDED
     folder = Path(name).expanduser()
@@ -205,6 +205,6 @@ def _label(name: str | None) -> str:
 
 
 def _size(held: tuple[str, Any] | None) -> int:
-    """Bytes of the weights of the model in memory."""
+    """Return the bytes of the weights of the model in memory."""
     model = getattr(held[1], "model", None) if held else None
     return model.get_memory_footprint() if hasattr(model, "get_memory_footprint") else 0

@@ -65,7 +65,7 @@ def write(trace: Trace, path: str | os.PathLike, about: Known | None = None) -> 
 
 
 def page(trace: Trace, about: Known | None = None) -> str:
-    """The whole file as text."""
+    """Return the whole file as text."""
     code = f"(() => {{\n{script()}\n{START}}})();"
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     pictures = sprite(trace)

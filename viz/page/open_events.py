@@ -25,7 +25,7 @@ class Opening:
         self._showing, self._controls, self._runner = showing, controls, runner
 
     def of_address(self, request: gr.Request) -> Values:
-        """The trace that the page's address asks for, else the first saved one."""
+        """Return the trace that the page's address asks for, else the first saved one."""
         showing = self._showing
         asked_for = wanted(request.query_params, showing.shelf, showing.saved)
         if asked_for.path is None:

@@ -125,7 +125,7 @@ def _fit(features: np.ndarray, path: str) -> None:
 
 
 def build() -> gr.HTML:
-    """The component through which positions reach the workspace; it shows nothing itself."""
+    """Return the component through which positions reach the workspace; it shows nothing itself."""
     return gr.HTML(value=None, html_template="", js_on_load=TELL, visible="hidden")
 
 

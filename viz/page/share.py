@@ -81,7 +81,7 @@ def wanted(query: Mapping[str, str], shelf: Shelf, saved: Sequence[Path]) -> Wan
 
 
 def key_of(path: Path) -> str:
-    """The key under which the shelf will put this trace file: links outlive the shelf."""
+    """Return the key under which the shelf will put this trace file: links outlive the shelf."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
 
 

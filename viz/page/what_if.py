@@ -116,7 +116,7 @@ def read_edit(sent: Mapping[str, Any], size: int) -> dict[str, Any]:
 def joined(
     first: Mapping[str, Any], second: Mapping[str, Any], entered: list[int]
 ) -> dict[str, Any]:
-    """One edit that does what two do, one after the other.
+    """Return one edit that does what two do, one after the other.
 
     To remove a token that was swapped in takes the swap back: it is again where the method put it.
 

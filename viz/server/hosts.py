@@ -16,7 +16,7 @@ READS = ("GET", "HEAD", "OPTIONS")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is bound to this host can be reached from this machine alone."""
+    """Tell whether what is bound to this host can be reached from this machine alone."""
     address = _address(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
 
@@ -45,7 +45,7 @@ class Hosts:
         self._share = share
 
     def refusal(self, method: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
-        """(status, sentence) for a request that is not answered; None for one that is.
+        """Return (status, sentence) for a request that is not answered; None for one that is.
 
         On this machine alone "localhost" and loopback addresses pass, at any port, since tunnels
         change it. On an open host every address passes, since a site can let a name of its own
@@ -87,7 +87,7 @@ class Hosts:
 
 
 def _split(host: str) -> tuple[str, int | None]:
-    """(name, port) of "name:port" or "[::1]:port"; ("", None) for what is neither."""
+    """Return (name, port) of "name:port" or "[::1]:port"; ("", None) for what is neither."""
     found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?", host.lower(), re.ASCII)
     if found is None:
         return "", None

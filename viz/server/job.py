@@ -75,7 +75,7 @@ def job_of(
 
 
 def origin_of(job: Mapping[str, Any]) -> Origin:
-    """What the trace of this job was made of."""
+    """Return what the trace of this job was made of."""
     return Origin(job["video"], job["question"], job["frames"], job["method"], job.get("model"))
 
 
@@ -94,7 +94,7 @@ def recorded(checkpoint: Path) -> dict[str, float]:
 
 
 def _whole(text, name: str) -> int | None:
-    """A whole number typed as text; None where nothing was typed."""
+    """Return a whole number typed as text; None where nothing was typed."""
     text = str(text or "").strip()
     try:
         return int(text) if text else None

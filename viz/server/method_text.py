@@ -119,7 +119,7 @@ def read_method(text: object) -> MethodText:
 
 
 def read_call(text: object) -> tuple[str, dict[str, Any]]:
-    """("STC", {"retention": 0.02, ...}) of a text of that form, whatever its names are.
+    """Return ("STC", {"retention": 0.02, ...}) of a text of that form, whatever its names are.
 
     ``InputError`` where the text has another form or a value is no literal.
     """
@@ -234,7 +234,7 @@ def _is_number(value: object) -> bool:
 
 
 def _value(text: str) -> Any:
-    """A number, true, false or null, else the word itself."""
+    """Return a number, true, false or null, else the word itself."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -246,7 +246,7 @@ def _no_method(text: object, example: str = "STC(retention=0.02)") -> InputError
 
 
 def _shown(value: object) -> str:
-    """The start of a value from outside, for a sentence about it."""
+    """Return the start of a value from outside, for a sentence about it."""
     try:
         text = repr(value[:40] if isinstance(value, str) else value)
     except (ValueError, RecursionError):  # a number of more digits than Python writes

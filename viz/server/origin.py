@@ -89,7 +89,7 @@ def shelve(
 
 
 def about(origin: Origin, known: Mapping[tuple[str, str], Known]) -> Known | None:
-    """What is known of the question of an origin."""
+    """Return what is known of the question of an origin."""
     if origin.seed is not None and origin.frames is not None:
         return world_clips.known(origin.seed, origin.frames, origin.question)
     return known.get(asked(origin.video, origin.question))

@@ -128,7 +128,7 @@ class Runner:
                     stop.set()
 
     def busy(self, prefix: str) -> bool:
-        """Whether an owner whose name begins so has a run under way."""
+        """Tell whether an owner whose name begins so has a run under way."""
         with self._stopping:
             return any(owner.startswith(prefix) for owner in self._stops)
 
@@ -209,7 +209,7 @@ class Runner:
 
 
 def failure(error: BaseException) -> Failure:
-    """One sentence for the person; the traceback of what nobody expected goes to the log.
+    """Return one sentence for the person; the traceback of what nobody expected goes to the log.
 
     An ``InputError`` is the person's to mend and its message is meant for people; any other
     ``ValueError`` is a fault of the program. A full disk is neither.
@@ -248,7 +248,7 @@ def without_folders(text: str) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """The error's text as one line with a capital and a full stop."""
+    """Return the error's text as one line with a capital and a full stop."""
     text = " ".join(readable(str(error)).split()) or type(error).__name__
     text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else text + "."

@@ -64,7 +64,7 @@ class Shelf:
         later: bool = False,
         visitor: str = PAGE,
     ) -> Path:
-        """The trace's file, in the folder that its other files will share.
+        """Return the trace's file, in the folder that its other files will share.
 
         It counts for ``visitor``, by default for the page itself.
         ``source`` is the file that it was read from, where there is one: copied, not written anew.
@@ -89,7 +89,7 @@ class Shelf:
         return path
 
     def find(self, key: object) -> Path | None:
-        """The trace file of that key; None for whatever else a browser may send."""
+        """Return the trace file of that key; None for whatever else a browser may send."""
         if not isinstance(key, str) or not re.fullmatch(r"[0-9a-f]{20}", key):
             return None
         late = self._late.get(key)
@@ -101,7 +101,7 @@ class Shelf:
     def addresses(
         self, trace: Trace, home: Path, about: Known | None = None, clip: Path | None = None
     ) -> dict[str, str | None]:
-        """What the workspace is given: where its files lie, relative to the page.
+        """Return what the workspace is given: where its files lie, relative to the page.
 
         ``home`` is what ``put`` returned; ``clip``, the video, must lie where Gradio serves files.
         """
@@ -131,7 +131,7 @@ class Shelf:
         return str(path), alt(trace, name)
 
     def downloads(self, trace: Trace, home: Path, name: str) -> tuple[str, str]:
-        """(PNG file, SVG file) of a picture with title, explanation and caption."""
+        """Return (PNG file, SVG file) of a picture with title, explanation and caption."""
         png, svg = home.parent / f"{name}.png", home.parent / f"{name}.svg"
         if not (png.exists() and svg.exists()):
             picture = _render(trace, name)
@@ -179,7 +179,7 @@ class Shelf:
 
 
 def _sprite(trace: Trace) -> bytes:
-    """The frames of a trace that has them, as one picture."""
+    """Return the frames of a trace that has them, as one picture."""
     made = sprite(trace)
     if made is None:
         raise ValueError("this trace holds no frames")
@@ -191,7 +191,7 @@ def _key(data: bytes | np.ndarray) -> str:
 
 
 def served(path: Path | None) -> str | None:
-    """The address under which Gradio serves a file, relative to the page."""
+    """Return the address under which Gradio serves a file, relative to the page."""
     return f"gradio_api/file={quote(str(path))}" if path else None
 
 
@@ -202,7 +202,7 @@ def _render(*what, **how):
 
 
 def _size(place: Path) -> int:
-    """Bytes of the files in a folder; a file that has just gone has none."""
+    """Return the bytes of the files in a folder; a file that has just gone has none."""
     total = 0
     with contextlib.suppress(OSError):
         for file in place.iterdir():
@@ -212,7 +212,7 @@ def _size(place: Path) -> int:
 
 
 def _age(path: Path) -> float:
-    """Seconds since a folder was last opened; endless where it has just gone."""
+    """Return the seconds since a folder was last opened; endless where it has just gone."""
     try:
         return time.time() - path.stat().st_mtime
     except OSError:

@@ -86,7 +86,7 @@ class Uploads:
         self._sweep()
 
     def _place(self, path: str) -> Path | None:
-        """The folder of an upload; None for what is none."""
+        """Return the folder of an upload; None for what is none."""
         place = Path(path).parent
         return place if place.parent == self.folder else None
 

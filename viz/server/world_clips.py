@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def clip(seed: int, frames: int) -> Video:
-    """The clip as a benchmark on the world showed it to the model."""
+    """Return the clip as a benchmark on the world showed it to the model."""
     from stc_core.answering.video import Video
     from stc_core.shapes import make_clip  # torch comes with it
     from stc_core.shapes.world.clip import FRAMES_PER_SECOND

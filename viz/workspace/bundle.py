@@ -33,7 +33,7 @@ LONGEST = 16_384  # pixels of a side that browsers still decode
 
 
 def pack(trace: Trace, about: Known | None = None) -> bytes:
-    """The trace as one file for the browser; pictures are left to ``sprite``.
+    """Return the trace as one file for the browser; pictures are left to ``sprite``.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def pack(trace: Trace, about: Known | None = None) -> bytes:
 
 
 def unpack(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
-    """(header, arrays by name) of what ``pack`` made; ``InputError`` for anything else."""
+    """Return (header, arrays by name) of what ``pack`` made; ``InputError`` for anything else."""
     if data[:8] != MAGIC:
         raise InputError("this is no bundle of this version; pack the trace again")
     (length,) = struct.unpack_from("<I", data, 8)
@@ -73,7 +73,7 @@ def unpack(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def sprite(trace: Trace) -> bytes | None:
-    """All frames as one JPEG, ``tiles(trace)`` says where each lies; None without frames.
+    """Return all frames as one JPEG, ``tiles(trace)`` says where each lies; None without frames.
 
     The page waits for it, and WebP takes ten times as long to write (0.2 s for 32 frames).
     """
@@ -164,7 +164,7 @@ def _layers(trace: Trace) -> list[int]:
 
 
 def _finite(value: object) -> float | None:
-    """A number that JSON can hold; the baseline of a trace from a file may be anything."""
+    """Return a number that JSON can hold; the baseline of a trace from a file may be anything."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None
     return float(value) if abs(value) < math.inf else None
@@ -214,7 +214,7 @@ def _indices(tokens: np.ndarray) -> np.ndarray:
 
 
 def _coded(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """((w, n) uint8 ``q``, (w,) float32 ``peak``): a weight is ``peak * (q / 255) ** 2``.
+    """Return ((w, n) uint8 ``q``, (w,) float32 ``peak``): a weight is ``peak * (q / 255) ** 2``.
 
     The root spends the steps where attention lies: most weights are far below the peak.
     """

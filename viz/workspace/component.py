@@ -32,7 +32,7 @@ show();
 
 
 def workspace(**place) -> gr.HTML:
-    """The component. Give it ``{"bundle": url, ...}`` as its value to show a trace."""
+    """Return the component. Give it ``{"bundle": url, ...}`` as its value to show a trace."""
     return gr.HTML(
         value={},
         html_template='<div class="workspace"></div>',
@@ -51,5 +51,5 @@ def script() -> str:
 
 @cache
 def style() -> str:
-    """The stylesheet; every rule stands under ``.workspace``."""
+    """Return the stylesheet; every rule stands under ``.workspace``."""
     return (HERE / "workspace.css").read_text("utf-8")

@@ -126,7 +126,7 @@ def read(path: Path) -> Module:
 
 
 def _names(listed: str, path: Path, line: int) -> tuple[tuple[str, str, int], ...]:
-    """((exported name, name here, line), ...) of what stands between the braces."""
+    """Return ((exported name, name here, line), ...) of what stands between the braces."""
     found = []
     for one in filter(None, map(str.strip, listed.split(","))):
         match = ONE.fullmatch(one)
@@ -144,7 +144,7 @@ def _once(path: Path, imported: list[str], exported: list[str]) -> None:
 
 
 def _ordered(entry: Path) -> list[Module]:
-    """The entry and all that it imports, each behind what it imports itself."""
+    """Return the entry and all that it imports, each behind what it imports itself."""
     done: dict[Path, Module] = {}
     open_: list[Path] = []
 
@@ -165,7 +165,7 @@ def _ordered(entry: Path) -> list[Module]:
 
 
 def _taken(module: Module, path: Path, exported: dict, places: dict) -> str:
-    """The line that takes names out of a module which ran before."""
+    """Return the line that takes names out of a module which ran before."""
     pairs = []
     for name, here, line in module.imports[path]:
         if name not in exported[path]:

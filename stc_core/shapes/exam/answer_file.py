@@ -52,7 +52,7 @@ class AnswerFile:
         self._write([self._line(asked) | found])
 
     def take(self, asked: list[Ask]) -> list[tuple[str, float]]:
-        """The answers to the first of `asked`, as far as they are known."""
+        """Return the answers to the first of `asked`, as far as they are known."""
         taken: list[tuple[str, float]] = []
         while len(taken) < len(asked) and (line := self.next_line(asked[len(taken)])):
             taken.append((str(line["said"]), float(line["confidence"])))

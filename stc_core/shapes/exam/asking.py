@@ -91,7 +91,7 @@ def search_questions(
 def _asked_scenes(
     frames: int, grid: tuple[int, int], seeds: range, world: World
 ) -> Iterator[tuple[int, tuple[Question, ...]]]:
-    """Every seed with all its questions."""
+    """Yield every seed with all its questions."""
     times, world = frame_times(frames), world.at_pace(frames)
     for start in range(0, len(seeds), CHUNK):
         scenes = [make_scene(seed, world) for seed in seeds[start : start + CHUNK]]

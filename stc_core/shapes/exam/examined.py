@@ -56,12 +56,12 @@ class Score:
 
     @property
     def blank_accuracy(self) -> float | None:
-        """What the model reaches with an empty clip; None if it was not asked."""
+        """Return what the model reaches with an empty clip; None if it was not asked."""
         return self.blank_right / self.blank_questions if self.blank_questions else None
 
     @property
     def without_looking(self) -> float:
-        """The better of the two ways to do without the clip."""
+        """Return the better of the two ways to do without the clip."""
         return max(self.blind / self.questions, self.blank_accuracy or 0.0)
 
 
@@ -85,7 +85,7 @@ class Answered:
 
     @property
     def band(self) -> str:
-        """One of BANDS."""
+        """Return one of BANDS."""
         return BANDS[1 + bisect_left(EDGES, self.share) if self.share else 0]
 
 
@@ -124,25 +124,25 @@ class ExamReport:
 
     @property
     def without_looking(self) -> float:
-        """The better way of every kind, all kinds together."""
+        """Return the better way of every kind, all kinds together."""
         scores = self.kinds.values()
         return sum(s.without_looking * s.questions for s in scores) / len(self.answers)
 
     @property
     def bands(self) -> dict[str, tuple[int, int]]:
-        """(questions, right answers) for every share of evidence that was asked."""
+        """Return (questions, right answers) for every share of evidence that was asked."""
         asked = Counter(a.band for a in self.answers)
         right = Counter(a.band for a in self.answers if a.right)
         return {band: (asked[band], right[band]) for band in BANDS if asked[band]}
 
     @property
     def false_refusals(self) -> tuple[int, int]:
-        """(questions that have an answer, how many were called unanswerable)."""
+        """Return (questions that have an answer, how many were called unanswerable)."""
         return _refused(a for a in self.answers if a.question.answer != UNANSWERABLE)
 
     @property
     def refusals_outside(self) -> dict[str, tuple[int, int]]:
-        """(questions, called unanswerable) for each group of OUTSIDE that was asked."""
+        """Return (questions, called unanswerable) for each group of OUTSIDE that was asked."""
         groups = {
             name: _refused(a for a in self.outside if a.question.text in texts)
             for name, texts in OUTSIDE.items()
@@ -247,7 +247,7 @@ def _refused(answers: Iterable[Answered]) -> tuple[int, int]:
 
 
 def best_without_looking(asked: list[Answered]) -> tuple[int, str]:
-    """Right answers of who always says the same, and what that is; see `Score`."""
+    """Return the right answers of who always says the same, and what that is; see `Score`."""
     if asked[0].question.kind == UNANSWERABLE:
         return sum(not _plain_words(a) <= WORDS for a in asked), "told by an unusual word"
     groups: dict[frozenset[str], list[Question]] = {}

@@ -15,7 +15,7 @@ ANSWER_TOKENS = 4  # three words and the end
 def reply(
     model: StockModel, processor: StockProcessor, pairs: list[tuple[Clip, Question]]
 ) -> list[str]:
-    """The model's greedy answers to pairs of clip and question, all with as many frames."""
+    """Return the model's greedy answers to pairs of clip and question, all with as many frames."""
     return [said for said, _ in replies(model, processor, pairs)]
 
 

@@ -160,7 +160,7 @@ class _Steps(Dataset):
 def draw_step(
     stage: TrainingStage, number: int, step: int, size: Size, device: str | torch.device = "cpu"
 ) -> Drawn:
-    """The clips of one step.
+    """Return the clips of one step.
 
     Raises:
         ValueError: the recipe is so long that training would reach the seeds of another split.
@@ -200,7 +200,7 @@ def choose(
 
 
 def token_labels(drawn: Drawn) -> dict[str, Tensor]:
-    """What is to be seen at every video token (B, T, n), for the vision stage.
+    """Return what is to be seen at every video token (B, T, n), for the vision stage.
 
     `shape`, `color`, `fill` and `size` are indices into the world's lists, IGNORED where no thing
     covers enough of the cell; `present` is 1, 0 or IGNORED (a sliver); `center` (..., 2) is the
@@ -242,7 +242,7 @@ FRAME_EVENTS = {
 
 
 def event_labels(drawn: Drawn) -> dict[str, Tensor]:
-    """What has happened by the time of every video token, for the decoder's middle.
+    """Return what has happened by the time of every video token, for the decoder's middle.
 
     Of tokens (B, T, n), IGNORED where nothing is to be told: `fresh`, whether the thing there is
     seen for the first time; `gone`, whether what covered the cell a frame ago is seen no more;

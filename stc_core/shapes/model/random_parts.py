@@ -105,7 +105,7 @@ def draw_part(part: Part, seed: int, view: int, share: np.ndarray) -> np.ndarray
 
 
 def still_answerable(question: Question, kept: np.ndarray, share: np.ndarray) -> bool:
-    """Whether a part holds enough of a question's evidence for it to be asked.
+    """Tell whether a part holds enough of a question's evidence for it to be asked.
 
     Looks need two of their cells (or the only one), a count one cell of each thing, a path cells
     of several frames over half of its time, all else half of its evidence. An absence needs none.

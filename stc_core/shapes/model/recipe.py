@@ -32,7 +32,7 @@ class Recipe:
             raise ValueError(f"there is no decoder layer {self.middle} to read events from")
 
     def scaled(self, scale: float) -> Recipe:
-        """The same recipe with `scale` times the steps of every stage."""
+        """Return the same recipe with `scale` times the steps of every stage."""
         if not 0 < scale < math.inf:
             raise InputError(f"the scale of the steps must be above 0, not {scale}")
         stages = (replace(s, steps=max(1, round(s.steps * scale))) for s in self.stages)
@@ -89,5 +89,5 @@ GPU_RECIPE = replace(RECIPE, stages=tuple(replace(s, clips=4 * s.clips) for s in
 
 
 def recipe_for(device: str | torch.device) -> Recipe:
-    """The recipe that suits a device."""
+    """Return the recipe that suits a device."""
     return GPU_RECIPE if torch.device(device).type == "cuda" else RECIPE

@@ -149,7 +149,7 @@ def build_processor(size: Size) -> LlavaOnevisionProcessor:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per word of the world; whatever else is asked becomes `<unk>`."""
+    """Return one token per word of the world; whatever else is asked becomes `<unk>`."""
     special = [PAD, UNKNOWN, START, END, IMAGE, VIDEO]
     vocabulary = [*special, "user", "assistant", "system", *words()]
     tokenizer = Tokenizer(

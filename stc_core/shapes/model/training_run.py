@@ -101,7 +101,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Seconds this training has taken, earlier runs of it included."""
+        """Return the seconds this training has taken, earlier runs of it included."""
         return self.spent + time.monotonic() - self.since
 
     def progress(self, scores: dict[str, float]) -> Progress:
@@ -335,7 +335,7 @@ class Run:
 
 
 def _plain(values: dict[str, object]) -> str:
-    """A comparable form: tuples and lists are the same."""
+    """Return a comparable form: tuples and lists are the same."""
     return json.dumps(values, sort_keys=True, default=str)
 
 

@@ -27,7 +27,7 @@ class Clip:
     grid: tuple[int, int]  # rows, cols of the evidence
 
     def share(self, question: Question) -> float:
-        """Share of the clip's cells that hold a question's evidence."""
+        """Return the share of the clip's cells that hold a question's evidence."""
         return len(question.evidence) / (len(self.frames) * self.grid[0] * self.grid[1])
 
 

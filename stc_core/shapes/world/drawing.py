@@ -67,7 +67,7 @@ def fronts(
     *,
     device: str | torch.device = "cpu",
 ) -> Tensor:
-    """What is seen at the center of each pixel: (B, T, height, width) int8.
+    """Return what is seen at the center of each pixel: (B, T, height, width) int8.
 
     An index into the things of the scene, that of the front-most one, or -1 for the background.
     Arguments and errors are those of `render`.
@@ -184,7 +184,7 @@ class _Group:
     striped: bool  # whether any is
 
     def windows(self, picture: Tensor) -> Tensor:
-        """Every window of `picture` (F, H, W, ...) as a view, to be indexed with `at`."""
+        """Return every window of `picture` (F, H, W, ...) as a view, to be indexed with `at`."""
         return picture.unfold(1, self.size[0], 1).unfold(2, self.size[1], 1)
 
     def axes(self) -> tuple[Tensor, Tensor]:
@@ -306,7 +306,7 @@ class _Ground:
         return self.edge((_wave(x) - 0.5) * 0.5)
 
     def chance(self, row: Tensor, col: Tensor) -> Tensor:
-        """The chance number of each cell; rows and columns are whole numbers."""
+        """Return the chance number of each cell; rows and columns are whole numbers."""
         row = row - (row * (1 / TILES)).floor() * TILES
         col = col - (col * (1 / TILES)).floor() * TILES
         at = (row * TILES + col).long()

@@ -146,7 +146,7 @@ class Question:
 
 
 def ask(scene: Scene, world: World, times: np.ndarray, share: np.ndarray) -> tuple[Question, ...]:
-    """All questions of a scene, one phrasing each, in an order fixed by the seed.
+    """Return all questions of a scene, one phrasing each, in an order fixed by the seed.
 
     Args:
         scene: the scene.
@@ -246,7 +246,7 @@ class _Asker:
         return " ".join(said if "shape" in chosen else [*said, "object"])
 
     def only(self, thing: Thing, properties: tuple[str, ...]) -> bool:
-        """Whether no other thing has the same values of these properties."""
+        """Tell whether no other thing has the same values of these properties."""
         return not any(
             all(getattr(t, p) == getattr(thing, p) for p in properties)
             for t in self.scene.things
@@ -254,7 +254,7 @@ class _Asker:
         )
 
     def pair(self, thing: Thing) -> str | None:
-        """Its colour and shape, if no other thing has both: the name that answers use."""
+        """Return its colour and shape, if no other thing has both: the name that answers use."""
         return f"{thing.color} {thing.shape}" if self.only(thing, ("color", "shape")) else None
 
     def absent(self) -> tuple[str, str]:
@@ -271,7 +271,7 @@ class _Asker:
                 return color, shape
 
     def near(self, thing: Thing, first: int, last: int) -> np.ndarray:
-        """Its evident cells in the frames from `first` to `last`."""
+        """Return its evident cells in the frames from `first` to `last`."""
         frames = np.arange(len(self.times))
         return self.cells[thing] & ((frames >= first) & (frames <= last))[:, None, None]
 

@@ -134,7 +134,7 @@ class Thing:
 
     @property
     def goes(self) -> bool:
-        """Whether it moves along a straight line."""
+        """Tell whether it moves along a straight line."""
         return self.motion in HEADINGS
 
     def there(self, times: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ class Thing:
         return there
 
     def under_way(self, times: np.ndarray) -> np.ndarray:
-        """Whether it is there and moves, circles, grows or blinks at each of `times` (T,)."""
+        """Tell whether it is there and moves, circles, grows or blinks at each of `times` (T,)."""
         if self.motion in (GROWING, BLINKING, CIRCLING):
             return (times >= self.appears) & (times < self.vanishes)
         return self.there(times) & self.goes & (times >= self.departs) & (times <= self.stops)
@@ -181,7 +181,7 @@ class Scene:
 
     @property
     def pans(self) -> bool:
-        """Whether the camera moves."""
+        """Tell whether the camera moves."""
         return self.camera[0] != self.camera[1]
 
     def light(self, times: np.ndarray) -> np.ndarray:
@@ -212,7 +212,7 @@ class Dice:
         return self._generator.random() < probability
 
     def integer(self, low: int, high: int) -> int:
-        """An integer from `low` to `high`, both included."""
+        """Return an integer from `low` to `high`, both included."""
         return min(high, low + int(self._generator.random() * (high - low + 1)))
 
     def pick(self, options: Sequence[T]) -> T:
@@ -233,7 +233,7 @@ def frame_times(frames: int) -> np.ndarray:
 
 
 def make_scene(seed: int, world: World = WORLD, aspect: float = 1.0) -> Scene:
-    """The scene of one seed. No two things share shape, color, fill and size.
+    """Return the scene of one seed. No two things share shape, color, fill and size.
 
     Raises:
         InputError: the seed is negative, or so many things of this size do not fit into the frame.
@@ -319,7 +319,7 @@ class _Things:
             self.made.append(replace(thing, start=start, reach=float(2 * half)))
 
     def named(self, **given: Any) -> Thing:
-        """A thing with properties that no other has all of; `given` ones are fixed."""
+        """Return a thing with properties that no other has all of; `given` ones are fixed."""
         dice, world = self.dice, self.world
         while True:
             look: dict[str, Any] = {
@@ -345,7 +345,7 @@ class _Things:
         return margin, 1.0 - margin
 
     def anyone(self, flash: bool) -> Thing:
-        """A thing with chance properties, way and times."""
+        """Return a thing with chance properties, way and times."""
         dice, world = self.dice, self.world
         motion, drawn = STILL, dice.between(0.0, 1.0)
         if not flash and drawn < world.moving and self.headings:
@@ -419,7 +419,7 @@ _CLOSEST = 0.75  # of the sum of two radii: a corner may be hidden, never the ha
 
 
 def apart(a: Thing, b: Thing, aspect: float) -> bool:
-    """Whether two things overlap a little at most, whenever both are there."""
+    """Tell whether two things overlap a little at most, whenever both are there."""
     both = _there(a) & _there(b)
     if not both.any():
         return True
@@ -428,7 +428,7 @@ def apart(a: Thing, b: Thing, aspect: float) -> bool:
 
 
 def distances(a: Thing, b: Thing, times: np.ndarray, aspect: float) -> np.ndarray:
-    """How far apart two centers are (T,), in sums of their radii: below 1 they may touch."""
+    """Return how far apart two centers are (T,), in sums of their radii: below 1 they may touch."""
     between = a.places(times) - b.places(times)
     between *= np.array([max(1.0, aspect), max(1.0, 1.0 / aspect)])  # in shorter sides
     return np.hypot(*between.T) / (a.radii(times) + b.radii(times))
