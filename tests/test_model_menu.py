@@ -154,9 +154,17 @@ def test_where_all_of_the_hub_is_allowed_a_name_is_looked_up_there_and_nowhere_e
                 str(EMBEDDED): "A model is named as on the hub, 'organisation/model'",
                 "some-org/shapes": "It is a download of",
             }.items():
-                page.locator("#model input").fill(name)
-                page.locator("#model input").press("Enter")
-                expect(note).to_contain_text(answer, timeout=PATIENCE)
+                # Nobody types as fast as this: Enter may choose an option that is still offered for
+                # what stood there before, and then the name is typed again.
+                for left in (2, 1, 0):
+                    page.locator("#model input").fill(name)
+                    page.locator("#model input").press("Enter")
+                    try:
+                        expect(note).to_contain_text(answer, timeout=PATIENCE / 4)
+                        break
+                    except AssertionError:
+                        if not left:
+                            raise
             assert ("GET", "api/models/assets/model") in hub.asked
             assert not any("safetensors" in path for _, path in hub.asked)
             ask(page, "Answered in")
