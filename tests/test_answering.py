@@ -15,8 +15,8 @@ from stc_core.answering import recorded_words
 from stc_core.answering.conversation import Conversation
 from stc_core.answering.prompt import build_prompt, encode_text
 from stc_core.answering.video import Video
-from stc_core.models.loading import VLM
 from stc_core.models.memory import frames_that_fit, working_bytes
+from stc_core.models.vlm import VLM
 
 SPECIAL = ["<video>", "<image>", "<|im_start|>", "<|im_end|>", "<pad>", "<unk>"]
 

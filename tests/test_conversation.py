@@ -9,7 +9,7 @@ from stc_core import METHODS, STC, InputError, answer
 from stc_core.answering.conversation import Conversation
 from stc_core.answering.video import Video
 from stc_core.hooks.run_cache import VisionCache
-from stc_core.models.loading import VLM
+from stc_core.models.vlm import VLM
 
 METHOD = STC(retention=0.4, layer=2, tau=0.99)
 QUESTIONS = ["what color is the star?", "is there a red circle?", "where is the square at the end?"]

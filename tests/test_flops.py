@@ -11,8 +11,8 @@ from tiny import BUILDERS
 
 from stc_core.answering.prompt import build_prompt
 from stc_core.models.families import FAMILIES, vision_shape
-from stc_core.models.loading import VLM
 from stc_core.models.memory import tokens_of
+from stc_core.models.vlm import VLM
 from stc_core.record.flops import LLMShape, VisionShape, real_flops
 
 OLDER = Version(transformers.__version__) < Version("5.20")

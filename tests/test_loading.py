@@ -22,9 +22,10 @@ from stc_core import STC, InputError, answer, load
 from stc_core.answering.video import Video
 from stc_core.models import loading as loading_module
 from stc_core.models.hub import in_bytes
-from stc_core.models.loading import VLM, default_frames
+from stc_core.models.loading import default_frames
 from stc_core.models.memory import estimate
 from stc_core.models.placement import device_named, dtype_named
+from stc_core.models.vlm import VLM
 from stc_core.shapes.model.sizes import build, save
 
 QUESTION = "what color is the star?"

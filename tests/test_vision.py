@@ -24,7 +24,7 @@ from stc_core.hooks.run_cache import VisionCache, fingerprint
 from stc_core.hooks.tower import vision
 from stc_core.methods import Uniform
 from stc_core.models.families import family_of
-from stc_core.models.loading import VLM
+from stc_core.models.vlm import VLM
 from stc_core.record.stopwatch import Stopwatch
 
 ROOT = Path(__file__).resolve().parents[1]

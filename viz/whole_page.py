@@ -13,6 +13,7 @@ from viz.errors.errors_tab import errors_tab
 from viz.examples import Known, asked, known_questions, read_examples, read_origins
 from viz.lesson.lesson_tab import lesson_tab
 from viz.page import api, cards, compare, projections, share, what_if
+from viz.page.guard import QUIET
 from viz.page.inspect_events import wire
 from viz.page.inspect_tab import Views, ask_side, html, see_side
 from viz.page.model_menu import Models, menu
@@ -96,9 +97,7 @@ def build(
                     opener(runner, showing, tabs),
                     [*views.all, tabs],
                 )
-        demo.load(
-            _tab_of, None, tabs, api_visibility="private", show_progress="hidden", queue=False
-        )
+        demo.load(_tab_of, None, tabs, queue=False, **QUIET)
     return demo
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from stc_core.models.families import vision_shape
-from stc_core.models.loading import VLM
+from stc_core.models.vlm import VLM
 from stc_core.record.costs import Costs, kv_cache_bytes, layers_after, paper_flops
 from stc_core.record.flops import LLMShape, inside_flops, outside_flops, real_flops
 from stc_core.record.stages import Fate

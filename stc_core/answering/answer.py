@@ -25,7 +25,7 @@ from stc_core.hooks.run_cache import RunCache, fingerprint
 from stc_core.hooks.tower import vision
 from stc_core.methods import STC, Method
 from stc_core.methods.stc import paper_layer
-from stc_core.models.loading import VLM
+from stc_core.models.vlm import VLM
 from stc_core.record.costs import Costs
 from stc_core.record.stopwatch import Stopwatch
 from stc_core.record.trace import Trace
@@ -155,7 +155,7 @@ def answer(
         def whole() -> tuple[dict[str, Any], np.ndarray | None]:
             warm_up(vlm)  # or the first of the two runs would pay for what both need
             watch = Reporter(vlm.device, report, 0.1, start, "uncompressed: ")
-            said = generate(vlm, prompt, see, watch, max_new_tokens, layer)
+            said = generate(vlm, prompt, watch, max_new_tokens, see=see, layer=layer)
             return _baseline(vlm, prompt, said, watch, decode, forced, record)
 
         what = "uncompressed", prompt.inputs, max_new_tokens, layer, forced
@@ -163,7 +163,7 @@ def answer(
     watch = Reporter(vlm.device, report, start, 1.0)
     about = about | {"question": question}
     with compress(vlm.model, method, watch=watch, record=record, **about) as live:
-        said = generate(vlm, prompt, see, watch, max_new_tokens, layer)
+        said = generate(vlm, prompt, watch, max_new_tokens, see=see, layer=layer)
         scores = scores_of(vlm, said, forced)
     costs = costs_of(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = words_of(vlm, prompt, said, live) if record else ((), None)

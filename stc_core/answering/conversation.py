@@ -15,7 +15,7 @@ from stc_core.errors import InputError
 from stc_core.hooks.run_cache import RunCache
 from stc_core.methods import STC, Decision, Method
 from stc_core.methods.base import Around
-from stc_core.models.loading import VLM
+from stc_core.models.vlm import VLM
 from stc_core.record.grid import TokenGrid
 
 __all__ = ["Conversation"]

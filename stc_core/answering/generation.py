@@ -19,9 +19,9 @@ from stc_core.hooks.kv_cache import cache_of
 from stc_core.hooks.probes import listening
 from stc_core.hooks.recording import QUESTION_WORDS
 from stc_core.hooks.timing import timed
-from stc_core.models.loading import VLM
 from stc_core.models.memory import frames_that_fit
 from stc_core.models.stock import StockModel
+from stc_core.models.vlm import VLM
 from stc_core.record.trace_header import LONGEST_ANSWER, MAX_SCORES
 from stc_core.text import checked_text, readable
 
@@ -95,11 +95,17 @@ def recorded_question(prompt: Prompt) -> range:
 
 
 def generate(
-    vlm: VLM, prompt: Prompt, see: See, watch: Reporter, limit: int, layer: int | None = None
+    vlm: VLM,
+    prompt: Prompt,
+    watch: Reporter,
+    limit: int,
+    *,
+    see: See | None = None,
+    layer: int | None = None,
 ) -> Said:
     """Answer and tell the watch of every token. ``layer``: where to listen, None: nowhere.
 
-    see: ``vision`` for this model, without its watch.
+    see: ``vision`` for this model, without its watch; None leaves the vision tower as it is.
     """
     count = 0
 
@@ -111,15 +117,14 @@ def generate(
         return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
 
     length = prompt.inputs["input_ids"].shape[1]
-    last = (
-        length - recorded_question(prompt).start
-    )  # the question and what the template puts after it
+    # the question and what the template puts after it
+    last = length - recorded_question(prompt).start
     ear: AbstractContextManager[list[Tensor]]
     ear = nullcontext([]) if layer is None else listening(vlm.model, layer, last, watch)
     try:
         tower = vlm.family.tower(vlm.model)
         place = first_position(vlm.model)
-        sight = see(watch=watch, report=watch.seen)
+        sight = nullcontext() if see is None else see(watch=watch, report=watch.seen)
         times = timed(vlm.model, tower, watch)
         with torch.no_grad(), sight, times, place as position, ear as heard:
             output, new, sure = greedy(vlm.model, prompt.inputs, limit, stopping_criteria=[step])

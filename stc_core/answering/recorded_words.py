@@ -8,7 +8,7 @@ import torch
 from stc_core.answering.generation import Said, end_tokens, recorded_question
 from stc_core.answering.prompt import Prompt
 from stc_core.hooks.recording import pieces
-from stc_core.models.loading import VLM
+from stc_core.models.vlm import VLM
 from stc_core.record.stages import Word
 from stc_core.record.trace import Trace
 from stc_core.record.trace_file import MAX_ATTENTION

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from stc_core.benchmark.vision_once import vision_once
 from stc_core.hooks.compression import compress
 from stc_core.methods import Method
 from stc_core.models.families import vision_shape
-from stc_core.models.loading import VLM
+from stc_core.models.vlm import VLM
 from stc_core.record.costs import layers_after, paper_flops
 from stc_core.record.flops import LLMShape, real_flops
 from stc_core.record.trace import Trace
@@ -66,7 +66,7 @@ def ask(
             watch = Reporter(vlm.device)
             around = nullcontext() if method is None else compress(vlm.model, method, watch=watch)
             with around as live:
-                said = generate(vlm, prompt, _as_it_is, watch, answer_tokens)
+                said = generate(vlm, prompt, watch, answer_tokens)
                 right = said.logprob
                 if said.ids != right_ids:
                     right = scores_of(vlm, said, {case.answer: right_ids})[case.answer]
@@ -93,11 +93,6 @@ def ask(
                     for stage in ("compression", "prefill", "decoding")
                 },
             }
-
-
-def _as_it_is(**_: Any) -> AbstractContextManager[None]:
-    """Leave the vision tower alone: ``vision_once`` is around all methods."""
-    return nullcontext()
 
 
 def _tokens(vlm: VLM, prompt: Prompt, trace: Trace | None) -> tuple[list[int], list[int]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from stc_core.answering.prompt import grid_of
 from stc_core.errors import InputError
-from stc_core.models.loading import VLM
+from stc_core.models.vlm import VLM
 from stc_core.shapes.exam.asking import exam
 from stc_core.shapes.exam.grids import frame_size
 from stc_core.shapes.exam.replying import ANSWER_TOKENS

@@ -21,7 +21,7 @@ from stc_core.benchmark.rows import Row, name_of
 from stc_core.benchmark.video_folder import Folder
 from stc_core.errors import InputError
 from stc_core.hooks.compression import compress
-from stc_core.models.loading import VLM
+from stc_core.models.vlm import VLM
 
 TEXT_TOKENS = 96  # room for a question, its answer and the template around them
 FIRST_CASES = 3  # after which the time is estimated

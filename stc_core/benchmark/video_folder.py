@@ -15,7 +15,7 @@ from stc_core.answering.video import read_video
 from stc_core.benchmark.cases import Case, Skipped
 from stc_core.benchmark.questions_file import Line, checked_questions
 from stc_core.errors import InputError
-from stc_core.models.loading import VLM
+from stc_core.models.vlm import VLM
 from stc_core.record.grid import TokenGrid
 from stc_core.shapes.world.questions import EVIDENCE_SHARE
 

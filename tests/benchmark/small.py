@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stc_core.benchmark.run import Outcome
-from stc_core.models.loading import VLM
+from stc_core.models.vlm import VLM
 
 
 def vlm_of(tiny, frames=4):

@@ -12,7 +12,7 @@ from viz.errors.reading import LIMITS
 from viz.errors.store import ErrorCase, Tables
 from viz.errors.table_component import table_html
 from viz.page import cards
-from viz.page.guard import guarded, name_of
+from viz.page.guard import QUIET, guarded, name_of
 from viz.server.quota import PAGE
 from viz.server.runner import failure
 from viz.server.shelf import served
@@ -47,7 +47,6 @@ def errors_tab(
         What ``open_case`` may change beside the line: workspace, chosen tab.
     """
     tables = Tables(folder)
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
 
     with gr.Row(elem_id="errors-top", equal_height=True):
         upload = gr.UploadButton(
@@ -94,8 +93,8 @@ def errors_tab(
             yield {status: cards.status(str(failure(error)), "error")}
 
     shown = [status, table]
-    table.appear(guarded(first), None, shown, **quiet)
-    upload.upload(read, upload, shown, **quiet)
+    table.appear(guarded(first), None, shown, **QUIET)
+    upload.upload(read, upload, shown, **QUIET)
     if open_case is not None:
         table.choose(
             choose,
@@ -103,5 +102,5 @@ def errors_tab(
             [status, *outputs],
             trigger_mode="always_last",
             **MODEL,
-            **quiet,
+            **QUIET,
         )

@@ -17,7 +17,7 @@ from stc_core.record.stages import Fate
 from stc_core.record.trace import Trace
 from stc_core.text import said_the_same
 from viz.examples import Known
-from viz.page.guard import guarded
+from viz.page.guard import QUIET, guarded
 from viz.pictures.words import percent, printable
 from viz.server.runner import failure
 from viz.server.shelf import Shelf
@@ -123,8 +123,7 @@ def lesson_tab(
         guarded(open_lesson),
         None,
         page,
-        api_visibility="private",
-        show_progress="hidden",
+        **QUIET,
         concurrency_id="pictures",
     )
     return page

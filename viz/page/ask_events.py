@@ -11,14 +11,12 @@ import gradio as gr
 
 from stc_core.errors import InputError
 from viz.page import cards, live
-from viz.page.guard import name_of
+from viz.page.guard import QUIET, name_of
 from viz.page.inspect_tab import Controls
 from viz.page.shown import Showing, Values
 from viz.server.job import job_of, origin_of
 from viz.server.runner import Runner, Step, Stopped, failure, sentence
 from viz.server.turns import MODEL
-
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class Asking:

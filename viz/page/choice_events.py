@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 import gradio as gr
 
 from viz.examples import Example
-from viz.page.guard import guarded
+from viz.page.guard import QUIET, guarded
 from viz.page.inspect_tab import Controls
 from viz.page.shown import Values
 
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 # Gradio's tiles are pictures without a name for those who do not see them.
 NAME_TILES = """() => %s.forEach((name, place) => {
   document.querySelectorAll('#examples .gallery-item')[place]?.setAttribute('aria-label', name);

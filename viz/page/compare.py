@@ -88,9 +88,7 @@ def run_others(
     InputError
         One sentence, for whatever cannot be run.
     """
-    home = shelf.find(sent.get("key"))
-    if home is None:
-        raise InputError("this trace is no longer on the server; open it again")
+    home = shelf.found(sent.get("key"))
     origin = recall(shelf.folder, home.parent.name)
     if origin is None:
         raise InputError(

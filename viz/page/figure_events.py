@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import gradio as gr
 
 from stc_core.record.trace import Trace
-from viz.page.guard import guarded
+from viz.page.guard import QUIET, guarded
 from viz.page.inspect_tab import ORDER, Views
 from viz.page.shown import Values
 from viz.server.shelf import Shelf
@@ -41,6 +41,5 @@ def wire(views: Views, shelf: Shelf) -> None:
         views.workspace,
         views.figures.all,
         concurrency_id="pictures",
-        api_visibility="private",
-        show_progress="hidden",
+        **QUIET,
     )

@@ -10,6 +10,9 @@ import gradio as gr
 
 from viz.server.runner import failure
 
+# of every event that is no endpoint for scripts and says itself how far it is
+QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+
 
 def name_of(request: gr.Request | None) -> str:
     """The visitor of an event: the hash of the session, without a space; "anybody" without one."""

@@ -16,7 +16,7 @@ import gradio as gr
 from stc_core import InputError
 from viz.examples import asked
 from viz.page import cards
-from viz.page.guard import guarded, name_of
+from viz.page.guard import QUIET, guarded, name_of
 from viz.page.inspect_tab import Controls
 from viz.page.shown import Showing, Values
 from viz.server.job import job_of, origin_of
@@ -91,8 +91,7 @@ def wire(controls: Controls, showing: Showing, runner: Runner) -> None:
         [controls.live_note, *views.all],
         trigger_mode="always_last",
         queue=False,  # the queue alone costs 0.1 s
-        api_visibility="private",
-        show_progress="hidden",
+        **QUIET,
     )
 
 

@@ -20,7 +20,7 @@ import gradio as gr
 
 from stc_core.errors import InputError
 from viz.page import cards
-from viz.page.guard import closed
+from viz.page.guard import QUIET, closed
 from viz.server.runner import LOADING, failure, sentence
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ def menu(models: Models) -> Menu:
 
 def wire(menu: Menu, models: Models) -> None:
     """Say what the chosen model takes, from the moment on that somebody turns to the menu."""
-    quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_id": "sizes"}
+    quiet = {**QUIET, "concurrency_id": "sizes"}
 
     def look(label: str) -> Iterator[str]:
         yield note("Looking at its size …")

@@ -7,14 +7,13 @@ from pathlib import Path
 import gradio as gr
 
 from viz.page import cards, live
-from viz.page.guard import guarded, name_of
+from viz.page.guard import QUIET, guarded, name_of
 from viz.page.inspect_tab import Controls
 from viz.page.share import wanted
 from viz.page.shown import Showing, Values
 from viz.server.quota import PAGE
 from viz.server.runner import Runner, failure
 
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 PICTURES = {"concurrency_id": "pictures", **QUIET}
 
 

@@ -24,6 +24,7 @@ from stc_core.errors import InputError
 from stc_core.record.trace import Trace
 from stc_core.text import readable
 from stc_core.writing import written_whole
+from viz.page.guard import QUIET
 from viz.pictures.embedding import (
     DISTANCE,
     METRIC,
@@ -156,8 +157,7 @@ def wire(workspace: gr.HTML, news: gr.HTML, shelf: Shelf, fits: Fits | None = No
         concurrency_id="embedding",
         concurrency_limit=2 * MOST_WAITING,
         trigger_mode="multiple",  # another trace may be opened while one is fitted
-        api_visibility="private",
-        show_progress="hidden",
+        **QUIET,
     )
 
 
@@ -167,10 +167,7 @@ def follow(shelf: Shelf, fits: Fits, key: object) -> Iterator[dict[str, Any]]:
     Yields {"seconds": waited} every ``TICK`` and, last, {"url": of the positions, "settings"}.
     ``InputError`` or ``Failure`` with a sentence where there will be none.
     """
-    home = shelf.find(key)
-    if home is None:
-        raise InputError("this trace is no longer on the server; open it again")
-    features = Trace.load(home).features
+    features = Trace.load(shelf.found(key)).features
     if features is None:
         raise InputError("this trace was saved without the features of its tokens")
     began, fit = time.monotonic(), fits.ask(features)

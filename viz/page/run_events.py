@@ -13,7 +13,7 @@ import gradio as gr
 
 from stc_core.text import readable
 from viz.page.cards import STAGES
-from viz.page.guard import name_of
+from viz.page.guard import QUIET, name_of
 from viz.server.runner import Runner, Step, Stopped, failure
 from viz.server.turns import MODEL
 
@@ -46,7 +46,6 @@ def wire(
         (owner, fields) -> news; the owner is who may stop it.
     """
     news = gr.HTML(value=None, html_template="", js_on_load=TELL % name, visible="hidden")
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
 
     def owner(request: gr.Request, event: gr.EventData) -> str:
         """One request of one visitor: a Cancel must leave the runs before and after it alone."""
@@ -75,10 +74,10 @@ def wire(
         news,
         trigger_mode="multiple",
         **MODEL,
-        **quiet,
+        **QUIET,
     )
     getattr(workspace, f"stop_{name}")(
-        stop, None, None, trigger_mode="multiple", queue=False, **quiet
+        stop, None, None, trigger_mode="multiple", queue=False, **QUIET
     )
 
 

@@ -30,6 +30,7 @@ import gradio as gr
 from stc_core.record.trace import Trace
 from viz.examples import Known
 from viz.page import cards, onefile
+from viz.page.guard import QUIET
 from viz.server.runner import failure
 from viz.server.shelf import Shelf
 
@@ -135,7 +136,6 @@ def wire(
     ``known`` gives what is known of the question of a trace, by its key.
     """
     status, file = shown = [exports.status, exports.file]
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
 
     def export(
         value: dict | None, name: str, make: Callable[[Trace, Path], Iterator[float]]
@@ -176,8 +176,8 @@ def wire(
 
         yield from export(value, "report.html", make)
 
-    slow = {"concurrency_id": "exports", **quiet}  # opening a trace must not wait for these
+    slow = {"concurrency_id": "exports", **QUIET}  # opening a trace must not wait for these
     exports.video.click(video, [workspace, exports.stage], shown, **slow)
     exports.report.click(report, workspace, shown, **slow)
     # what was made is of the trace before
-    workspace.change(None, None, exports.file, js=HIDE, **quiet)
+    workspace.change(None, None, exports.file, js=HIDE, **QUIET)

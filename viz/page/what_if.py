@@ -71,9 +71,7 @@ def ask_again(
     InputError
         One sentence, for whatever cannot be run.
     """
-    home = shelf.find(sent.get("key"))
-    if home is None:
-        raise InputError("this trace is no longer on the server; open it again")
+    home = shelf.found(sent.get("key"))
     origin = recall(shelf.folder, home.parent.name)
     if origin is None or origin.method is None:
         raise InputError(

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from stc_core.errors import InputError
 from stc_core.record.trace import Trace
 from stc_core.writing import written_whole
 from viz.examples import Known
@@ -97,6 +98,13 @@ class Shelf:
             late.result()
         path = self.folder / key / "trace.npz"
         return path if path.is_file() else None
+
+    def found(self, key: object) -> Path:
+        """Return the trace file of that key; ``InputError`` where it is not here any more."""
+        path = self.find(key)
+        if path is None:
+            raise InputError("this trace is no longer on the server; open it again")
+        return path
 
     def addresses(
         self, trace: Trace, home: Path, about: Known | None = None, clip: Path | None = None

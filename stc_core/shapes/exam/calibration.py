@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stc_core.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95 % interval
 BINS = 10
@@ -125,6 +128,13 @@ def checked_picture(path: Path) -> Path:
     return path
 
 
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a matplotlib figure to a path of `checked_picture`, without a date in an SVG."""
+    kind = path.suffix.lower()[1:]
+    about = {"Date": None} if kind == "svg" else None
+    figure.savefig(path, format=kind, dpi=160, metadata=about, facecolor="white")
+
+
 def plot(calibration: Calibration, path: Path, title: str = "") -> None:
     """Reliability diagram: accuracy against confidence, above the histogram of confidences.
 
@@ -200,6 +210,4 @@ def plot(calibration: Calibration, path: Path, title: str = "") -> None:
         lower.set_yscale("symlog", linthresh=10)  # rare unsure answers stay visible
         lower.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
         lower.set(xlabel="probability the model gave its answer", ylabel="answers")
-        kind = path.suffix.lower()[1:]
-        about = {"Date": None} if kind == "svg" else None
-        figure.savefig(path, format=kind, dpi=160, metadata=about, facecolor="white")
+        save_picture(figure, path)

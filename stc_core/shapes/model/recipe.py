@@ -43,6 +43,17 @@ class Recipe:
 SEEN = replace(WORLD, always=0.85, flashing=0.0)
 PLAIN = replace(WORLD, always=0.9, flashing=0.0, crossing=0.0, panning=0.0, entering=0.0)
 EVENTS = replace(WORLD, crossing=0.5, flashing=0.5)  # more of what is rare
+# The whole world, told by the decoder's middle, too.
+WHOLE = TrainingStage(
+    "language",
+    1150,
+    20,
+    (8, 16, 8, 32, 8, 16),
+    (1e-3, 4e-4),
+    EVENTS,
+    events=1.0,
+    hard_first=True,
+)
 RECIPE = Recipe(
     size=Size(),
     stages=(
@@ -52,36 +63,9 @@ RECIPE = Recipe(
         TrainingStage("language", 260, 64, (2, 4), (1e-3, 1e-3), replace(WORLD, objects=(1, 2))),
         TrainingStage("language", 320, 32, (4, 8), (1e-3, 1e-3), replace(EVENTS, objects=(1, 4))),
         TrainingStage("language", 420, 24, (8, 16), (1e-3, 6e-4), EVENTS, hard_first=True),
-        TrainingStage(
-            "language",
-            430,
-            20,
-            (8, 16, 8, 32, 8, 16),
-            (9e-4, 1e-5),
-            EVENTS,
-            events=1.0,
-            hard_first=True,
-        ),  # fmt: skip
-        TrainingStage(
-            "language",
-            1150,
-            20,
-            (8, 16, 8, 32, 8, 16),
-            (1e-3, 4e-4),
-            EVENTS,
-            events=1.0,
-            hard_first=True,
-        ),  # fmt: skip
-        TrainingStage(
-            "language",
-            200,
-            20,
-            (8, 16, 32, 8, 16),
-            (4e-4, 1e-5),
-            EVENTS,
-            events=1.0,
-            hard_first=True,
-        ),  # fmt: skip
+        replace(WHOLE, steps=430, rate=(9e-4, 1e-5)),
+        WHOLE,
+        replace(WHOLE, steps=200, frames=(8, 16, 32, 8, 16), rate=(4e-4, 1e-5)),
     ),
 )
 # A GPU wants larger batches and has the memory for them.
