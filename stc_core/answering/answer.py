@@ -167,8 +167,13 @@ def answer(
         scores = scores_of(vlm, said, forced)
     costs = costs_of(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
-    foreign = outside_its_world(shown.rate) if vlm.embedded else None
-    notes = [note for note in (shown.warning, foreign, *prompt.notes) if note]
+    foreign = outside_its_world(
+        vlm,
+        question,
+        prompt.inputs,
+        lambda score: _kept(vlm, cache, clip and ("familiarity", clip), score),
+    )
+    notes = [note for note in (shown.warning, *foreign, *prompt.notes) if note]
     trace = replace(
         live.freeze(),
         model=readable(vlm.name),

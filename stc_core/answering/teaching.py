@@ -1,24 +1,59 @@
-"""Say what the embedded model's limits are, for the page and the command line."""
+"""Say where the embedded model cannot be relied on, for the page and the command line."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Mapping
 
-__all__ = ["FRAMES_PER_SECOND", "REAL_MODEL", "TEACHING", "outside_its_world"]
+from torch import Tensor
+
+from stc_core.models.vlm import VLM
+from stc_core.shapes.world.question_forms import has_known_form
+
+__all__ = ["FOREIGN_CLIP", "FOREIGN_QUESTION", "REAL_MODEL", "TEACHING", "outside_its_world"]
 
 TEACHING = (
     "The built-in model is a small teaching model of a world of colored shapes. Real videos want "
     "a real model"
 )
-FRAMES_PER_SECOND = 4.0  # of every clip of its world
 REAL_MODEL = "llava-hf/llava-onevision-qwen2-7b-ov-hf"
+FOREIGN_CLIP = (
+    "Do not rely on this answer: the clip looks unlike the world of colored shapes, which is all "
+    f"that this model knows. Real videos want a real model, such as {REAL_MODEL}."
+)
+FOREIGN_QUESTION = (
+    "Do not rely on this answer: the question has none of the forms that this model has learnt. "
+    "Choose one from the examples, or change the names in it."
+)
 
 
-def outside_its_world(rate: float) -> str | None:
-    """Say that the embedded model was not taught such videos, by their frames per second.
+def outside_its_world(
+    vlm: VLM,
+    question: str,
+    inputs: Mapping[str, Tensor],
+    keep: Callable[[Callable[[], float]], float],
+) -> list[str]:
+    """Return a sentence for each of clip and question that the embedded model was not taught.
 
-    Every clip of its world has 4; hardly any recording has.
+    Parameters
+    ----------
+    vlm : VLM
+        Any other than the embedded model gets no sentence.
+    question : str
+    inputs : mapping of tensors
+        Of the prompt, as the processor makes them.
+    keep : callable
+        Given a function without arguments that scores the clip; returns its score, which is above
+        0 where the clip is foreign. A caller may keep it for the next question.
     """
-    if math.isclose(rate, FRAMES_PER_SECOND, rel_tol=1e-3):
-        return None
-    return f"{TEACHING}, such as {REAL_MODEL}."
+    if not vlm.embedded:
+        return []
+    notes = []
+    known = vlm.familiarity
+    if (
+        known is not None
+        and keep(lambda: known.score(vlm.model, inputs["pixel_values_videos"][0])) > 0
+    ):
+        notes.append(FOREIGN_CLIP)
+    if not has_known_form(question):
+        notes.append(FOREIGN_QUESTION)
+    return notes

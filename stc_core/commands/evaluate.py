@@ -38,6 +38,14 @@ def evaluate(
         Path | None,
         typer.Option(help="With --evidence: draw accuracy by share of the evidence."),
     ] = None,
+    familiarity: Annotated[
+        bool,
+        typer.Option("--familiarity", help="Ask what is told from the model's world instead."),
+    ] = False,
+    real: Annotated[
+        Path | None,
+        typer.Option(help="With --familiarity: a folder of real videos and pictures, too."),
+    ] = None,
     evidence_share: Annotated[
         tuple[float, float] | None,
         typer.Option(
@@ -74,6 +82,10 @@ def evaluate(
             )
         if figure is not None and not evidence:
             raise InputError("--figure belongs to --evidence; give both, or neither")
+        if real is not None and not familiarity:
+            raise InputError("--real belongs to --familiarity; give both, or neither")
+        if familiarity and (evidence or retention is not None or evidence_share or reliability):
+            raise InputError("--familiarity asks no questions; leave out the options about them")
         method = None
         if retention is not None:
             method = method_named(
@@ -90,6 +102,9 @@ def evaluate(
             checked_picture(picture)  # before many minutes of answering
         vlm = load(model, device=device)
         seeds = DEVELOPMENT_SEEDS if development else HELD_OUT_SEEDS
+        if familiarity:
+            _familiarity(vlm, questions, real, seeds, as_json)
+            return
         if evidence:
             _examine(vlm, questions, frames, seeds, partial, figure, as_json)
             return
@@ -138,4 +153,19 @@ def _examine(
         )
     if figure is not None:
         draw(report, figure)
+    print(json.dumps(report.as_dict()) if as_json else report)
+
+
+def _familiarity(vlm: VLM, clips: int, real: Path | None, seeds: range, as_json: bool) -> None:
+    """Count which clips and questions are called foreign, and print it."""
+    from stc_core.shapes.exam.familiarity import examine_familiarity
+
+    with progress_bar() as progress:
+        report = examine_familiarity(
+            vlm,
+            clips,
+            real,
+            seeds=seeds,
+            on_progress=lambda done, total: progress("looking", done / total),
+        )
     print(json.dumps(report.as_dict()) if as_json else report)

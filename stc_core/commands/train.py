@@ -47,6 +47,7 @@ def train(
             first_stage=first_stage,
             compiled=compiled,
             device=device,
+            familiarity=True,
         )
         if not where.finished:
             here = f"stopped after step {where.done} of {where.steps}"

@@ -7,6 +7,7 @@ hub         a checkpoint on the model hub
 checkpoint  whether all of a checkpoint is there
 placement   device, number type, attention kernel
 memory      how much memory a model takes
+familiarity whether a clip is of the world that a model was trained on
 fitting     whether a model fits, before it is downloaded
 llava_video LLaVA-Video on stock classes
 stock       names for what transformers makes and does not type

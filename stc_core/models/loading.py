@@ -19,6 +19,7 @@ from stc_core.models.checkpoint import (
     family_in,
     full_config,
 )
+from stc_core.models.familiarity import Familiarity
 from stc_core.models.hub import Checkpoint, announce, find, in_bytes
 from stc_core.models.memory import available, estimate, skeleton, tokens_of, tower_name
 from stc_core.models.placement import Placement, device_named
@@ -123,6 +124,7 @@ def load(
         default_frames(full),
         dict(recorded.get("settings", {})),
         vision_batch=vision_batch,
+        familiarity=Familiarity.of(recorded.get("familiarity")),
     )
 
 

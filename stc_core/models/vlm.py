@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from stc_core.models.familiarity import Familiarity
 from stc_core.models.families import Family, family_of
 from stc_core.models.stock import StockModel, StockProcessor
 
@@ -34,6 +35,9 @@ class VLM:
         (LLaVA-Video); methods that read the question then read it, too.
     vision_batch : int or None
         Frames that the vision tower sees at once; None: as many as it works on in 1 GiB.
+    familiarity : Familiarity or None
+        What tells a clip of the world that the model was trained on from any other, where the
+        checkpoint records it.
     """
 
     model: StockModel
@@ -44,6 +48,7 @@ class VLM:
     settings: dict[str, float] = field(default_factory=dict)
     times: bool = False
     vision_batch: int | None = None
+    familiarity: Familiarity | None = None
     warm: bool = field(default=False, repr=False)  # whether it has run before
 
     @property

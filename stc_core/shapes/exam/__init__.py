@@ -5,6 +5,7 @@ asking         which questions are asked, and of which clips
 replying       the answers of a model, several at a time
 examined       the result: accuracy by kind, intervals
 evidence       questions with their evidence kept, removed and returned
+familiarity    how surely clips and questions of other worlds are told
 answer_file    answers in a file, to go on from
 grids          token grid and frame size of a model
 calibration    how far the model's probabilities are to be trusted

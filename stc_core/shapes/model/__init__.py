@@ -10,5 +10,6 @@ question_turns      several questions in one sequence, each as if it were the on
 training_run        one run: model, optimizer, position, state file
 training            ``train(output)``
 learning_curve      ``plot``: the curve of a run
+familiar_pictures   what tells pictures of the world from others
 contribution_layer  which layer of the vision tower attends to things
 """

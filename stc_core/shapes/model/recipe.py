@@ -54,6 +54,8 @@ WHOLE = TrainingStage(
     events=1.0,
     hard_first=True,
 )
+# The same, of which most batches show a random part (`random_parts.py`); some clips are long.
+PARTS = replace(WHOLE, frames=(8, 16, 32, 8, 16, 32, 8, 64), parts=True)
 RECIPE = Recipe(
     size=Size(),
     stages=(
@@ -66,6 +68,8 @@ RECIPE = Recipe(
         replace(WHOLE, steps=430, rate=(9e-4, 1e-5)),
         WHOLE,
         replace(WHOLE, steps=200, frames=(8, 16, 32, 8, 16), rate=(4e-4, 1e-5)),
+        replace(PARTS, steps=600, rate=(1e-3, 9e-4)),
+        replace(PARTS, steps=170, rate=(9e-4, 1e-5)),
     ),
 )
 # A GPU wants larger batches and has the memory for them.

@@ -5,11 +5,14 @@
 2. Language: the decoder and the projector learn to answer, tower frozen, from one thing in one
    frame to the whole world in 32 frames. Each clip is seen once by the tower and asked several
    questions: all in one sequence, none sees another, each at the position it would have alone.
-3. In its last stage the decoder also tells, halfway through its layers and for every token, what
+3. In its later stages the decoder also tells, halfway through its layers and for every token, what
    has happened so far (``batches.event_labels``): what came, what went, how many, what hides what.
    The heads that say so are never part of the checkpoint.
+4. In its last stages most batches show a random part of each clip's tokens, at their positions
+   (``random_parts``), so that a gap is nothing new to the decoder.
 
-No token is ever dropped or merged: the compressors are to meet a model that never saw them.
+No compression method chooses the part and nothing is ever merged: the methods are to meet a model
+that does not know them.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from tqdm import tqdm
 
 from stc_core.errors import InputError
 from stc_core.models.loading import device_named
+from stc_core.shapes.model.familiar_pictures import write_familiarity
 from stc_core.shapes.model.recipe import Recipe, recipe_for
 from stc_core.shapes.model.training_run import Progress, Run
 from stc_core.writing import made_folder
@@ -51,6 +55,7 @@ def train(
     compiled: bool | None = None,
     save_every: float = 60.0,
     bar: bool = True,
+    familiarity: bool = False,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Train the embedded model and write it to `output` as an ordinary checkpoint directory.
@@ -79,6 +84,8 @@ def train(
             CPU with a C++ compiler at hand.
         save_every: seconds between two writes of the state file.
         bar: show a progress bar on standard error.
+        familiarity: at the end also fit what tells clips of the world from others, and write it
+            into the config; a minute or two.
         on_step: called after every step.
 
     Returns:
@@ -117,6 +124,8 @@ def train(
         while run.stage < len(recipe.stages) and time.monotonic() < deadline:
             run.one_stage(workers, save_every, deadline, meter, on_step)
             run.write(output)
+        if familiarity and run.done == run.steps:
+            write_familiarity(output)
     return run.progress({})
 
 

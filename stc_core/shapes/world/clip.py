@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stc_core.answering.teaching import FRAMES_PER_SECOND
 from stc_core.errors import InputError
 from stc_core.shapes.world.drawing import coverage, render
 from stc_core.shapes.world.questions import Question, ask
 from stc_core.shapes.world.scenes import WORLD, Scene, World, frame_times, make_scene
 
 FRAMES_MOST = 64
+FRAMES_PER_SECOND = 4.0  # of every clip
 
 
 @dataclass(frozen=True)
