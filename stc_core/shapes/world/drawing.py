@@ -353,7 +353,7 @@ class _Ground:
     table: Tensor  # (n, TILES * TILES) chance numbers in 0..1, one per cell
 
     def edge(self, distance: Tensor) -> Tensor:
-        """Return a step from 0 to 1 where ``distance`` (cells) passes 0, a little over a pixel wide."""
+        """Return a step from 0 to 1, a little over a pixel wide, where ``distance`` passes 0."""
         return (distance * (self.cell * 0.8) + 0.5).clamp_(0, 1)
 
     def band(self, x: Tensor) -> Tensor:

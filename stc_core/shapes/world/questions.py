@@ -261,7 +261,7 @@ class _Asker:
     # Names ---------------------------------------------------------------------------------------
 
     def name(self, thing: Thing, without: str = "") -> str | None:
-        """Return a name of this thing alone that does not tell the property ``without``; else None."""
+        """Return a name of this thing alone that does not tell the property ``without``."""
         # How large a growing thing is depends on when.
         hidden = {without, "size"} if thing.motion == GROWING else {without}
         properties = [p for p in ("size", "fill", "color", "shape") if p not in hidden]

@@ -142,7 +142,7 @@ class Thing:
         return self.motion in HEADINGS
 
     def there(self, times: np.ndarray) -> np.ndarray:
-        """Tell whether the thing exists at each of ``times`` (T,), within the frame or outside it."""
+        """Tell whether the thing exists at each of ``times`` (T,), inside or outside the frame."""
         there = (times >= self.appears) & (times < self.vanishes)
         if self.motion == BLINKING:
             there &= ((times - self.appears) / self.period) % 1.0 < 0.5
@@ -305,7 +305,7 @@ class _Things:
         return len(self.made) == count
 
     def crossing(self, more: bool) -> None:
-        """Add a resting thing and one that passes behind or before it; with ``more`` one of each."""
+        """Add a resting thing and one that passes behind or before it, or, with ``more``, both."""
         dice = self.dice
         rest = self.named(size="large", motion=STILL, depth=0.5)
         rest = replace(rest, start=(dice.between(0.42, 0.58), dice.between(0.42, 0.58)))
