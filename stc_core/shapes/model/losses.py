@@ -112,8 +112,8 @@ class EventHead(nn.Module):
     def forward(self, hidden: Tensor) -> dict[str, Tensor]:
         """Return logits of tokens (B, T, n, k) and of frames (B, T, k).
 
-        ``hidden`` is (B, T, n, width). Events of a frame are read off its last token, which has seen
-        all that came before.
+        ``hidden`` is (B, T, n, width). Events of a frame are read off its last token, which has
+        seen all that came before.
         """
         hidden = self.norm(hidden)
         said: dict[str, Tensor] = {}
