@@ -1,4 +1,4 @@
-"""The page as a whole: its tabs, and what connects them."""
+"""Build the page as a whole: its tabs, and what connects them."""
 
 from __future__ import annotations
 

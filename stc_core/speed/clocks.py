@@ -44,7 +44,7 @@ def _status(name: str) -> int:
 
 
 def seconds_of(work: Callable[[], Any], device: torch.device, times: int = 3) -> float:
-    """Return the median seconds of ``times`` runs; several are preceded by one that does not count."""
+    """Return the median seconds of ``times`` runs, after an uncounted one if there are several."""
     if times > 1:
         work()
     spent = []
