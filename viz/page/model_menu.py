@@ -136,7 +136,7 @@ class Models:
         return self
 
     def words(self, label: object) -> str:
-        """Say in a sentence or two how much memory the model of that label takes, or why it cannot."""
+        """Say in a sentence or two what memory the model of that label takes, or what is wrong."""
         with self._asking:  # one at a time: visitors may ask much faster than the hub answers
             try:
                 return str(self._library.look(self.source(label), _size(self._held)))

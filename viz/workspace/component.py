@@ -45,7 +45,7 @@ def workspace(**place) -> gr.HTML:
 
 @cache
 def script() -> str:
-    """All modules in one script; it defines ``mount(root, {trigger})`` and shows nothing yet."""
+    """Join all modules into a script that defines ``mount(root, {trigger})``."""
     return joined(HERE / "js" / "main.js", ["mount"])
 
 
