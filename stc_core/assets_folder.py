@@ -1,4 +1,4 @@
-"""Where the embedded model, the example clips, the saved traces and the results are."""
+"""Find the embedded model, the example clips, the saved traces and the results."""
 
 from __future__ import annotations
 

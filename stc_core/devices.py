@@ -1,4 +1,4 @@
-"""What a clock and a counter of memory must ask a device. torch is imported for a GPU alone."""
+"""Ask a device for what clocks and memory counters need. torch is imported for a GPU alone."""
 
 from __future__ import annotations
 

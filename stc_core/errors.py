@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to fix, and the one that the library's change causes."""
+"""Define the error that is the user's to correct, and the one that a changed library causes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["InputError", "moved"]
 
 
 class InputError(ValueError):
-    """What a person gave cannot be used: a file, a question, a number, a model's name.
+    """Report input that cannot be used: a file, a question, a number, a model's name.
 
     The message is one sentence that says what is wrong and what to do instead; the page and the
-    command line show it as it is, without a traceback. Whatever else is raised is a mistake in
-    the program. It is a `ValueError`, so code that knows nothing of this package can catch it.
+    command line show it as it is, without a traceback. Every other error is a mistake in the
+    program. It is a ``ValueError``, so code that knows nothing of this package can catch it.
     """
 
 

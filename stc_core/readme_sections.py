@@ -1,4 +1,4 @@
-"""Sections of a README that commands write: what stands between two marks, and nothing else."""
+"""Replace sections of a README between two marks, and nothing else."""
 
 from __future__ import annotations
 

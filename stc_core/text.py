@@ -1,4 +1,4 @@
-"""Text from outside: checked once at the door, so that nothing behind it can stumble over it.
+"""Check text from outside once, at the entrance, so that the rest of the program can rely on it.
 
 Python's strings hold what UTF-8 cannot: halves of surrogate pairs, as JSON's ``"\\ud800"`` and
 undecodable bytes of a command line or a file name give them. Text with one in it can be neither

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the folders for them."""
+"""Write files that appear whole or not at all, and make the folders for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a trace: pure functions, no model, no torch, no gradio.
+"""Draw pictures of a trace with pure functions: no model, no torch, no gradio.
 
     picture = viz.render(trace, "outside")     # .png and .svg are bytes, .alt is a sentence
     for name in viz.PICTURES: ...              # budget, contribution, outside, relevance, ...

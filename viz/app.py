@@ -62,7 +62,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def warn(args: argparse.Namespace) -> None:
-    """Say who can reach the page, where that is not its operator alone."""
+    """Warn on stderr about who can reach the page, where that is not its operator alone."""
     from viz.server.hosts import is_loopback
 
     if is_loopback(args.host) and not args.share:
@@ -83,7 +83,7 @@ def warn(args: argparse.Namespace) -> None:
 
 
 def private_folder() -> Path:
-    """Gradio's own temporary directory, this process's alone: whatever lies there is served."""
+    """Make a temporary directory of this process alone: Gradio serves whatever lies there."""
     from viz.server.process_folder import own_folder
 
     folder = own_folder()
@@ -94,7 +94,7 @@ def private_folder() -> Path:
 
 
 class Work:
-    """Open models and let them answer, for the page; everything heavy is imported when it is used.
+    """Open models and answer with them, for the page; heavy packages are imported when used.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class Work:
         self._place = place
 
     def named(self, name: Any) -> Any:
-        """Return what is to be loaded; only the hub knows what a visitor's word means."""
+        """Return what is to be loaded; a name chosen by a visitor is looked up on the hub alone."""
         from stc_core.models.hub import find
         from viz.page.model_menu import HUB
 
@@ -125,7 +125,7 @@ class Work:
         return fit(self.named(name), **self._place, freed=freed)
 
     def close(self) -> None:
-        """Forget what was worked out with the model that is given up."""
+        """Drop what is cached for the model that is given up."""
         import torch
 
         self.cache.clear()
@@ -134,7 +134,7 @@ class Work:
 
     @functools.cached_property
     def cache(self) -> RunCache:
-        """What was worked out for the clips seen last, so that a change runs only what it must."""
+        """Return the cache of the last clips, so that a change runs only the steps it affects."""
         from stc_core.hooks.run_cache import RunCache
 
         return RunCache()

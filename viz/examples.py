@@ -1,4 +1,4 @@
-"""The example clips of ``assets/clips``: their questions, the right answers and the evidence."""
+"""Read the example clips of ``assets/clips`` with their questions, right answers and evidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stc_core import TokenGrid, Trace
 
 @dataclass(frozen=True)
 class Known:
-    """A question of which the world that made the clip knows everything.
+    """Hold a question about a clip of the world, with its right answer and its evidence.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Known:
     evidence: np.ndarray = field(default_factory=lambda: np.empty((0, 3), int), compare=False)
 
     def tokens(self, grid: TokenGrid) -> np.ndarray | None:
-        """Indices of the evidence on a grid of as many frames; None where it does not fit."""
+        """Return the token indices of the evidence on a grid; None where the grid does not fit."""
         if grid.frames != self.frames or not len(self.evidence):
             return None
         if (self.evidence[:, 1:].max(axis=0) >= (grid.rows, grid.cols)).any():
@@ -41,7 +41,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Example:
-    """A clip of ``assets/clips``, a question of each kind, and all that are known."""
+    """Hold a clip of ``assets/clips``, a question of each kind, and all that are known."""
 
     clip: Path
     questions: tuple[Known, ...]
@@ -49,7 +49,7 @@ class Example:
 
 
 def read_examples(folder: Path) -> list[Example]:
-    """The clips that ``clips.json`` lists and that are there, with a question of each kind."""
+    """Return the clips that ``clips.json`` lists and that exist, with a question of each kind."""
     index = folder / "clips.json"
     if not index.is_file():
         return []
@@ -70,7 +70,7 @@ def read_examples(folder: Path) -> list[Example]:
 
 
 def read_origins(folder: Path, clips: Path) -> dict[str, tuple[Path, str | None]]:
-    """{name of a saved trace: (its clip, its method as text or None)}, from ``traces.json``.
+    """Return {name of a saved trace: (its clip, its method as text or None)}, from ``traces.json``.
 
     The text is one of ``viz.server.method_text``.
     """
@@ -85,9 +85,9 @@ def read_origins(folder: Path, clips: Path) -> dict[str, tuple[Path, str | None]
 
 
 def opening(examples: list[Example], saved: list[Path]) -> tuple[Example | None, str]:
-    """Return what to begin with: the clip and the question of the first saved trace.
+    """Return the clip and question to begin with: those of the first saved trace.
 
-    Where its clip is not known the first example, where there is none nothing.
+    If its clip is unknown, this is the first example; without examples, nothing.
     """
     if not examples:
         return None, ""
@@ -101,12 +101,12 @@ def opening(examples: list[Example], saved: list[Path]) -> tuple[Example | None,
 
 
 def known_questions(examples: list[Example]) -> dict[tuple[str, str], Known]:
-    """{``asked(clip, question)``: what is known} for all of them."""
+    """Return {``asked(clip, question)``: what is known} for the questions of all examples."""
     return {
         asked(example.clip, known.text): known for example in examples for known in example.known
     }
 
 
 def asked(clip: str | Path, question: str) -> tuple[str, str]:
-    """Return a clip and a question without what makes no difference: links, case, spaces."""
+    """Return clip and question in a comparable form: without links, case and extra spaces."""
     return str(Path(clip).resolve()), " ".join(question.lower().split())

@@ -1,4 +1,4 @@
-"""The page as a whole: its tabs, and what connects them."""
+"""Build the page as a whole: its tabs, and what connects them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def build(
 def _workspace(
     runner: Runner, shelf: Shelf, views: Views, known: dict[tuple[str, str], Known]
 ) -> None:
-    """What the workspace asks of the server: other methods, edits, places of the tokens."""
+    """Connect what the workspace asks of the server: other methods, edits, places of the tokens."""
     for part in (compare, what_if):
         part.wire(views.workspace, runner, shelf, known)
     projections.wire(views.workspace, projections.build(), shelf)

@@ -1,4 +1,4 @@
-"""A file and a question into an answer.
+"""Turn a file and a question into an answer.
 
 video           a video file into frames with their timestamps
 decoding        what FFmpeg is asked through PyAV

@@ -1,4 +1,4 @@
-"""What FFmpeg is asked through PyAV, and how far it is believed: open, list, seek, decode.
+"""Open, list, seek and decode videos with FFmpeg through PyAV, and check what it reports.
 
 PyAV is the one decoder: it gives the container's own timestamps, the tracks with their roles, the
 turn and the interlacing of each frame, and an error where OpenCV's reader returns memory that it
@@ -47,13 +47,16 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Source:
-    """One video track of one file.
+    """Name one video track of one file.
 
     Parameters
     ----------
-    file : an absolute path.
-    head : its first bytes, by which a refusal can be more exact.
-    track : number among the file's video tracks; None for the default or largest one.
+    file : Path
+        Absolute.
+    head : bytes
+        The file's first bytes, by which a refusal can be more exact.
+    track : int or None
+        Number among the file's video tracks; None for the default or largest one.
     """
 
     file: Path
@@ -90,19 +93,28 @@ class Source:
 
 @dataclass(frozen=True)
 class Listing:
-    """What the packets of a track say, without decoding them.
+    """List what the packets of a track say, without decoding them.
 
-    Parameters
+    Attributes
     ----------
-    ticks : (n,) int64, sorted times of the frames that are shown, in units of `base`.
-    keys : (k,) int64, those from which decoding can begin.
-    base : seconds.
-    end : seconds from the first frame to the end of the last; 0.0 where the container says none.
-    start : seconds by the container's clock at the first frame.
-    rate : frames per second by the header; 0.0 where it says none.
-    total : packets, with those that an edit list hides.
-    promised_total : packets by the header of an mp4 or mov, before any edit list; else 0.
-    promised_end : seconds by the header, from the first frame or from zero on the clock.
+    ticks : (n,) int64
+        Sorted times of the frames that are shown, in units of ``base``.
+    keys : (k,) int64
+        Those from which decoding can begin.
+    base : float
+        Seconds.
+    end : float
+        Seconds from the first frame to the end of the last; 0.0 where the container says none.
+    start : float
+        Seconds by the container's clock at the first frame.
+    rate : float
+        Frames per second by the header; 0.0 where it says none.
+    total : int
+        Packets, with those that an edit list hides.
+    promised_total : int
+        Packets by the header of an mp4 or mov, before any edit list; else 0.
+    promised_end : float
+        Seconds by the header, from the first frame or from zero on the clock.
     """
 
     ticks: np.ndarray
@@ -123,7 +135,17 @@ class Listing:
 
 @dataclass(frozen=True)
 class Pictures:
-    """frames (T, h, w, 3) uint8 RGB, source (height, width), and the sizes of others than that."""
+    """Hold decoded pictures.
+
+    Attributes
+    ----------
+    frames : (T, h, w, 3) uint8
+        RGB.
+    source : (int, int)
+        Height and width of the source.
+    others : list of (int, int)
+        Sizes other than that.
+    """
 
     frames: np.ndarray
     source: tuple[int, int]
@@ -177,7 +199,7 @@ def list_packets(source: Source, report: Progress) -> Listing:
 
 
 def end_of_all_tracks(source: Source) -> float:
-    """Seconds by the container's clock at the end of its last packet, of sound or picture."""
+    """Return when the last packet, of sound or picture, ends by the clock of the container (s)."""
     end = 0.0
     with source.opened(all_tracks=True) as (container, _):
         for packet in _packets(container, None):
@@ -207,7 +229,7 @@ def decode_all(source: Source, report: Progress) -> tuple[np.ndarray, int, int]:
 
 
 def seconds(ticks: np.ndarray, base: float, first: int) -> np.ndarray:
-    """Times from tick `first` on; one that is missing becomes a time that nobody believes."""
+    """Return times in seconds from tick ``first`` on; missing ones become an impossible time."""
     return np.where(ticks == UNKNOWN, -np.inf, (ticks - first).astype(np.float64) * base)
 
 

@@ -12,7 +12,7 @@ SHARES = {"vision": 0.05, "compression": 0.5, "prefill": 0.55, "answer": 0.8}
 
 
 class Reporter(Stopwatch):
-    """Tell of each stage as it starts, as a share of all work; a stopwatch."""
+    """Report each stage as it starts, with the share of all work that is done."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""The benchmark: every method on the same questions, and what became of the evidence.
+"""Compare methods on the same questions, and follow what became of the evidence.
 
 cases           a question about a clip; the world of shapes as a source of them
-video_folder    videos of one's own as another; ``questions_file`` reads and checks their questions
+video_folder    your own videos as a source; ``questions_file`` reads and checks their questions
 rows            which methods are tried, how often
 vision_once     the vision tower sees each clip once
 ask             one case under many methods

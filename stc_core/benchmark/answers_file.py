@@ -1,6 +1,7 @@
-"""Answers in a file: JSON lines that survive a kill, belong to one configuration, have one writer.
+"""Keep answers in a file of JSON lines that survives a kill and has one writer.
 
-The first line says of what, each other one is an answer. A run that goes on takes what is there.
+The first line holds the configuration, every other line one answer. A later run of the same
+configuration goes on from there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ LARGE = 4 << 20  # bytes from which the finished file is kept compressed
 
 
 class Record:
-    """The open file of one run.
+    """Hold the open file of one run.
 
     Attributes
     ----------
@@ -41,20 +42,20 @@ class Record:
         self._file = file
 
     def add(self, answer: dict[str, Any]) -> None:
-        """Write one answer, down to the file system, and know it."""
+        """Write one answer through to the file system and add it to ``known``."""
         with _writing(self.path):
             _write(self._file, answer)
         self.known[key_of(answer)] = answer
 
 
 def key_of(answer: dict[str, Any]) -> tuple[str, int, str]:
-    """Return what no two answers of a file share."""
+    """Return the key of an answer, which no two answers of a file share."""
     return answer["case"], answer["frames"], answer["method"]
 
 
 @contextmanager
 def open_record(folder: Path, configuration: dict[str, Any]) -> Iterator[Record]:
-    """``results.jsonl`` in the folder, made or gone on with; compressed afterwards if it is large.
+    """Open ``results.jsonl`` in the folder, new or existing; compress it afterwards if it is large.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def open_record(folder: Path, configuration: dict[str, Any]) -> Iterator[Record]
 
 
 def _write(file: BinaryIO, content: dict[str, Any]) -> None:
-    """Append one line, whole; pure ASCII, so that no tear can leave half a character."""
+    """Append one whole line in pure ASCII, so that a torn line cannot end in half a character."""
     line = (json.dumps(content) + "\n").encode()
     if file.write(line) != len(line):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -104,7 +105,7 @@ def _lock(file: BinaryIO, folder: Path) -> None:
 
 
 def _read(path: Path, file: BinaryIO, configuration: dict) -> dict:
-    """Return the answers in the file, its torn last line cut off; begins it where it is new."""
+    """Return the answers in the file without its torn last line; begin the file if it is new."""
     file.seek(0)
     content = file.read()
     whole = content[: content.rfind(b"\n") + 1]  # a kill or a full disk may have torn a line

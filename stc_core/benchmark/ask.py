@@ -1,4 +1,4 @@
-"""One case under one method after another: answers, their probabilities, the evidence left."""
+"""Ask one case under one method after another: answers, their probabilities, the evidence left."""
 
 from __future__ import annotations
 
@@ -28,28 +28,39 @@ def ask(
 ) -> Iterator[dict[str, Any]]:
     """Answer one case under each method; None is the uncompressed model.
 
-    Yields one record a method, plain values only:
+    Parameters
+    ----------
+    vlm : VLM
+    case : Case
+    methods : iterable of Method or None
+    answer_tokens : int
+        Most tokens of an answer.
 
-    case, clip, kind, frames, question, expected, method
-        ``frames`` as asked for; ``expected`` is the right answer; ``method`` is its ``repr``,
-        "none" for the uncompressed model.
-    answer, right
-        What was said, greedily decoded, and whether that is right.
-    log_answer, log_right
-        Natural logarithm of the probability of the answer said and of the right one, the end of
-        the answer included.
-    tokens : [N, door, end]
-        Of the video, those that entered the LLM, those in its last layer.
-    evidence
-        None where it is unknown or there is none; else ``cells``, how many tokens hold it, and how
-        many of these go on as survivors themselves (``door``, ``end``) or are carried by a
-        survivor, which counts the former in (``door_carried``, ``end_carried``): at the LLM's door
-        and in its last layer.
-    flops : {"paper", "real"}
-        Both conventions of ``stc_core.record.costs``; the real one without the compression itself,
-        whose time is measured instead.
-    seconds : {"compression", "prefill", "decoding"}
-        Compression includes reading the contribution, also for methods that make no use of it.
+    Yields
+    ------
+    dict
+        One per method, plain values only:
+
+        case, clip, kind, frames, question, expected, method
+            ``frames`` as asked for; ``expected`` is the right answer; ``method`` is its ``repr``,
+            "none" for the uncompressed model.
+        answer, right
+            The greedily decoded answer, and whether it is right.
+        log_answer, log_right
+            Natural logarithm of the probability of the given answer and of the right one, the end
+            of the answer included.
+        tokens : [N, door, end]
+            Tokens of the video, those that entered the LLM, those in its last layer.
+        evidence
+            None where it is unknown or there is none; else ``cells``, how many tokens hold it, and
+            how many of these are survivors themselves (``door``, ``end``), or are survivors or
+            carried by one (``door_carried``, ``end_carried``): at the entrance of the LLM and in
+            its last layer.
+        flops : {"paper", "real"}
+            Both conventions of ``stc_core.record.costs``; the real one without the compression
+            itself, whose time is measured instead.
+        seconds : {"compression", "prefill", "decoding"}
+            Compression includes reading the contribution, also for methods that do not use it.
     """
     methods = list(methods)
     prompt = build_prompt(

@@ -1,4 +1,4 @@
-"""A question about a clip, its right answer and its evidence; the world of shapes as a source."""
+"""Describe a question about a clip with its answer and evidence; draw such cases from the world."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stc_core.text import answer_form, option_letter
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One question about one clip.
+    """Hold one question about one clip.
 
     Attributes
     ----------
@@ -29,22 +29,22 @@ class Case:
     clip : str
         Seed of a clip of the world of shapes, or path of a video in its folder, as it was given.
     kind : str
-        Group of questions it is reported with; "" for none.
+        Group of questions with which it is reported; "" for none.
     asked_frames : int
         Frames that were to be sampled; a short clip has fewer.
     frames : (T, H, W, 3) uint8
     question : str
         As the model reads it, options included.
     answer : str
-        The right one, as the model should say it.
+        The right answer, as the model should say it.
     right : frozenset of str
         All that counts as right, in the form of ``plain``.
     evidence : (E, 3) int64 or None
-        Time step, row and column of the tokens that hold the evidence; None where it is not known.
+        Time step, row and column of the tokens that hold the evidence; None where it is unknown.
     seconds : (T,) float64 or None
         When each frame is shown, for models that read it; None: one frame a second.
     duration : float or None
-        Of the whole video in seconds, likewise.
+        Of the whole video in seconds, for models that read it.
     """
 
     id: str
@@ -60,13 +60,13 @@ class Case:
     duration: float | None = None
 
     def is_right(self, said: str) -> bool:
-        """Equal to the right answer but for case and spaces around it, or to its letter."""
+        """Tell whether an answer is right but for case and outer spaces, or is the right letter."""
         return answer_form(said) in self.right or option_letter(said) in self.right
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A case that cannot be asked, and one sentence that says why."""
+    """Name a case that cannot be asked, with one sentence that says why."""
 
     id: str
     why: str
@@ -74,7 +74,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Clips of the world of shapes by seed, kinds of questions in turn, one question a clip."""
+    """Draw cases from the world of shapes: clips by seed, kinds in turn, one question per clip."""
 
     vlm: VLM
     development: bool = False
@@ -86,7 +86,7 @@ class Shapes:
         return DEVELOPMENT_SEEDS if self.development else HELD_OUT_SEEDS
 
     def about(self) -> dict[str, Any]:
-        """Return what tells these questions from others, for the first line of a result file."""
+        """Return a description of these questions, for the first line of a result file."""
         return {
             "source": "shapes",
             "split": "development" if self.development else "held-out",
@@ -96,11 +96,11 @@ class Shapes:
         }
 
     def count(self, questions: int) -> int:
-        """Return how many of so many questions there are."""
+        """Return how many of ``questions`` questions there are."""
         return questions
 
     def cases(self, questions: int, frames: int) -> Iterator[Case | Skipped]:
-        """Yield the first ``questions`` cases; those of a smaller number are the beginning."""
+        """Yield the first ``questions`` cases; a smaller number yields the beginning of these."""
         size, step = frame_size(self.vlm.processor), self.vlm.family.step(self.vlm.model.config)
         try:
             grid = grid_of(self.vlm, np.zeros((frames, *size, 3), np.uint8))

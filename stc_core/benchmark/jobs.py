@@ -1,4 +1,4 @@
-"""What is to be answered, by whom, and what all answers of a file must have in common."""
+"""List what is to be answered, and what all answers of one file must have in common."""
 
 from __future__ import annotations
 
@@ -25,7 +25,15 @@ Job = tuple[Case, list[Method | None]]
 
 
 def configuration_of(vlm: VLM, source: Shapes | Folder, machine: dict[str, Any]) -> dict[str, Any]:
-    """All that must be the same for answers to be comparable; ``machine``: see ``machine_of``."""
+    """Return all that must be the same for answers to be comparable.
+
+    Parameters
+    ----------
+    vlm : VLM
+    source : Shapes or Folder
+    machine : dict
+        See ``machine_of``.
+    """
     return {
         "benchmark": __version__,
         "model": vlm.name,
@@ -38,7 +46,7 @@ def configuration_of(vlm: VLM, source: Shapes | Folder, machine: dict[str, Any])
 
 
 def machine_of(vlm: VLM) -> dict[str, Any]:
-    """Return the part of the configuration that depends on the process that answers."""
+    """Return the part of the configuration that depends on the answering process."""
     return {
         "checkpoint": weights_fingerprint(vlm.model),
         "device": vlm.device.split(":")[0],
@@ -52,13 +60,13 @@ def machine_of(vlm: VLM) -> dict[str, Any]:
 
 
 def cells_of(vlm: VLM) -> list[int] | None:
-    """[rows, columns] of every frame; None where the model's processor chooses them per video."""
+    """Return [rows, columns] of every frame; None where the processor chooses them per video."""
     shape = vlm.family.cell_shape
     return None if shape is None else list(shape(vlm.model.config))
 
 
 def jobs_left(source: Shapes | Folder, rows: list[Row], record: Record) -> Iterator[Job | Skipped]:
-    """Each case with the methods that it is still to be asked under."""
+    """Yield each case with the methods under which it is still to be asked."""
     for frames in dict.fromkeys(row.frames for row in rows):
         here = [row for row in rows if row.frames == frames]
         most = max(row.questions for row in here)
@@ -76,7 +84,7 @@ def jobs_left(source: Shapes | Folder, rows: list[Row], record: Record) -> Itera
 
 
 def answers_to(vlm: VLM, job: Job, answer_tokens: int) -> Iterator[dict | Skipped]:
-    """Yield one after the other, as ``ask`` gives them."""
+    """Yield the answers to one job in turn, in the form of ``ask``."""
     case, methods = job
     try:
         yield from ask(vlm, case, methods, answer_tokens)

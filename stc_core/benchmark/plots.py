@@ -1,4 +1,4 @@
-"""Pictures of a benchmark, from its summary alone: the same summary gives the same SVG."""
+"""Draw a benchmark from its summary alone: the same summary gives the same SVG."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Summary = dict[str, Any]
 
 
 def draw(summary: Summary, folder: Path) -> list[Path]:
-    """Write retention, ablation and recall as .svg and .png, those that there is something for."""
+    """Write retention, ablation and recall as .svg and .png, those that have anything to draw."""
     from matplotlib import rc_context
 
     fixed: dict[Any, Any] = {
@@ -70,7 +70,7 @@ def _sheet(width: float, height: float, columns: int = 1) -> tuple[Figure, list[
 
 
 def retention(summary: Summary) -> Figure | None:
-    """Accuracy against the share of tokens kept, one line a method, Wilson's intervals.
+    """Draw accuracy against the share of tokens kept, one line per method, with Wilson's intervals.
 
     Methods stand side by side, within a few percent of their place, so that intervals stay apart.
     """
@@ -113,13 +113,13 @@ def retention(summary: Summary) -> Figure | None:
 
 
 def _kept(row: Summary) -> float:
-    """The share of tokens after the first step that compresses: at the door, or inside the LLM."""
+    """Return the share of tokens after the first compressing step: at the entrance or inside."""
     tokens = row["tokens"]
     return tokens["door" if tokens["door"] < tokens["all"] else "end"] / tokens["all"]
 
 
 def _styles(names: list[str]) -> dict[str, dict[str, Any]]:
-    """STC thick and blue, its variants broken lines with white marks; others by color and mark."""
+    """Return line styles: STC thick and blue, its variants broken, others by color and mark."""
     styles: dict[str, dict[str, Any]] = {}
     variants = itertools.cycle([("o", "--"), ("s", "-."), ("^", ":")])
     others = 0
@@ -141,7 +141,7 @@ def _styles(names: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def ablation(summary: Summary) -> Figure | None:
-    """Return a bar for each combination of modules, the paper's number beside it as a mark."""
+    """Draw a bar for each combination of modules, with the paper's number beside it as a mark."""
     rows = {n: row for n, row in ablation_rows(summary).items() if row["of_full"] is not None}
     if not rows:
         return None
@@ -171,7 +171,7 @@ def ablation(summary: Summary) -> Figure | None:
 
 
 def recall(summary: Summary) -> Figure | None:
-    """Left: right answers by surviving evidence. Right: one point a method and retention."""
+    """Draw right answers by surviving evidence (left) and by method and retention (right)."""
     bands = summary["recall"]
     rows = [row for row in main_rows(summary) if row["evidence"]]
     if not bands or not rows:
@@ -210,7 +210,7 @@ def recall(summary: Summary) -> Figure | None:
 
 
 def _gaps(values: list[float], intervals: list[list[float]]) -> list[list[float]]:
-    """[below, above]: from values in percent to the ends of intervals in shares."""
+    """Return [below, above]: from values in percent to the ends of intervals in shares."""
     pairs = list(zip(values, intervals, strict=True))
     return [
         [max(0.0, value - 100 * low) for value, (low, _) in pairs],

@@ -1,6 +1,6 @@
-"""A file of questions about a folder of videos, checked before a model or a video is opened.
+"""Check a file of questions about a folder of videos, before a model or a video is opened.
 
-Nothing here needs torch: a file that cannot be used is refused at once.
+Nothing here needs torch: an unusable file is refused at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONGEST_ID = 200  # characters
 
 @dataclass(frozen=True)
 class Line:
-    """One checked line of a questions file."""
+    """Hold one checked line of a questions file."""
 
     id: str
     kind: str
@@ -116,8 +116,8 @@ def _line_of(videos: Path, content: str, where: str) -> Line:
 def _video(videos: Path, name: str) -> Path:
     """Return the file of that name within the folder.
 
-    A link that lies in the folder may lead elsewhere: whoever keeps the folder put it there. A
-    name may not, since the questions file can come from anybody.
+    A link inside the folder may lead outside, because only the folder's owner can put it there. A
+    name may not, because anybody can write a questions file.
     """
     if Path(name).anchor or ".." in name.replace("\\", "/").split("/"):
         raise InputError(
@@ -150,7 +150,7 @@ def _no_constant(name: str) -> float:
 
 
 def _with_options(question: str, answer: str, options: Any) -> tuple[str, str, frozenset[str]]:
-    """The question as it is put, the right answer as it should be said, all that is right."""
+    """Return the question as it is asked, the answer as it should be said, all that is right."""
     if options is None:
         return question, answer, frozenset([answer_form(answer)])
     texts = isinstance(options, list) and all(isinstance(o, str) and o.strip() for o in options)

@@ -1,7 +1,7 @@
-"""Workers of a benchmark on all cores and GPUs of a machine, or of many, by Ray (optional).
+"""Answer a benchmark with workers on all cores and GPUs of one or many machines, by Ray (optional).
 
-Ray starts the processes, moves clips and answers, and notices what dies (arXiv 1712.05889). Who
-gets which job is decided here, one job a worker, so that a worker's end says which job it was.
+Ray starts the processes, moves clips and answers, and notices what dies (arXiv 1712.05889). Jobs
+are assigned here, one per worker, so that a worker's end names the job that it had.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ LOCAL = {  # the environment of a Ray of one's own
 
 @dataclass(frozen=True)
 class Share:
-    """How many workers there are, and what each has of its machine.
+    """Tell how many workers there are and how much of a machine each has.
 
-    ``gpus`` of more than one are for a model that accelerate spreads over them.
+    More than one of ``gpus`` are for a model that accelerate spreads over them.
     """
 
     workers: int
@@ -61,14 +61,20 @@ def share_of(
 
     Parameters
     ----------
-    machines
+    machines : iterable of (int, int)
         (cores, GPUs) of each.
-    workers
-        None: one a GPU; with the device "auto", or without GPUs, one a machine; but one a core
-        where the model is small.
-    device
+    workers : int or None
+        None: one per GPU; with the device "auto", or without GPUs, one per machine; but one per
+        core where the model is small.
+    device : str or None
         "cuda", "cpu", "mps"; "auto": accelerate spreads each model over the worker's GPUs; None:
         GPUs if there are any.
+    small : bool
+        Whether the model is small.
+
+    Returns
+    -------
+    Share
 
     Raises
     ------
@@ -111,10 +117,10 @@ def share_of(
 
 
 class Worker:
-    """What Ray runs in a process of its own: one model that answers one job after the other."""
+    """Run in a process of its own, by Ray: one model that answers one job after the other."""
 
     def begin(self, model: str | None, device: str | None, threads: int) -> dict[str, Any]:
-        """Open the model; what must be the same for all workers."""
+        """Open the model and return what must be the same for all workers."""
         torch.set_num_threads(threads)
         self._vlm = load(model, device=device)
         warm_up(self._vlm)
@@ -133,25 +139,29 @@ def open_cluster(
     workers: int | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[Cluster]:
-    """Workers that each open the same model, for ``run``; at the end nothing is left of them.
+    """Open the same model in several workers, for ``run``; at the end nothing is left of them.
 
     Parameters
     ----------
-    model, device
+    model, device : str or None
         As for ``load``. A folder must be on every machine, and so must this package.
-    address
+    address : str
         As for ``ray.init``: "local" for a Ray of this run's own, which only this machine reaches,
         "auto" for the cluster that runs on this machine, or its "host:port". Where the program
         has called ``ray.init`` itself, that cluster is used.
-    workers
+    workers : int or None
         See ``share_of``.
-    tell
-        Called with sentences for the person who waits: how many workers, which died.
+    tell : callable
+        Called with sentences for the user: how many workers there are, which died.
+
+    Yields
+    ------
+    Cluster
 
     Raises
     ------
     InputError
-        Ray is not installed, no cluster there, or no room.
+        Ray is not installed, there is no cluster at the address, or no room.
     """
     with _connected(address) as ray:
         machines = [
@@ -171,7 +181,7 @@ def open_cluster(
 
 
 class Cluster:
-    """Workers that open their models, wait or answer; made by ``open_cluster``."""
+    """Hold workers that open their models, wait or answer; made by ``open_cluster``."""
 
     def __init__(
         self, ray: Any, share: Share, beginning: tuple, tell: Callable[[str], None]
@@ -189,7 +199,7 @@ class Cluster:
             self._start()
 
     def about(self) -> dict[str, Any]:
-        """Return what ``machine_of`` says on all workers; waits for the first of them."""
+        """Wait for the first worker and return its ``machine_of``, the same on all workers."""
         while self._about is None:
             self._turn()
         return self._about
@@ -197,9 +207,9 @@ class Cluster:
     def answered(
         self, jobs: Iterable[Job | Skipped], answer_tokens: int
     ) -> Iterator[tuple[Case | None, dict[str, Any] | Skipped]]:
-        """Yield every answer, in the order of the jobs, whoever gave it.
+        """Yield every answer, in the order of the jobs.
 
-        The job of a worker that died is done again by another. A case that two died of is skipped.
+        The job of a worker that died is done again by another. A case on which two died is skipped.
         """
         self._queue.clear()
         order: deque[_Task] = deque()
@@ -227,7 +237,7 @@ class Cluster:
             yield task.case, one
 
     def _turn(self, wait: bool = True) -> None:
-        """Take what is ready, then give tasks to all who have none."""
+        """Take what is ready, then give tasks to all workers that have none."""
         if self._busy:
             ready, _ = self._ray.wait(list(self._busy), timeout=None if wait else 0)
             for reference in ready:
@@ -290,7 +300,7 @@ class Cluster:
 
 @dataclass(eq=False)
 class _Task:
-    """A job on its way to its answers."""
+    """Follow a job on its way to its answers."""
 
     case: Case | None
     arguments: tuple[Job, int] | tuple[()] = ()  # of Worker.answer

@@ -1,4 +1,4 @@
-"""The section of a README that says what a benchmark found, from its summary."""
+"""Write the section of a README that reports a benchmark, from its summary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,14 @@ PAPER_SHARE = 0.901  # of the uncompressed accuracy, STC at 2 %, LLaVA-OneVision
 
 
 def readme_section(summary: Summary, pictures: str) -> str:
-    """The section, for a README from which ``pictures`` leads to the folder of the results."""
+    """Return the section.
+
+    Parameters
+    ----------
+    summary : Summary
+    pictures : str
+        Relative path from the README to the folder of the results.
+    """
     stock, rows = uncompressed(summary), main_rows(summary)
     if stock is None or not rows:
         raise InputError("a README section needs the main part of the benchmark; run that too")
@@ -119,7 +126,7 @@ def _claims(summary: Summary) -> list[str]:
 
 
 def write_readme(readme: Path, summary: Summary, folder: Path) -> None:
-    """Replace what stands between the two marks of a README; nothing else changes."""
+    """Replace the text between the two marks of a README; nothing else changes."""
     pictures = os.path.relpath(folder.resolve(), readme.resolve().parent).replace(os.sep, "/")
     write_section(readme, SECTION, readme_section(summary, pictures))
 

@@ -1,4 +1,4 @@
-"""The files of a finished benchmark: summary, tables, pictures."""
+"""Write the files of a finished benchmark: summary, tables, pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stc_core.writing import write_whole
 
 
 def write(summary: dict[str, Any], folder: Path) -> None:
-    """``summary.json``, ``table.md`` and the plots as .svg and .png, over what is there.
+    """Write ``summary.json``, ``table.md`` and the plots as .svg and .png, over existing files.
 
     The texts are written whole or not at all.
     """

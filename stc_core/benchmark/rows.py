@@ -1,4 +1,4 @@
-"""Which methods are tried at which retention, and on how many questions each."""
+"""Choose which methods are tried at which retention, and on how many questions each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SWEEPS: dict[str, tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One method on the first so many questions at so many frames; one row of a table.
+    """Describe one row of a table: one method, on so many questions, at so many frames.
 
     Attributes
     ----------
@@ -60,17 +60,17 @@ class Row:
 
     @property
     def key(self) -> tuple[int, str]:
-        """Return what its lines in a result file have in common."""
+        """Return what the lines of this row in a result file have in common."""
         return self.frames, name_of(self.method)
 
 
 def name_of(method: Method | None) -> str:
-    """``repr`` of the method, "none" for the uncompressed model."""
+    """Return the ``repr`` of the method, "none" for the uncompressed model."""
     return "none" if method is None else repr(method)
 
 
 def options_of(method: Method | None) -> str:
-    """The options beside the retention that are not the method's defaults, as in its ``repr``."""
+    """Return the options beside the retention that differ from the defaults, as in ``repr``."""
     if method is None:
         return ""
     plain = type(method)()
@@ -90,9 +90,16 @@ def settings(
     parts: Sequence[str] | None = None,
     frames: int | None = None,
 ) -> dict[str, Any]:
-    """What ``grid`` is called with: what was asked for, else the defaults of this kind of run.
+    """Return the arguments of ``grid``: those asked for, else the defaults of this kind of run.
 
-    own : questions of one's own, all of which are then asked under every row.
+    Parameters
+    ----------
+    quick : bool
+        A short run.
+    own : bool
+        Questions of the user's own, all of which are then asked under every row.
+    questions, retentions, parts, frames
+        As for ``grid``; None for the default.
     """
     few = own or quick
     if questions is None:
@@ -121,24 +128,28 @@ def grid(
 
     Parameters
     ----------
-    depth
+    depth : int
         Decoder layers of the model, for the sweep of K.
-    frames
-        Frames in a clip, but for the frame sweep.
-    questions
+    frames : int
+        Frames in a clip, except in the frame sweep.
+    questions : int
         Of the main rows: STC, the methods of the paper's table and the uncompressed model. The
         ablations take half of it, everything else a quarter.
-    retentions
-        Of the main rows; ablations and sweeps take 2 %, or what is nearest to it among these.
-    methods
+    retentions : sequence of float
+        Of the main rows; ablations and sweeps take 2 %, or the nearest to it among these.
+    methods : iterable of str, optional
         Names; default: all.
-    parts
+    parts : iterable of str
         Of "main", "ablation", "sweep", "frames".
-    even
+    even : bool
         All rows take as many questions.
-    settings
+    settings : mapping, optional
         Options of STC that suit the model (``VLM.settings``): main rows and ablations with them
         are added to those with the paper's.
+
+    Returns
+    -------
+    list of Row
     """
     names = list(METHODS) if methods is None else list(methods)
     for name in names:
@@ -202,7 +213,7 @@ def grid(
 
 
 def _merged(rows: Iterable[Row]) -> list[Row]:
-    """Rows of the same method and frames become one, with the most questions and all parts."""
+    """Merge rows of the same method and frames, with the most questions and all parts."""
     found: dict[tuple[int, str], Row] = {}
     for row in rows:
         one = found.setdefault(row.key, row)

@@ -1,4 +1,4 @@
-"""The run: all cases under all methods, into a file that a later run goes on with."""
+"""Run all cases under all methods, into a file from which a later run goes on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Answers = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves.
+    """Hold the outcome of a run.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Outcome:
 
 
 def default_workers(vlm: VLM) -> int:
-    """Return one process a core where the model is small and the device the CPU, else one."""
+    """Return one process per core where the model is small and the device the CPU, else one."""
     return min(os.cpu_count() or 1, 8) if vlm.embedded and vlm.device == "cpu" else 1
 
 
@@ -67,25 +67,32 @@ def run(
     tell: Callable[[str], None] = lambda sentence: None,
     on_answer: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outcome:
-    """Answer every case of every row, but for those that the folder's result file holds already.
+    """Answer every case of every row, except those that the folder's result file already holds.
 
     Parameters
     ----------
-    vlm, source, rows
-        Model, questions, methods.
-    folder
+    vlm : VLM
+    source : Shapes or Folder
+        The questions.
+    rows : list of Row
+        The methods.
+    folder : Path
         Gets ``results.jsonl``; see ``answers_file.open_record``.
-    workers
+    workers : int
         Processes that answer, each with a copy of the model and its share of the cores. More than
         one pays on a CPU with a small model; answers may then differ in the last bits of their
         probabilities from those of one process.
-    cluster
-        Answers instead, and may be of many machines; see ``ray_workers.open_cluster``. The model
-        here then only says what can be asked.
-    tell
-        Called with sentences for the person who waits: the plan, the time, what is skipped.
-    on_answer
+    cluster : Cluster, optional
+        Answers instead of this process, perhaps on many machines; see ``ray_workers.open_cluster``.
+        ``vlm`` then only decides what can be asked.
+    tell : callable
+        Called with sentences for the user: the plan, the time, what is skipped.
+    on_answer : callable
         Called with (answered, to be answered in this run).
+
+    Returns
+    -------
+    Outcome
 
     Raises
     ------
@@ -143,9 +150,9 @@ def run(
 
 
 def _checked(vlm: VLM, rows: list[Row], tell: Callable[[str], None]) -> list[Row]:
-    """Return the rows of frames that the model has room for; ``InputError`` unless all methods fit.
+    """Return the rows whose frames fit into the model; ``InputError`` unless all methods fit.
 
-    Where tokens a frame are chosen per video, each case finds out by itself.
+    Where the tokens of a frame depend on the video, each case is checked when it is asked.
     """
     cells, most = cells_of(vlm), math.inf
     if cells is not None:

@@ -1,4 +1,4 @@
-"""From answers to numbers: accuracies, intervals, flips, what became of the evidence."""
+"""Turn answers into numbers: accuracies, intervals, flips, what became of the evidence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEASURES = ("door", "door_carried", "end", "end_carried")
 
 
 def summarize(outcome: Outcome, rows: Sequence[Row]) -> dict[str, Any]:
-    """Everything that tables and plots show, as plain values; shares of 1, times in seconds.
+    """Return everything that tables and plots show, as plain values; shares of 1, times in seconds.
 
     Every row is compared with the uncompressed model, and with STC at the same retention, on the
     cases that both answered.
@@ -58,15 +58,20 @@ def summarize(outcome: Outcome, rows: Sequence[Row]) -> dict[str, Any]:
 def share_of_full(
     right: np.ndarray, full: np.ndarray, draws: int = DRAWS, seed: int = SEED
 ) -> tuple[float, tuple[float, float]] | None:
-    """Right answers as a share of those of the uncompressed model, with its 95 % interval.
+    """Return right answers as a share of those of the uncompressed model, with the 95 % interval.
 
-    A paired bootstrap over cases, percentiles: a resample of n pairs of outcomes is a multinomial
-    draw of how many of each of the four kinds of pair it holds, so all draws are made at once.
+    The interval is a paired bootstrap over cases, by percentiles. A resample of n pairs of outcomes
+    is a multinomial draw of how many of each of the four kinds of pair it holds, so all draws are
+    made at once.
 
     Parameters
     ----------
     right, full : (n,) bool
         Compressed and uncompressed outcomes of the same cases.
+    draws : int
+        Number of resamples.
+    seed : int
+        Of the resamples.
 
     Returns
     -------
@@ -140,7 +145,7 @@ def _row(row: Row, answers: dict[str, dict], stock: dict[str, dict]) -> dict[str
 
 
 def _group(answers: list[dict], stock: dict[str, dict]) -> dict[str, Any]:
-    """Accuracy, flips and evidence of some answers of one row."""
+    """Return accuracy, flips and evidence of some answers of one row."""
     count, right = len(answers), sum(a["right"] for a in answers)
     both = [a for a in answers if a["case"] in stock]
     ours = np.array([a["right"] for a in both], bool)
@@ -161,7 +166,7 @@ def _group(answers: list[dict], stock: dict[str, dict]) -> dict[str, Any]:
 
 
 def _evidence(answers: list[dict]) -> dict[str, Any] | None:
-    """Evidence that survives, over the questions that have some.
+    """Return the surviving evidence, over the questions that have some.
 
     For "door" and "end", with "_carried" counting also tokens that live on in another's mean:
     ``cells``, the share of a question's evidence cells, mean over questions; ``any``, the share of
@@ -186,10 +191,13 @@ def _evidence(answers: list[dict]) -> dict[str, Any] | None:
 
 
 def recall_bands(pairs: Iterable[tuple[dict, dict | None]]) -> list[dict[str, Any]]:
-    """Accuracy by the share of evidence cells in the LLM's last layers.
+    """Return accuracy by the share of evidence cells in the LLM's last layers.
 
-    pairs : answers of any rows, each with the uncompressed model's; only questions that the latter
-    answers right count, for the others say nothing about compression.
+    Parameters
+    ----------
+    pairs : iterable of (dict, dict or None)
+        Answers of any rows, each with the uncompressed model's. Only questions that the latter
+        answers right count: the others do not show what compression does.
     """
     found = [
         (a["evidence"]["end"] / a["evidence"]["cells"], a["right"])
@@ -219,7 +227,7 @@ def _means(lists: list[list[float]]) -> list[float]:
 
 
 def _ratio(answers: list[dict], full: list[dict], kind: str) -> float | None:
-    """Mean FLOPs as a share of the uncompressed model's, on the cases of both."""
+    """Return mean FLOPs as a share of the uncompressed model's, on the cases of both."""
     stock = {a["case"]: a["flops"][kind] for a in full}
     both = [(a["flops"][kind], stock[a["case"]]) for a in answers if a["case"] in stock]
     return sum(x for x, _ in both) / sum(y for _, y in both) if both else None

@@ -1,4 +1,4 @@
-"""Tables in Markdown, in the layout of arXiv 2603.21957."""
+"""Write tables in Markdown, in the layout of arXiv 2603.21957."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tables(summary: Summary) -> str:
 
 
 def main_rows(summary: Summary) -> list[Summary]:
-    """Compressed rows of the main part: by falling retention, STC last, as in the paper."""
+    """Return the compressed rows of the main part, by falling retention, STC last."""
     rows = [r for r in summary["rows"] if "main" in r["parts"] and r["method"] != "none"]
     return sorted(rows, key=lambda r: (-r["retention"], r["name"] == "STC", r["options"] == ""))
 
@@ -56,30 +56,30 @@ def uncompressed(summary: Summary) -> Summary | None:
 
 
 def shown(row: Summary) -> str:
-    """Return the method as a reader calls it."""
+    """Return the name of a method as tables show it."""
     if row["name"] == "STC" and row["options"] == "keep_inside=1.0":
         return "STC, no inner merging"
     return row["name"] + (f" ({row['options']})" if row["options"] else "")
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """0.123 -> "12.3"; a dash where there is nothing."""
+    """Format 0.123 as "12.3", None as a dash."""
     return "-" if share is None else f"{100 * share:.{digits}f}"
 
 
 def interval(ends: Iterable[float] | None) -> str:
-    """Return (0.1, 0.2) -> " (10.0 - 20.0)"."""
+    """Format (0.1, 0.2) as " (10.0 - 20.0)"."""
     return "" if ends is None else " ({} - {})".format(*(percent(end) for end in ends))
 
 
 def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
-    """Return a table."""
+    """Return a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def about(summary: Summary) -> str:
-    """Model, clips, versions: one sentence, and another where clips were skipped."""
+    """Describe model, clips and versions in one sentence, skipped clips in another."""
     run = summary["configuration"]
     of = {"held-out": "held-out clips", "development": "development clips"}
     where = f"{of.get(run['split'], run['source'])}"
@@ -173,9 +173,13 @@ def _kinds(summary: Summary) -> str:
 
 
 def ablation_rows(summary: Summary, own: bool = False) -> dict[str, Summary]:
-    """Name of the modules that are on -> row, in the paper's order.
+    """Return {names of the modules that are on: row}, in the paper's order.
 
-    own : with the settings that suit the model, instead of the paper's.
+    Parameters
+    ----------
+    summary : Summary
+    own : bool
+        Rows with the settings that suit the model, instead of the paper's.
     """
     begin = "own ablation " if own else "ablation "
     found = {
@@ -188,7 +192,7 @@ def ablation_rows(summary: Summary, own: bool = False) -> dict[str, Summary]:
 
 
 def ablation_table(summary: Summary) -> str:
-    """The seven rows, beside what the paper reports and what the model's own settings give."""
+    """Return the seven ablation rows, beside the paper's and the model's own settings."""
     rows, own = ablation_rows(summary), ablation_rows(summary, own=True)
     head = ["modules", "questions", "accuracy, %", "% of full", "paper, % of full"]
     head += ["evidence cells, %", "any evidence, %"]

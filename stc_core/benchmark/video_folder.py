@@ -1,4 +1,4 @@
-"""Questions about a folder of videos, from a file of JSON lines."""
+"""Read questions about a folder of videos, from a file of JSON lines."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ LONG_ANSWER = 32  # tokens; what a model may say about a video of one's own
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of videos and a file of questions, one JSON object a line.
+    """Describe a folder of videos and a file of questions, one JSON object a line.
 
-    Each holds ``video`` (a path within the folder), ``question`` and ``answer``, and perhaps
+    Each line holds ``video`` (a path within the folder), ``question`` and ``answer``, and perhaps
 
-    * ``options``: the answers to choose from, which are put to the model with letters; the right
+    * ``options``: the answers to choose from, which are shown to the model with letters; the right
       answer is one of them or its letter;
     * ``evidence``: boxes ``[start_s, end_s, left, top, right, bottom]``, times in seconds, sides
       as shares of the frame, 0 to 1 from its top left corner. A token is evidence where a box
@@ -39,7 +39,7 @@ class Folder:
     Raises
     ------
     InputError
-        The folder or file is missing, or a line cannot be used: it names its number.
+        The folder or file is missing, or a line cannot be used: the message names its number.
     """
 
     vlm: VLM
@@ -52,12 +52,12 @@ class Folder:
         object.__setattr__(self, "lines", checked_questions(self.videos, self.file))
 
     def about(self) -> dict[str, Any]:
-        """Return what tells these questions from others, for the first line of a result file."""
+        """Return a description of these questions, for the first line of a result file."""
         digest = hashlib.sha256(self.file.read_bytes()).hexdigest()
         return {"source": self.file.name, "split": "own", "questions_sha256": digest}
 
     def count(self, questions: int) -> int:
-        """Return how many of so many questions there are."""
+        """Return how many of ``questions`` questions there are."""
         return min(questions, len(self.lines))
 
     def cases(self, questions: int, frames: int) -> Iterator[Case | Skipped]:
@@ -97,10 +97,23 @@ class Folder:
 def cells_of(
     boxes: tuple[tuple[float, ...], ...], seconds: np.ndarray, grid: TokenGrid, step: int
 ) -> np.ndarray:
-    """Return (E, 3) int64, sorted: time step, row and column of the cells that the boxes cover.
+    """Return the cells of the token grid that boxes cover.
 
-    seconds (T,) are the times of the frames, ``step`` of which share a time step of the grid. What
-    the model does not see of a frame is no evidence.
+    Parameters
+    ----------
+    boxes : tuple of tuple of float
+        (start, end, left, top, right, bottom): times in seconds, sides as shares of the frame.
+    seconds : (T,) float
+        Times of the frames.
+    grid : TokenGrid
+    step : int
+        Frames that share a time step of the grid.
+
+    Returns
+    -------
+    (E, 3) int64
+        Time step, row and column, sorted. Parts of a frame that the model does not see are no
+        evidence.
     """
     found = np.zeros((grid.frames, grid.rows, grid.cols), bool)
     seen_top, seen_left, seen_bottom, seen_right = grid.region
@@ -116,7 +129,7 @@ def cells_of(
 
 
 def _covered(low: float, high: float, first: float, last: float, parts: int) -> np.ndarray:
-    """(parts,): the share of each of so many equal parts of first..last between low and high."""
+    """Return (parts,): the share of each equal part of first..last between low and high."""
     edges = first + (last - first) * np.arange(parts + 1) / parts
     inside = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
     return np.clip(inside, 0, None) * parts / (last - first)

@@ -1,4 +1,4 @@
-"""Let the vision tower see each clip once, however many methods then compress its tokens."""
+"""Run the vision tower once for each clip, however many methods then compress its tokens."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from stc_core.models.stock import StockModel
 
 
 def vision_once(model: StockModel, methods: Iterable[Method] = ()) -> AbstractContextManager[None]:
-    """Inside the ``with`` features of clips seen in it are given again instead of computed again.
+    """Keep the vision features of clips while the context is open, instead of computing them again.
 
-    ``methods`` are those that will be tried: what they read of the tower is kept from the first
-    run on. The time of reading it anew stays part of the compression's time.
+    Parameters
+    ----------
+    model : StockModel
+    methods : iterable of Method
+        Those that will be tried: what they read of the tower is kept from the first run on. The
+        time of reading it anew stays part of the compression's time.
     """
     return vision(model, cache=RunCache(sys.maxsize), methods=methods)

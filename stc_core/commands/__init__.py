@@ -1,1 +1,1 @@
-"""The command line, one file a command; ``stc_core.__main__`` joins them."""
+"""Define the command line, one file per command; ``stc_core.__main__`` joins them."""

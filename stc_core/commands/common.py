@@ -1,4 +1,4 @@
-"""What several commands share: options, progress, errors as one sentence, methods by name."""
+"""Hold what several commands share: options, progress, errors as one sentence, methods by name."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def method_named(name: str, **settings):
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn what a person can mend into one sentence and exit code 2; a fault stays a traceback."""
+    """Turn a user's error into one sentence and exit code 2; other errors keep their traceback."""
     try:
         yield
     except InputError as error:
@@ -75,7 +75,7 @@ def progress_bar():
 
 @contextmanager
 def answer_counter():
-    """Two callbacks, (sentence) and (done, total), that share stderr with one bar."""
+    """Yield two callbacks, (sentence) and (done, total), that share stderr with one bar."""
     from tqdm import tqdm
 
     with tqdm(file=sys.stderr, unit=" answers", leave=False, dynamic_ncols=True) as shown:

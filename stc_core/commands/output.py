@@ -1,4 +1,4 @@
-"""Standard output whose errors can be told from those of any other file."""
+"""Wrap standard output so that its errors can be told from those of any other file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, TextIO
 
 
 class Unwritten(Exception):
-    """Stdout took no more; the cause is the ``OSError``."""
+    """Report that stdout took no more; the cause is the ``OSError``."""
 
 
 class Output:
-    """Stdout, whose errors can be told from those of any other file."""
+    """Wrap stdout so that its errors can be told from those of any other file."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -30,7 +30,7 @@ class Output:
             self._stream.flush()
 
     def give_up(self) -> None:
-        """Let what is left in the buffer go nowhere, so that nobody complains at the exit."""
+        """Discard what is left in the buffer, so that the exit reports no second error."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The probability of a given answer after a prompt that a cache holds."""
+"""Compute the probability of a given answer after a prompt that a cache holds."""
 
 from __future__ import annotations
 
@@ -18,11 +18,22 @@ from stc_core.models.stock import StockModel
 def log_probability(
     model: StockModel, cache, first: Tensor, ids: list[int], position: Tensor
 ) -> float:
-    """Natural logarithm of the probability that ``model`` goes on with exactly these tokens.
+    """Return the natural logarithm of the probability that ``model`` continues with these tokens.
 
-    cache holds the prompt, compressed or not, and holds just it again afterwards; first (V,) are
-    the logits of the token after it, whose position ids (..., 1, 1) are ``position``. Tokens are
-    fed one by one, as when they are generated: no step that compresses the prompt ever sees them.
+    The tokens are fed one by one, as when they are generated: no step that compresses the prompt
+    ever sees them.
+
+    Parameters
+    ----------
+    model : StockModel
+    cache
+        Holds the prompt, compressed or not, and only the prompt again afterwards.
+    first : (V,) float
+        Logits of the token after the prompt.
+    ids : list of int
+        The tokens.
+    position : (..., 1, 1) int64
+        Position ids of the token after the prompt.
     """
     logits, total, name = first, 0.0, cache_argument(model)
     for number, token in enumerate(ids):
@@ -41,9 +52,9 @@ def log_probability(
 
 @contextmanager
 def first_position(model: StockModel) -> Iterator[list[Tensor]]:
-    """Yields a list that gets the position ids (..., 1, 1) of the token after the next prompt.
+    """Yield a list that gets the position ids (..., 1, 1) of the token after the next prompt.
 
-    As ``generate`` counts, whatever a ``compress`` makes of it: one row of them, or several where
+    They are counted as ``generate`` does, with or without ``compress``: one row, or several where
     positions have axes of their own (M-RoPE).
     """
     found: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""The KV cache of a call into a decoder, under whichever name the installed library passes it.
+"""Find the KV cache in a call into a decoder, whatever the installed library names it.
 
 transformers passed it as ``past_key_values=`` up to 5.23 and passes it as ``cache=`` since 5.24;
 the old name is accepted until 5.40. Nothing else in this package names it.
@@ -73,7 +73,7 @@ class Lease:
 
 
 class CompressedCache(DynamicCache):
-    """A ``DynamicCache`` that holds a compressed prompt.
+    """Hold a compressed prompt in a ``DynamicCache``.
 
     Its layers differ in length and its places are not those of the prompt's tokens, so only the
     ``with compress(...)`` that made it can continue it. Elsewhere it says so instead of failing on

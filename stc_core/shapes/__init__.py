@@ -1,4 +1,4 @@
-"""The embedded Video-LLM and its world of shapes.
+"""Hold the embedded Video-LLM and its world of shapes.
 
 world/  scenes, their pictures, questions with known evidence
 model/  the model's sizes and its training

@@ -1,4 +1,4 @@
-"""What compression costs on this machine.
+"""Measure what compression costs on this machine.
 
 measure  ``measure``: everything, and the profiler's table
 inputs   tokens as of a video, the same on every device

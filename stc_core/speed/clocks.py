@@ -1,4 +1,4 @@
-"""Seconds, bytes and what a machine is."""
+"""Measure seconds and bytes, and describe the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stc_core.record.stopwatch import Stopwatch
 
 
 def held_bytes(device: torch.device) -> int:
-    """Return what the process holds now; on a GPU the counter of the most it held starts again."""
+    """Return the bytes that the process holds now; on a GPU, also reset the counter of the peak."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
@@ -25,7 +25,7 @@ def held_bytes(device: torch.device) -> int:
 
 
 def most_bytes(device: torch.device) -> int:
-    """Return the most that the process held on a GPU, or in memory since its start."""
+    """Return the peak: on a GPU since ``held_bytes``, in memory since the process started."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return _status("VmHWM")
@@ -34,7 +34,7 @@ def most_bytes(device: torch.device) -> int:
 def _status(name: str) -> int:
     """Return the bytes that Linux counts for this process.
 
-    Not ``getrusage``: its peak is that of the parent, where that was higher.
+    ``getrusage`` is no use: its peak is the parent's where that was higher.
     """
     status = Path("/proc/self/status")
     if not status.exists():
@@ -44,7 +44,7 @@ def _status(name: str) -> int:
 
 
 def seconds_of(work: Callable[[], Any], device: torch.device, times: int = 3) -> float:
-    """Median seconds of so many runs, after one that does not count if there are several."""
+    """Return the median seconds of ``times`` runs, after an uncounted one if there are several."""
     if times > 1:
         work()
     spent = []

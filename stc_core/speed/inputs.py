@@ -1,4 +1,4 @@
-"""Tokens as of a video, the same on every device."""
+"""Make tokens like those of a video, the same on every device."""
 
 from __future__ import annotations
 
@@ -14,10 +14,24 @@ SCENE = 16  # frames between two cuts
 def made_up(
     grid: TokenGrid, width: int, dtype: torch.dtype, device: torch.device, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Tokens (N, width) and contributions (N,) as of a video, the same on every device.
+    """Make tokens and contributions like those of a video, the same on every device.
 
-    Places keep their token from frame to frame but for noise, a third of them show something new in
-    each frame, and every sixteenth frame is a cut. All tokens share a part, as features do.
+    Places keep their token from frame to frame except for noise, a third of them show something new
+    in each frame, and every sixteenth frame is a cut. All tokens share a part, as features do.
+
+    Parameters
+    ----------
+    grid : TokenGrid
+        Of N tokens.
+    width : int
+    dtype : torch.dtype
+    device : torch.device
+    seed : int
+
+    Returns
+    -------
+    tokens : (N, width)
+    contribution : (N,)
     """
     chance = torch.Generator().manual_seed(seed)
     n = grid.per_frame

@@ -1,4 +1,4 @@
-"""Long videos: time and memory by length, in processes of their own; windows; agreement."""
+"""Measure long videos: time and memory by length, in processes of their own; windows; agreement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WINDOW = 8  # frames
 
 
 def windowed(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str, float]:
-    """Return what centers from windows of ``WINDOW`` frames save, and what they change."""
+    """Measure what centers from windows of ``WINDOW`` frames save, and what they change."""
     made: list[Decision] = []
     seconds = []
 
@@ -44,7 +44,7 @@ def windowed(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str,
 
 
 def spread(decision: Decision, tokens: Tensor) -> float:
-    """Mean squared distance of the carried tokens to the means that carry them."""
+    """Return the mean squared distance of the carried tokens to the means that carry them."""
     place = torch.searchsorted(decision.survivors, decision.target.clamp(min=0))
     carriers, total = decision.apply(tokens).float(), 0.0
     for rows in torch.arange(len(tokens), device=tokens.device).split(ROWS):
@@ -54,7 +54,7 @@ def spread(decision: Decision, tokens: Tensor) -> float:
 
 
 def agreement(device: torch.device, grid: TokenGrid, width: int) -> dict[str, float]:
-    """dtype -> share of tokens whose fate differs from that of float64 on the CPU, same numbers."""
+    """Return {dtype: share of tokens whose fate differs from that in float64 on the CPU}."""
     found = {}
     for dtype in (torch.float32, torch.bfloat16):
         tokens, contribution = made_up(grid, width, dtype, device, seed=1)
@@ -67,9 +67,9 @@ def agreement(device: torch.device, grid: TokenGrid, width: int) -> dict[str, fl
 def length(
     device: torch.device, dtype: torch.dtype, grid: TokenGrid, width: int
 ) -> dict[str, float]:
-    """Seconds and extra bytes of one outside stage, means included, in a process of its own.
+    """Measure seconds and extra bytes of one outside stage, means included, in its own process.
 
-    Its own, because the most that a process ever held is counted from its start.
+    The process is new because the peak of its memory is counted from its start.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(
@@ -99,7 +99,7 @@ def _length(
 
 
 def _line(tokens: int) -> Callable[[float], None]:
-    """Progress of the clustering on stderr, where it takes long enough to be worth it."""
+    """Show the progress of the clustering on stderr, where it takes long enough."""
 
     def show(share: float) -> None:
         if tokens > 25_088:

@@ -33,13 +33,18 @@ def measure(
 
     Parameters
     ----------
-    quick
+    device : str, optional
+    quick : bool
         Small tokens, in seconds: for ratios and growth, not for times.
-    frames
+    frames : sequence of int, optional
         Lengths to try, of 196 tokens a frame. Default: up to 25,088 tokens on a CPU and 200,704 on
         a GPU, as far as they are likely to end within five minutes.
-    progress
+    progress : callable
         Called with (stage, share 0..1).
+
+    Returns
+    -------
+    SpeedReport
     """
     where = device_named(device)
     kind = "cpu" if where.type == "cpu" else "cuda"
@@ -84,7 +89,7 @@ def _standard(
 
 
 def profile(device: str | None = None, frames: int = FRAMES) -> str:
-    """Where the time of ``STC().outside`` and its means goes: the table of ``torch.profiler``."""
+    """Return the table of ``torch.profiler`` for ``STC().outside`` and its means."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 
@@ -103,7 +108,7 @@ def profile(device: str | None = None, frames: int = FRAMES) -> str:
 
 
 def _too_long(lengths: list[dict[str, float]], tokens: int, spent: float) -> bool:
-    """Would this length, by the square of the last one's, take the run beyond ``ENOUGH``?"""
+    """Tell whether this length, by the square of the last one's, would exceed ``ENOUGH``."""
     if not lengths:
         return False
     last = lengths[-1]

@@ -1,4 +1,4 @@
-"""Times of the parts of STC, of its rivals, and of the obvious way to write it."""
+"""Measure the parts of STC, its rivals, and the obvious way to write it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,26 @@ ROWS = 2048  # of the floor's product at a time
 
 
 def product(tokens: Tensor, dtype: torch.dtype = torch.float32) -> None:
-    """The floor: x x^T of all tokens (N, d), some rows at a time, and nothing else."""
+    """Compute x x^T of all tokens (N, d), some rows at a time: the least that STC could cost."""
     x = tokens.to(dtype)
     for rows in x.split(ROWS):
         rows @ x.T
 
 
 def stages(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str, float]:
-    """Return the seconds of the parts of ``STC()`` on tokens (N, d), and of its two stages."""
+    """Measure the parts of ``STC()`` and its two stages.
+
+    Parameters
+    ----------
+    tokens : (N, d)
+    contribution : (N,)
+    grid : TokenGrid
+
+    Returns
+    -------
+    dict
+        Name of the part -> seconds.
+    """
     method, device = STC(), tokens.device
     budget = method.budget(grid)
     capacity = budget - round(method.cluster_ratio * budget)
@@ -91,7 +103,8 @@ def obvious(
 ) -> Tensor:
     """Return (B, d): STC's outside stage as one would first write it, for comparison.
 
-    A round trip to the host for each candidate, several N x N matrices, and a loop over clusters.
+    It makes a round trip to the host for each candidate, several N x N matrices, and a loop over
+    clusters.
     """
     x = tokens.float()
     unit = F.normalize(x, dim=-1)

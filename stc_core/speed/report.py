@@ -1,4 +1,4 @@
-"""What was measured, as tables and as JSON."""
+"""Show measurements of speed as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ from typing import Any
 
 @dataclass
 class SpeedReport:
-    """Seconds, bytes and shares; ``str`` makes tables of them.
+    """Hold seconds, bytes and shares; ``str`` makes tables of them.
 
     Attributes
     ----------
-    about : what ran where
-    floor : seconds of the float32 product of all tokens, at ``about["tokens"]``
-    stages : seconds of the parts of STC, "outside" being the whole stage before the LLM
-    rivals : method -> seconds of its outside stage, means included
-    lengths : for each number of tokens the seconds of floor and outside stage, extra bytes
-    exponents : growth of seconds and of extra bytes from the second longest to the longest
-    window : what ``STC(window=...)`` saves and how far its result is from the exact one
-    agreement : dtype -> share of tokens with another fate than in float64 on the CPU
+    about : dict
+        What ran where.
+    floor : float
+        Seconds of the float32 product of all tokens, at ``about["tokens"]``.
+    stages : dict
+        Seconds of the parts of STC, "outside" being the whole stage before the LLM.
+    rivals : dict
+        Method -> seconds of its outside stage, means included.
+    lengths : list of dict
+        For each number of tokens the seconds of floor and outside stage, extra bytes.
+    exponents : dict
+        Growth of seconds and of extra bytes from the second longest to the longest.
+    window : dict
+        What ``STC(window=...)`` saves and how far its result is from the exact one.
+    agreement : dict
+        dtype -> share of tokens with another fate than in float64 on the CPU.
     """
 
     about: dict[str, Any]
@@ -70,7 +78,7 @@ class SpeedReport:
 
 
 def table(rows: list[list[str]]) -> str:
-    """Columns of equal width: the first to the left, numbers to the right."""
+    """Format columns of equal width: the first aligned left, numbers aligned right."""
     if not rows:
         return ""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

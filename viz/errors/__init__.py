@@ -1,4 +1,4 @@
-"""The error table: which answers a method turns, and where the evidence of these questions went.
+"""Show which answers a method turns, and where the evidence of these questions went.
 
 reading    a benchmark's result file, checked line by line, as columns
 store      tables as files that a browser fetches; one case of them

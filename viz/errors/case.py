@@ -1,4 +1,4 @@
-"""A row of the error table, run again and opened in the workspace."""
+"""Run a row of the error table again and open it in the workspace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from viz.server.runner import Runner, Step
 
 
 def opener(runner: Runner, showing: Showing, tabs: gr.Tabs) -> OpenCase:
-    """What ``errors_tab`` calls: it yields the status line and, last, the views and the tab."""
+    """Return what ``errors_tab`` calls: it yields the status line and, last, views and tab."""
 
     def open_case(case: ErrorCase, methods: tuple[str, ...], visitor: str) -> Iterator[News]:
         asked = [read_method(method) for method in methods if method != "none"]
@@ -55,7 +55,7 @@ def _beside(found: list[Values], asked: list[MethodText], showing: Showing) -> V
 
 
 def origin_of_case(case: ErrorCase) -> Origin:
-    """Of a case of the world of shapes. ``InputError`` for any other."""
+    """Return the origin of a case of the world of shapes; ``InputError`` for any other case."""
     if case.source != "shapes" or not case.clip.isdecimal():
         raise InputError(
             "this row is about a video of a folder; choose that file on the page Inspect and ask "

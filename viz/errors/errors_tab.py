@@ -1,4 +1,4 @@
-"""The tab of the error table: which answers a method turned, and what became of their evidence."""
+"""Show the tab of the error table: which answers a method turned, and where their evidence went."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result file as columns: read within bounds, every line checked, a wrong one named.
+"""Read a result file into columns, within bounds; check every line and name a wrong one.
 
 The file is what ``python -m stc_core benchmark`` writes, plain or gzipped, or anybody's JSON lines
 with at least ``case``, ``method``, ``answer`` and ``right``. No torch, no gradio.
@@ -40,12 +40,14 @@ COLUMNS = ("case", "method", "answer", "right", *EVIDENCE, *TOKENS, "log_right")
 
 
 class QuestionRow(NamedTuple):
-    """What all answers to one case share.
+    """Hold what all answers to one case share.
 
+    Attributes
+    ----------
     id, frames
         Name of the case, and frames that were to be sampled (0: not in the file).
     clip, kind, question, expected
-        Clip, kind of question, the question as it was put, the right answer; "" where unknown.
+        Clip, kind of question, the question as it was asked, the right answer; "" where unknown.
     """
 
     id: str
@@ -58,7 +60,7 @@ class QuestionRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """A method as the file names it: its ``repr``, a short label, its retention if it has one."""
+    """Describe a method as the file names it: its ``repr``, a short label, any retention."""
 
     repr: str
     label: str
@@ -67,7 +69,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Results:
-    """The content of a result file.
+    """Hold the content of a result file.
 
     Attributes
     ----------
@@ -93,7 +95,7 @@ class Results:
     torn: bool = False
 
     def key(self) -> str:
-        """Sixteen hexadecimal digits that files about the same model and questions share."""
+        """Return sixteen hexadecimal digits that files about the same model and questions share."""
         about = [self.told(name) for name in SAME]
         if not any(about):
             about = [question.id for question in self.questions]
@@ -111,7 +113,7 @@ def read_results(path: Path) -> Results:
     Raises
     ------
     InputError
-        The file is none, is too large, or a line of it cannot be used: it names its number.
+        It is no result file, it is too large, or a line cannot be used: its number is named.
     """
     gathered, configuration, torn = _Gathered(), {}, False
     for number, line, whole in _lines(path):
@@ -145,7 +147,7 @@ def read_results(path: Path) -> Results:
 
 
 def parse_method(text: str) -> tuple[str, dict[str, Any]] | None:
-    """("STC", {"retention": 0.02, ...}) of a method's ``repr``; None where it is no such text.
+    """Return ("STC", {"retention": 0.02, ...}) of a method's ``repr``; None for any other text.
 
     Only names and literals are read; nothing is looked up or run.
     """
@@ -158,7 +160,7 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]] | None:
 def settings_of(methods: Iterable[str]) -> Iterator[Setting]:
     """Yield a label for each: its name, and those options that set it apart in this file.
 
-    An option of the value that most settings of the same method have is not worth a word.
+    An option whose value most settings of the same method share is left out.
     """
     parsed = {text: parse_method(text) for text in methods}
     values: dict[tuple[str, str], Counter] = defaultdict(Counter)

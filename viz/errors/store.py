@@ -1,4 +1,4 @@
-"""Tables as files that the browser fetches, and the one case of them that it asks for.
+"""Write tables as files that the browser fetches, and read the one case that it asks for.
 
 A table lies in Gradio's temporary directory under a name made of its content. The server keeps
 nothing else: a browser that wants a case names the table, the case and the methods.
@@ -35,7 +35,7 @@ EVIDENCE = (
 
 @dataclass(frozen=True)
 class ErrorCase:
-    """A question that was chosen from a table.
+    """Hold a question that was chosen from a table.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class ErrorCase:
     frames : int
         Frames that were sampled; 0 where the file does not tell.
     question, expected : str
-        As it was put, and the right answer.
+        The question as it was asked, and the right answer.
     source, split : str
         Of the questions, as in the first line of the result file: "shapes" and "held-out".
     answers : dict
-        {``repr`` of a method, "none" for the uncompressed model: what it answered}.
+        {``repr`` of a method, "none" for the uncompressed model: its answer}.
     """
 
     id: str
@@ -64,7 +64,7 @@ class ErrorCase:
 
 
 class Tables:
-    """The tables of one folder, which must lie in Gradio's temporary directory."""
+    """Keep the tables of one folder, which must lie in Gradio's temporary directory."""
 
     def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
         self.folder = Path(folder)
@@ -74,7 +74,7 @@ class Tables:
         self._reading = threading.Lock()  # the same file is read once, not once a visitor
 
     def add(self, path: Path, visitor: str = PAGE) -> str:
-        """Read a result file; the name of its table, which counts for ``visitor``.
+        """Read a result file and return the name of its table, which counts for ``visitor``.
 
         ``InputError`` where it cannot be used.
         """
@@ -91,11 +91,11 @@ class Tables:
         return name
 
     def path(self, name: str) -> Path:
-        """Return where a table lies, or would."""
+        """Return the path of a table, whether or not it exists."""
         return self.folder / f"{name}.json"
 
     def case(self, name: Any, case: Any, methods: Any) -> tuple[ErrorCase, tuple[str, ...]]:
-        """The case of this number, and the ``repr`` of these methods; all as a browser says it.
+        """Return the case of this number and the ``repr`` of these methods; a browser sends them.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class Tables:
 
 
 def payload(results: Results, name: str) -> dict[str, Any]:
-    """What the browser is sent: columns, each list of questions or answers in the same order."""
+    """Return what the browser is sent: columns, all lists of questions or answers in one order."""
     questions = results.questions
     return {
         "name": name,
@@ -178,7 +178,7 @@ def payload(results: Results, name: str) -> dict[str, Any]:
 
 
 def about(results: Results) -> str:
-    """Return one sentence: how much there is, of which model and questions."""
+    """Return one sentence about a table: how much there is, of which model and questions."""
     parts = [f"{len(results.questions):,} questions, {len(results.columns['case']):,} answers"]
     if model := results.told("model"):
         parts.append(f"model {model} ({results.told('checkpoint')[:12]})")

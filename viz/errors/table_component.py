@@ -1,4 +1,4 @@
-"""The table as one HTML component: a page of its own files, nothing fetched but the table."""
+"""Show the table as one HTML component: a page of its own files that fetches only the table."""
 
 from __future__ import annotations
 

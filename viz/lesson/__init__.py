@@ -1,1 +1,1 @@
-"""The lesson: six steps on saved traces."""
+"""Teach the method in six steps on saved traces."""

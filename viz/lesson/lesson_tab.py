@@ -1,7 +1,7 @@
-"""The lesson: six steps on saved traces, each a few sentences and a state of the workspace.
+"""Build the lesson: six steps on saved traces, each a few sentences and a state of the workspace.
 
 Every number and every token in it follows from the traces by a rule, so that it stays true when
-they are made anew. ``lesson.js`` shows the steps, moves the workspace and holds the quiz.
+they are made again. ``lesson.js`` shows the steps, moves the workspace and holds the quiz.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ new IntersectionObserver((seen) => {
 
 @dataclass(frozen=True)
 class LessonStep:
-    """One step of the lesson.
+    """Describe one step of the lesson.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class LessonStep:
 
 @dataclass(frozen=True)
 class LessonCase:
-    """A saved trace, what is known of its question, and its file."""
+    """Hold a saved trace, what is known of its question, and its file."""
 
     path: Path
     trace: Trace
@@ -135,7 +135,7 @@ def read(path: Path, about: Callable[[Path, Trace], Known | None]) -> LessonCase
 
 
 def choose(cases: Sequence[LessonCase]) -> dict[str, LessonCase]:
-    """{"main": case, "failure": case} as far as there are such.
+    """Return {"main": case, "failure": case}, as far as there are such cases.
 
     The main one shows every part of the method: a pool, clusters and merging inside the LLM, best
     with the order of its choices on record. The failure is right without compression and wrong with
@@ -152,7 +152,10 @@ def choose(cases: Sequence[LessonCase]) -> dict[str, LessonCase]:
 
 
 def steps(cases: Mapping[str, LessonCase]) -> list[LessonStep]:
-    """The steps that these cases can show: six, five without a failure, none without a main one."""
+    """Return the steps that these cases can show.
+
+    They are six, five without a failure, none without a main case.
+    """
     if "main" not in cases:
         return []
     main = cases["main"]

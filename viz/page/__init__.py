@@ -1,4 +1,6 @@
-"""The page's parts: what a visitor sees and sets, and what happens on a click. All with gradio.
+"""Hold the page's parts: what a visitor sees and sets, and what happens on a click.
+
+All with gradio.
 
 inspect_tab     the two sides of the tab Inspect; ``cards`` their text, ``theme`` their looks
 inspect_events  what happens there: ``ask_events``, ``open_events``, ``choice_events``,

@@ -38,7 +38,7 @@ def wire(runner: Runner, shelf: Shelf) -> None:
 
 
 class Api:
-    """What the endpoints do; ``gr.Error`` with one sentence for what they cannot."""
+    """Answer the endpoints; raise ``gr.Error`` with one sentence for what they cannot do."""
 
     def __init__(self, runner: Runner, shelf: Shelf) -> None:
         self._runner, self._shelf = runner, shelf

@@ -1,4 +1,4 @@
-"""Run and Cancel: the question is put to the model, and its trace is shown."""
+"""Put the question to the model on Run, show its trace, and stop on Cancel."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from viz.server.turns import MODEL
 
 
 class Asking:
-    """The functions of these events; each returns or yields what changes."""
+    """Handle these events; each method returns or yields what changes."""
 
     def __init__(self, showing: Showing, controls: Controls, runner: Runner) -> None:
         self._showing, self._controls, self._runner = showing, controls, runner
 
     def press(self) -> Values:
-        """At once, before the run has its place; the run gets a name."""
+        """Mark the run as waiting at once, and give it a name."""
         waiting = cards.status("Waiting for the model …", "busy", 0.0)
         return {**self._busy(waiting), self._controls.ticket: uuid.uuid4().hex}
 

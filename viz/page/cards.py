@@ -1,4 +1,4 @@
-"""The page's text as HTML: answers side by side, costs, progress, notes. Pure functions.
+"""Write the page's text as HTML, with pure functions: answers, costs, progress, notes.
 
 Everything that a person, a file or a model wrote goes through ``escape``; nothing else may put
 such text on the page.
@@ -59,7 +59,7 @@ def progress(stage: str, fraction: float, elapsed: float) -> str:
 
 
 def answers(trace: Trace, about: Known | None = None) -> str:
-    """Question, both answers and where the evidence went.
+    """Return the question, both answers and where the evidence went.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def answers(trace: Trace, about: Known | None = None) -> str:
 
 
 def costs(trace: Trace) -> str:
-    """What both runs cost, the saving of the LLM's work in the heading, the table folded away."""
+    """Return what both runs cost, the saving of the LLM's work in the heading, the table folded."""
     whole, small = trace.baseline.get("costs") or {}, trace.costs
     rows = "".join(_row(*row) for row in _costs(whole, small))
     work = saved(_number(whole.get("paper_flops")), _number(small.get("paper_flops")))
@@ -97,7 +97,7 @@ def costs(trace: Trace) -> str:
 
 
 def run_line(trace: Trace) -> str:
-    """Method, model and counts: whose pictures these are."""
+    """Return method, model and counts of the run that the pictures show."""
     return (
         f'<p class="run"><code>{escape(trace.method) or DASH}</code> on '
         f"<code>{escape(trace.model) or DASH}</code><br>{escape(alive(trace))}; positions "
@@ -114,7 +114,7 @@ def notes(trace: Trace) -> str:
 
 
 def section(title: str, explanation: str) -> str:
-    """Heading and explanation of a picture; our own words, but escaped all the same."""
+    """Return heading and explanation of a picture; our own words, but escaped all the same."""
     return f'<div class="section"><h2>{escape(title)}</h2><p>{escape(explanation)}</p></div>'
 
 
@@ -131,7 +131,7 @@ def memory(value: object) -> str:
 
 
 def duration(value: object) -> str:
-    """Seconds: 31 ms, 1.10 s."""
+    """Format seconds: 31 ms, 1.10 s."""
     number = _number(value)
     if number is None:
         return DASH

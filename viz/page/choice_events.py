@@ -1,4 +1,4 @@
-"""What fills the fields of the left side: example clips, their questions, uploads, own settings."""
+"""Fill the fields of the left side: example clips, their questions, uploads, own settings."""
 
 from __future__ import annotations
 

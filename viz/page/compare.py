@@ -1,4 +1,4 @@
-"""Other methods on the clip and question of the trace that the workspace shows.
+"""Run other methods on the clip and question of the trace that the workspace shows.
 
 The browser says what it wants to compare (``view-compare.js``).
 """
@@ -44,7 +44,7 @@ def told(
     owner: str,
     sent: Mapping[str, Any],
 ) -> Iterator[dict[str, Any]]:
-    """News of ``run_others``, whose arguments these are.
+    """Yield the news of ``run_others``, whose arguments these are.
 
     Each is {"others": all runs so far, each as what ``Shelf.addresses`` gives and its "spec",
     "elapsed": seconds}, with "stage" and "fraction" during a run and "done" in the end.

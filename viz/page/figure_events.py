@@ -1,4 +1,4 @@
-"""The figures for papers and slides, drawn when their accordion is opened."""
+"""Draw the figures for papers and slides when their accordion is opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every event of the page has in common: whose it is, and what is said where it breaks."""
+"""Guard every event of the page: name its visitor, and turn its errors into sentences."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def name_of(request: gr.Request | None) -> str:
-    """The visitor of an event: the hash of the session, without a space; "anybody" without one."""
+    """Return the visitor of an event: the hash of the session, or "anybody" without one."""
     hashed = getattr(request, "session_hash", None) or "anybody"
     return "".join(hashed.split())[:64]
 
 
 def guarded(function: Callable) -> Callable:
-    """The same function, whose exceptions become one sentence on the page, never their own text."""
+    """Return the same function, with exceptions turned into one sentence, never their own text."""
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""What happens on the tab Inspect: every event gets what it needs and returns {component: value}.
+"""Connect the tab Inspect: every event gets what it needs and returns {component: value}.
 
 Nothing of a visitor is kept here, and every event on the model shares one place in the queue. The
 events are in files of their own: ``open_events`` (a trace is opened), ``ask_events`` (Run, Cancel),

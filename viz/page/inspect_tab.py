@@ -1,4 +1,4 @@
-"""The two sides of the page: what a visitor can set, and what shows a trace."""
+"""Lay out the two sides of the page: what a visitor can set, and what shows a trace."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUFFIXES = (".mov", ".mp4", ".m4v", ".mkv", ".webm", ".avi", ".3gp", ".ts", ".mt
 
 @dataclass(frozen=True)
 class Controls:
-    """What a visitor can change or press; ``ticket``, unseen, names the run that goes on."""
+    """Hold what a visitor can change or press; ``ticket``, unseen, names the current run."""
 
     video: gr.Video
     video_file: gr.UploadButton
@@ -49,7 +49,7 @@ class Controls:
 
 @dataclass(frozen=True)
 class Figures:
-    """Pictures for papers and slides, drawn when the accordion is opened."""
+    """Hold pictures for papers and slides, drawn when the accordion is opened."""
 
     fold: gr.Accordion
     pictures: dict[str, gr.Image]
@@ -57,14 +57,14 @@ class Figures:
 
     @property
     def all(self) -> list[gr.components.Component]:
-        """Pictures and buttons: what an event may change."""
+        """Return pictures and buttons: what an event may change."""
         buttons = [button for name in ORDER for button in self.files[name]]
         return [*(self.pictures[name] for name in ORDER), *buttons]
 
 
 @dataclass(frozen=True)
 class Views:
-    """What shows a trace."""
+    """Hold the components that show a trace."""
 
     answers: gr.HTML
     workspace: gr.HTML
@@ -328,5 +328,5 @@ def _figures() -> Figures:
 
 
 def html(value: str, **place) -> gr.HTML:
-    """HTML of our own making, without Gradio's styles for running text."""
+    """Return our own HTML as a component, without Gradio's styles for running text."""
     return gr.HTML(value, apply_default_css=False, **place)

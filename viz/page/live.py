@@ -1,4 +1,4 @@
-"""Live: after a run, a change of the settings asks the same question again, at once and in place.
+"""Ask the same question again, at once and in place, when a setting changes after a run.
 
 One such run of a visitor is under way at a time, and the latest change is the next: a slow machine
 skips changes, it never queues them. It is the run that the button Run would start, made short by
@@ -25,7 +25,7 @@ from viz.server.runner import Runner, Stopped, failure, sentence
 
 
 class Following:
-    """The function of these events; it returns what changes."""
+    """Handle these events; its method returns what changes."""
 
     def __init__(self, showing: Showing, controls: Controls, runner: Runner) -> None:
         self._showing, self._controls, self._runner = showing, controls, runner
@@ -96,5 +96,5 @@ def wire(controls: Controls, showing: Showing, runner: Runner) -> None:
 
 
 def stop(runner: Runner, request: gr.Request) -> None:
-    """End what this visitor's settings have started: something else is about to be shown."""
+    """End what this visitor's settings have started, before something else is shown."""
     runner.stop_all(f"{name_of(request)} live ")

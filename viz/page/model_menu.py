@@ -1,6 +1,6 @@
-"""The models that visitors may choose, one of them in memory at a time.
+"""Offer the models that visitors may choose, one of them in memory at a time.
 
-What may be chosen is the operator's word (``stc-app --model ... --allow ...``). A visitor
+The operator decides what may be chosen (``stc-app --model ... --allow ...``). A visitor
 sends a name; it is looked up among those, or, with ``--allow any``, on the model hub, and never
 becomes a path of this machine.
 """
@@ -36,7 +36,7 @@ Look = Callable[[str | None, int], Any]
 
 @dataclass(frozen=True)
 class Library:
-    """How this process opens models; the page itself knows neither torch nor the hub.
+    """Say how this process opens models; the page itself knows neither torch nor the hub.
 
     Attributes
     ----------
@@ -55,10 +55,10 @@ class Library:
 
 
 class Models:
-    """The choice, and the one model that is loaded.
+    """Hold the choice of models, and the one that is loaded.
 
-    Only the thread that holds the model for a run (``Runner``) may call ``use``: whoever is being
-    answered is answered to the end before another model takes the place.
+    Only the thread that holds the model for a run (``Runner``) may call ``use``: a run that has
+    begun ends before another model takes the place.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class Models:
         return self
 
     def words(self, label: object) -> str:
-        """What the model of that label takes, in a sentence or two; of an error, its sentence."""
+        """Say in a sentence or two what memory the model of that label takes, or what is wrong."""
         with self._asking:  # one at a time: visitors may ask much faster than the hub answers
             try:
                 return str(self._library.look(self.source(label), _size(self._held)))
@@ -146,7 +146,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Menu:
-    """The menu on the page: the choice and what is said of it."""
+    """Hold the components of the menu: the choice and the line under it."""
 
     model: gr.Dropdown
     note: gr.HTML
@@ -175,7 +175,7 @@ def menu(models: Models) -> Menu:
 
 
 def wire(menu: Menu, models: Models) -> None:
-    """Say what the chosen model takes, from the moment on that somebody turns to the menu."""
+    """Show how much memory the chosen model takes, once the menu was used."""
     quiet = {**QUIET, "concurrency_id": "sizes"}
 
     def look(label: str) -> Iterator[str]:

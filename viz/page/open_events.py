@@ -1,4 +1,4 @@
-"""Events that open a trace: with the page, from the menu, an upload, one the workspace chose."""
+"""Open a trace: with the page, from the menu, an upload, or as the workspace chose it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PICTURES = {"concurrency_id": "pictures", **QUIET}
 
 
 class Opening:
-    """The functions of these events; each returns what changes."""
+    """Handle these events; each method returns what changes."""
 
     def __init__(self, showing: Showing, controls: Controls, runner: Runner) -> None:
         self._showing, self._controls, self._runner = showing, controls, runner
@@ -47,7 +47,7 @@ class Opening:
         return self._opened(Path(path), name_of(request)) if path else gr.skip()
 
     def follow(self, request: gr.Request, event: gr.EventData) -> Values:
-        """The workspace went to another trace of the shelf by itself: the cards go with it."""
+        """Show the cards of another trace of the shelf that the workspace went to by itself."""
         home = self._showing.shelf.find(getattr(event, "key", None))
         if home is None:
             return gr.skip()

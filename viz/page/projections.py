@@ -1,7 +1,7 @@
-"""UMAP behind the page: fitted where it blocks nobody, and told to the workspace that asked.
+"""Fit UMAP in the background and send the positions to the workspace that asked.
 
 The workspace sends ``embedding`` when a visitor wants it. A fit runs in a process of its own, one
-at a time and at low priority; what it gives is kept by the content of the tokens, so every method
+at a time and at low priority; its result is kept by the content of the tokens, so every method
 and ratio on one clip shares it.
 """
 
@@ -50,7 +50,7 @@ watch('value', () => {
 
 
 class Fits:
-    """UMAP positions as files in ``folder``, which must lie where Gradio serves files.
+    """Keep UMAP positions as files in ``folder``, which must lie where Gradio serves files.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Fits:
         self._one_at_a_time = threading.Lock()
 
     def ask(self, features: np.ndarray) -> Future[Path]:
-        """The file of (N, 2) little-endian uint16 for (N, c) components; begins where needed.
+        """Return the file of (N, 2) little-endian uint16 for (N, c) components; fit where needed.
 
         It fails with ``Failure``. ``InputError`` at once for a size that ``umap`` refuses, and
         where too many clips wait already.
@@ -162,7 +162,7 @@ def wire(workspace: gr.HTML, news: gr.HTML, shelf: Shelf, fits: Fits | None = No
 
 
 def follow(shelf: Shelf, fits: Fits, key: object) -> Iterator[dict[str, Any]]:
-    """News of the UMAP of the trace under ``key``, which comes from a browser.
+    """Yield news of the UMAP of the trace under ``key``, which comes from a browser.
 
     Yields {"seconds": waited} every ``TICK`` and, last, {"url": of the positions, "settings"}.
     ``InputError`` or ``Failure`` with a sentence where there will be none.

@@ -1,7 +1,7 @@
-"""Runs that the workspace asks for by itself: one event each, and news that come back.
+"""Run what the workspace asks for by itself: one event each, and news that come back.
 
 The news go through a small component of their own. As a part of the workspace's value they would
-show its trace anew, or bring back one that the visitor has left meanwhile.
+show its trace again, or bring back one that the visitor has left meanwhile.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def wire(
 
 
 def progress(step: Step, before: float = 0.0) -> dict[str, Any]:
-    """Where a run is, as news; ``before`` are the seconds of runs that ended for this request."""
+    """Return as news where a run is; ``before`` counts the seconds of earlier runs."""
     words = STAGES.get(step.stage.removeprefix(FULL), step.stage)
     words = f"Uncompressed run: {words}" if step.stage.startswith(FULL) else words
     return {

@@ -44,7 +44,7 @@ HIDE = "() => ({ __type__: 'update', visible: false })"  # in the browser: the s
 
 @dataclass(frozen=True)
 class Wanted:
-    """The trace to open with.
+    """Describe the trace to open with.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Wanted:
 
 
 def wanted(query: Mapping[str, str], shelf: Shelf, saved: Sequence[Path]) -> Wanted:
-    """What an address asks for, the first of ``saved`` where it asks for nothing that is there.
+    """Return what an address asks for, or the first of ``saved`` where that does not exist.
 
     Parameters
     ----------
@@ -87,14 +87,14 @@ def key_of(path: Path) -> str:
 
 
 def lesson_step(query: Mapping[str, str]) -> int | None:
-    """The step of the lesson that an address asks for, from 1; None where it asks for none."""
+    """Return the step of the lesson that an address asks for, from 1; None where there is none."""
     text = query.get("learn", "")
     return int(text) if text in map(str, range(1, STEPS + 1)) else None
 
 
 @dataclass(frozen=True)
 class Exports:
-    """What makes files of the trace that is shown."""
+    """Hold the buttons that make files of the trace that is shown."""
 
     stage: gr.Radio
     video: gr.Button

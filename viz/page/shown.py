@@ -1,7 +1,7 @@
-"""What the page shows of a trace: {component: value} for the right side.
+"""Collect what the page shows of a trace: {component: value} for the right side.
 
-Every event that shows a trace asks here, a run as well as a saved trace or a case of the error
-table.
+Every event that shows a trace calls this file, a run as well as a saved trace or a case of the
+error table.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Values = dict[gr.components.Component, Any]  # of those components alone that ch
 
 @dataclass(frozen=True)
 class Showing:
-    """Puts traces on the shelf and gives what the views show of them.
+    """Put traces on the shelf and return what the views show of them.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Showing:
         follows: bool = False,
         visitor: str = PAGE,
     ) -> Values:
-        """Values of all views; the figures fold up, since they show another trace.
+        """Return the values of all views; the figures fold up, since they show another trace.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class Showing:
         }
 
     def file(self, path: Path, visitor: str = PAGE) -> Values:
-        """Values of all views for a trace file: a saved one, one of the shelf, an upload."""
+        """Return the values of all views for a trace file: saved, on the shelf, or uploaded."""
         trace = Trace.load(path)
         return self.trace(trace, self._origin(path, trace), path, visitor=visitor)
 

@@ -1,4 +1,7 @@
-"""How the page looks: theme and stylesheet, both given to ``launch``. Nothing is fetched."""
+"""Define how the page looks: theme and stylesheet, both given to ``launch``.
+
+Nothing is fetched.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 
 def theme() -> gr.themes.Base:
-    """Blue of the cluster centers on neutral gray, fonts of the visitor's system."""
+    """Return the theme: the blue of the cluster centers on neutral gray, fonts of the system."""
     return gr.themes.Default(
         primary_hue=BLUE, secondary_hue=BLUE, neutral_hue="slate", font=SYSTEM, font_mono=MONO
     ).set(

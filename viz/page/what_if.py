@@ -1,6 +1,6 @@
-"""What if: the question of a shown trace again, with some tokens knocked out or swapped in.
+"""Ask the question of a shown trace again, with some tokens knocked out or swapped in.
 
-Attention and relevance only go with an answer; an edit shows whether the answer hangs on a token.
+Attention and relevance only go with an answer; an edit shows whether the answer depends on a token.
 The browser keeps the draft and the history (``view-edits.js``) and sends one edit at a time.
 """
 
@@ -49,7 +49,7 @@ def ask_again(
     owner: str,
     sent: Mapping[str, Any],
 ) -> Iterator[Step | dict[str, Any]]:
-    """Run an edit; yields where the run is and, last, what came out of it.
+    """Run an edit; yield where the run is and, last, its result.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def ask_again(
 
 
 def read_edit(sent: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """{"remove", "add", "only"} as lists of tokens below ``size``; only may be None.
+    """Return {"remove", "add", "only"} as lists of tokens below ``size``; only may be None.
 
     Raises ``InputError`` for anything else, and for an edit that changes nothing.
     """

@@ -1,4 +1,4 @@
-"""A sheet to draw on, measured in pixels with y down, and its conversion to PNG and SVG.
+"""Draw on a sheet measured in pixels with y down, and convert it to PNG and SVG.
 
 Matplotlib's figure classes without pyplot: no global figure list, so threads cannot meet there.
 """
@@ -43,7 +43,7 @@ def fonts() -> list[str]:
 
 
 class Canvas:
-    """A sheet of ``width`` x ``height`` pixels to draw on.
+    """Draw on a sheet of ``width`` x ``height`` pixels.
 
     Attributes
     ----------

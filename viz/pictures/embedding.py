@@ -24,14 +24,20 @@ CHUNK = 8_000  # tokens placed at once, so that memory does not grow with the cl
 
 
 def embedding(trace: Trace, how: str = "umap") -> np.ndarray:
-    """Return (N, 2) float32: a place for every token; the same input gives the same places.
+    """Return a place in two dimensions for every token; the same input gives the same places.
 
     Parameters
     ----------
+    trace : Trace
+        Recorded, so that it holds the tokens.
     how : str
         "pca": the two leading principal components, in the units of the tokens; a projection, so
         distances are never too long. "umap": neighbors stay neighbors, but neither distances nor
         sizes of groups mean anything.
+
+    Returns
+    -------
+    (N, 2) float32
 
     Raises
     ------
@@ -68,8 +74,8 @@ def umap(features: np.ndarray) -> np.ndarray:
     """Return (N, 2) float32: UMAP of (N, c) principal components, started from the PCA.
 
     Above ``MOST_FITTED`` tokens it is fitted on a sample of so many, drawn with a fixed seed, and
-    the others are placed among them. Importing umap-learn alone takes seconds. ``InputError`` as
-    ``check_size`` has it.
+    the others are placed among them. Importing umap-learn alone takes seconds. Raises
+    ``InputError`` as ``check_size`` does.
     """
     count = len(features)
     check_size(count)

@@ -1,4 +1,4 @@
-"""Read from a trace what several pictures need. numpy only."""
+"""Read from a trace what several pictures need, with numpy only."""
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ def steps(trace: Trace, path: str | os.PathLike, stage: str = "end") -> Iterator
 
     Parameters
     ----------
-    path
+    trace : Trace
+    path : Path
         Of the video, ``.webm``.
     stage : str
         "outside" for the fates before the LLM, "end" for those after all.
@@ -54,7 +55,7 @@ def steps(trace: Trace, path: str | os.PathLike, stage: str = "end") -> Iterator
     Raises
     ------
     InputError
-        For another file type or stage, a clip that is too long, a folder that is not there.
+        For another file type or stage, a clip that is too long, a folder that does not exist.
     """
     path = Path(path)
     times = _times(trace)

@@ -1,6 +1,6 @@
 """Draw each picture of a trace as a finished sheet: title, picture, legend, caption.
 
-``render(trace, name)`` gives PNG and SVG bytes and the sentence for those who cannot see it.
+``render(trace, name)`` gives PNG and SVG bytes, and a sentence that describes the picture.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from viz.pictures.words import TEXTS, Text, alt, counted
 
 @dataclass(frozen=True)
 class SheetLayout:
-    """How a sheet is set.
+    """Describe how a sheet is laid out.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class SheetLayout:
         Pixels of the whole sheet.
     words : bool
         With title, explanation and caption: a figure that stands alone. Without: for a page that
-        says these itself.
+        shows these itself.
     """
 
     width: int = 1200
@@ -47,7 +47,7 @@ class SheetLayout:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of picture: its words, and (trace, kind, layout) -> Figure."""
+    """Describe one kind of picture: its words, and (trace, kind, layout) -> Figure."""
 
     text: Text
     draw: Callable[[Trace, Kind, SheetLayout], Figure]
@@ -55,7 +55,7 @@ class Kind:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A drawn sheet; bytes are made when first asked for."""
+    """Hold a drawn sheet; bytes are made when first asked for."""
 
     name: str
     title: str

@@ -1,6 +1,6 @@
 """Lay out the film strip: where every frame and every token lies on the sheet.
 
-All geometry comes from ``trace.grid``; a crop or a letterbox of the image processor is honoured.
+All geometry comes from ``trace.grid``; a crop or a letterbox of the image processor is applied.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Strip:
 
     @classmethod
     def fit(cls, grid: TokenGrid, x: float, y: float, width: float) -> Strip:
-        """Make the mosaic of all frames, ``width`` pixels wide and about half as tall."""
+        """Return the mosaic of all frames, ``width`` pixels wide and about half as tall."""
         aspect = grid.width / grid.height
         most = max(1, min(grid.frames, int(width // 24)))  # tiles of 18 pixels
         least = math.ceil(grid.frames * (LABEL + GAP + 1) / (TALLEST * width))

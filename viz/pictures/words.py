@@ -115,7 +115,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """Return one line of visible characters: what a stranger typed may hold anything.
+    """Return one line of visible characters, because typed text may hold anything.
 
     Controls, direction overrides, surrogates and unassigned code points would break the SVG or
     turn the line around; they are left out. Longer texts end in an ellipsis.

@@ -1,8 +1,8 @@
-"""Under which names the page answers, and from which pages a browser may send it something.
+"""Decide under which host names the page answers, and which pages may send it something.
 
 A page on this machine alone is still within reach of every website that its user opens: a site can
-let its own name point to 127.0.0.1 (DNS rebinding), or post a form here. The first is told by the
-header ``Host``, the second by ``Origin``; neither can be forged by a website.
+let its own name point to 127.0.0.1 (DNS rebinding), or post a form here. The header ``Host`` shows
+the first, ``Origin`` the second; a website can forge neither.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ READS = ("GET", "HEAD", "OPTIONS")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether what is bound to this host can be reached from this machine alone."""
+    """Tell whether a server bound to this host can be reached from this machine alone."""
     address = _address(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
 
 
 class Hosts:
-    """The names of one page.
+    """Hold the host names of one page.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ class Hosts:
         self._share = share
 
     def refusal(self, method: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
-        """Return (status, sentence) for a request that is not answered; None for one that is.
+        """Return (status, sentence) for a request that is refused; None for an accepted one.
 
         On this machine alone "localhost" and loopback addresses pass, at any port, since tunnels
         change it. On an open host every address passes, since a site can let a name of its own
-        point here but not an address. The names that are allowed pass always.
+        point here but not an address. The allowed names always pass.
         """
         host = headers.get("host", "")
         if not self._passes(_split(host)[0]):

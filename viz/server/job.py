@@ -1,6 +1,6 @@
-"""From what was typed on the page to the arguments of ``answer``, or a sentence about it.
+"""Turn what was typed on the page into the arguments of ``answer``, or into a sentence about it.
 
-Whether a number suits the method, the method says itself when the run makes it (``make_method``).
+``make_method`` checks, when the run makes the method, whether a number suits it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def job_of(
     lam,
     model=None,
 ) -> dict:
-    """The keyword arguments of ``answer``; ``InputError`` says what is missing or no such thing.
+    """Return the keyword arguments of ``answer``; ``InputError`` names what is missing or wrong.
 
     The method is a text (``viz.server.method_text``). ``model`` is a label of
     ``page.model_menu.Models``; without one the page's first model answers.
@@ -75,12 +75,12 @@ def job_of(
 
 
 def origin_of(job: Mapping[str, Any]) -> Origin:
-    """Return what the trace of this job was made of."""
+    """Return the origin of the trace that this job makes."""
     return Origin(job["video"], job["question"], job["frames"], job["method"], job.get("model"))
 
 
 def recorded(checkpoint: Path) -> dict[str, float]:
-    """Settings that suit a checkpoint better than the paper's, as its folder records them.
+    """Return settings that suit a checkpoint better than the paper's, as its folder records them.
 
     They are those of ``VLM.settings``, read without opening the model, as far as the page has
     fields for them; {} where there are none.

@@ -1,4 +1,4 @@
-"""A method as text: the ``repr`` of its frozen dataclass, and the way back.
+"""Write a method as text, the ``repr`` of its frozen dataclass, and read it back.
 
 The page, its files and the result files of benchmarks name a method by that text; settings that
 are left out have their defaults::
@@ -41,10 +41,9 @@ LONGEST_SHORT = 400
 
 @dataclass(frozen=True)
 class MethodText:
-    """A method as its text names it.
+    """Hold a method as its text names it.
 
-    Whether the method has such settings, and whether their values make sense to it, only
-    ``make_method`` can tell.
+    Only ``make_method`` can tell whether the method has these settings and takes their values.
 
     Attributes
     ----------
@@ -54,13 +53,13 @@ class MethodText:
         {setting: bool, int, float, str or None}. ``retention``, the share of the video tokens that
         enter the LLM, must be there: above 0 and at most 1.
     edit : dict or None
-        {"remove": tokens, "add": tokens, "only": tokens or None}, what is left out being empty.
-        Tokens are kept as ascending tuples.
+        {"remove": tokens, "add": tokens, "only": tokens or None}; a missing entry is empty. Tokens
+        are kept as ascending tuples.
 
     Raises
     ------
     InputError
-        On construction: one sentence, for whatever is none of that.
+        On construction: one sentence, for anything else.
     """
 
     name: str
@@ -91,7 +90,7 @@ class MethodText:
 
     @property
     def short(self) -> str:
-        """In a few characters, for addresses; ``InputError`` for an edited method."""
+        """Return the short form for addresses; ``InputError`` for an edited method."""
         if self.edit is not None:
             raise InputError("an edited method has no short name; share its trace instead")
         others = [

@@ -1,4 +1,4 @@
-"""What a trace was made of, kept beside it on the shelf, since the trace itself names no file."""
+"""Keep beside each trace on the shelf what it was made of, since the trace itself names no file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECORD = "origin.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a trace was made of.
+    """Describe what a trace was made of.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Origin:
 
     @property
     def seed(self) -> int | None:
-        """Of a clip that is made anew; None for a file."""
+        """Return the seed of a clip of the world of shapes; None for a file."""
         found = re.fullmatch(r"shapes (\d{1,18})", self.video)
         return int(found[1]) if found else None
 
@@ -102,7 +102,7 @@ def remember(home: Path, origin: Origin) -> None:
 
 
 def recall(folder: Path, key: object) -> Origin | None:
-    """The origin of the trace with that key; None where none is kept or the key is no key."""
+    """Return the origin of the trace with that key; None where there is none."""
     if not isinstance(key, str) or not re.fullmatch(r"[0-9a-f]{20}", key):
         return None
     try:

@@ -1,4 +1,4 @@
-"""A folder of this process alone, and the end of those whose process is gone."""
+"""Make a folder of this process alone, and remove those of dead processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCK = ".lock"
 
 
 def own_folder(parent: Path | None = None) -> Path:
-    """Make a folder that goes when this process ends; remove those of processes that were killed.
+    """Make a folder that is removed when this process ends; remove those of killed processes.
 
     Beside each folder lies a lock file, ``video-tokens-x.lock``, which its process holds as long as
     it lives, however it ends. A folder without one is left alone.

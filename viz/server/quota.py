@@ -1,7 +1,7 @@
-"""Who keeps how much of a place that all visitors share, and what has to go.
+"""Limit how much of a place that all visitors share each may use, and choose what is removed.
 
-Whoever has too much loses the oldest of it. Where all together have too much, whoever has most
-loses the oldest of it: many small things of one visitor push out no other's.
+A visitor over the limit loses the oldest things. Where all together are over the limit, the visitor
+who uses most loses the oldest: many small things of one visitor push out no other visitor's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PAGE = ""  # the visitor's name of what belongs to the page itself
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a place one visitor may take, and all together.
+    """Say how much of a place one visitor may use, and all together.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Ledger:
     """Keep account of what lies in a place, its size and who uses it.
 
     A thing that several visitors use counts for each of them and goes when the last one loses it.
-    It knows nothing of files: whoever asks ``excess`` removes what it names.
+    The ledger knows nothing of files: the caller of ``excess`` removes what it names.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -87,16 +87,16 @@ class Ledger:
             return len(sizes), sum(sizes)
 
     def excess(self, visitor: str, extra: int = 0) -> list[str]:
-        """Take away what is too much, and return the keys of what nobody has any more.
+        """Remove what is too much from the account; return the keys that nobody uses any more.
 
         The thing that was added last stays, however large it is.
 
         Parameters
         ----------
         visitor : str
-            Who is added to; loses first.
+            The one who adds something, and loses first.
         extra : int
-            Bytes of one more thing of this visitor's that is about to come; 0: none comes.
+            Bytes of one more thing of this visitor that is about to come; 0: none comes.
         """
         limits, more = self.limits, int(extra > 0)
         with self._lock:

@@ -1,4 +1,4 @@
-"""Asking the question of a shown trace again: with another method, or with an edited one."""
+"""Ask the question of a shown trace again: with another method, or with an edited one."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def rerun(
     baseline: bool = False,
     score: Sequence[str] = (),
 ) -> Iterator[Step | Answer]:
-    """Ask the question of ``origin`` with another method; yields what ``Runner.run`` does.
-
-    Raises ``InputError`` before the run where the video is gone or ``method`` is no method.
+    """Ask the question of ``origin`` with another method; yield what ``Runner.run`` does.
 
     Parameters
     ----------
@@ -40,6 +38,11 @@ def rerun(
     score : sequence of str
         Answers whose probability is wanted; empty ones, which no model can be asked for, are left
         out.
+
+    Raises
+    ------
+    InputError
+        Before the run: the video is gone, or ``method`` is no method.
     """
     method = str(read_method(method))
     video: Video | str

@@ -1,4 +1,4 @@
-"""One model, one run at a time, and a run that can be watched and stopped.
+"""Hold one model and run one question at a time, in a run that can be watched and stopped.
 
 No gradio here, and no torch before the model is wanted: the page is up before they are imported.
 """
@@ -36,7 +36,7 @@ FULL = "The disk of the machine that runs this page is full; try again later, or
 
 @dataclass(frozen=True)
 class Step:
-    """Where a run is.
+    """Report where a run is.
 
     Attributes
     ----------
@@ -53,18 +53,18 @@ class Step:
 
 
 class Stopped(Exception):
-    """The person who started the run has cancelled it."""
+    """Report that the person who started the run has cancelled it."""
 
 
 class Failure(Exception):
-    """A run ended without an answer; the text is one sentence for the person who started it."""
+    """Report, in one sentence for the person who started it, that a run ended without an answer."""
 
 
 class Runner:
-    """Holds the loaded model and lets one run at a time use it, visitors in turn.
+    """Hold the loaded model and let one run at a time use it, visitors in turn.
 
-    All of it on one thread: in a new one for each run torch's own threads and memory start cold,
-    which a short run feels.
+    All runs use one thread: a new one for each run would start torch's own threads and memory
+    anew, which a short run feels.
 
     Parameters
     ----------
@@ -99,16 +99,16 @@ class Runner:
 
     @property
     def state(self) -> str:
-        """ "idle", "loading", "ready" or "failed"."""
+        """Return "idle", "loading", "ready" or "failed"."""
         if self._error is not None:
             return "failed"
         return "ready" if self._loaded.is_set() else "loading" if self._started else "idle"
 
     def stop(self, owner: str) -> None:
-        """Stop the run of this owner; returns once it reports no more.
+        """Stop the run of this owner; return once it reports no more.
 
-        One that has not begun, since it waits in a queue or is on its way, ends when it begins: an
-        owner whose next run may go on needs another name.
+        A run that waits in a queue or is on its way ends when it begins: an owner whose next run
+        may go on needs another name.
         """
         with self._stopping:
             stop = self._stops.get(owner)
@@ -121,7 +121,7 @@ class Runner:
             time.sleep(TICK / 10)
 
     def stop_all(self, prefix: str) -> None:
-        """Tell all runs of owners whose name begins so to stop, and do not wait for it."""
+        """Tell all runs of owners whose name begins so to stop, without waiting for them."""
         with self._stopping:
             for owner, stop in self._stops.items():
                 if owner.startswith(prefix):
@@ -135,14 +135,21 @@ class Runner:
     def run(self, owner: str, **job: Any) -> Iterator[Step | Any]:
         """Yield a ``Step`` every moment and, last, what ``answer`` returned.
 
-        Raises ``Failure`` with a sentence, ``InputError`` where too many runs wait already, or
-        ``Stopped``. Closing the iterator stops the run.
+        Closing the iterator stops the run.
 
         Parameters
         ----------
         owner : str
-            Who may stop it. What is before its first space names the visitor, of whom no more than
+            Who may stop it. The part before its first space names the visitor, of whom no more than
             ``turns`` allows may run or wait.
+
+        Raises
+        ------
+        Failure
+            With a sentence for the visitor.
+        InputError
+            Too many runs wait already.
+        Stopped
         """
         self.start()
         began, stop, visitor = time.perf_counter(), threading.Event(), visitor_of(owner)
@@ -209,9 +216,9 @@ class Runner:
 
 
 def failure(error: BaseException) -> Failure:
-    """Return one sentence for the person; the traceback of what nobody expected goes to the log.
+    """Return one sentence for the visitor; the traceback of an unexpected error goes to the log.
 
-    An ``InputError`` is the person's to mend and its message is meant for people; any other
+    The visitor can correct an ``InputError``, whose message is written for people; any other
     ``ValueError`` is a fault of the program. A full disk is neither.
     """
     if isinstance(error, Failure):
@@ -232,7 +239,7 @@ def failure(error: BaseException) -> Failure:
 
 
 def disk_is_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, says so: where the file lay is nobody's business."""
+    """Tell whether an error, or one that led to it, means a full disk."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         seen.append(error)
@@ -243,7 +250,7 @@ def disk_is_full(error: BaseException | None) -> bool:
 
 
 def without_folders(text: str) -> str:
-    """The text with the names of files alone: a visitor need not know this machine's folders."""
+    """Return the text with file names only: a visitor need not know this machine's folders."""
     return FOLDERS.sub("", text)
 
 

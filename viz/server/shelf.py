@@ -1,4 +1,4 @@
-"""Files of traces named by their content, so that nothing is made twice.
+"""Keep files of traces named by their content, so that nothing is made twice.
 
 The folder is public to whoever knows a name: a name holds 20 hexadecimal digits of a SHA-256.
 """
@@ -38,7 +38,7 @@ LIMITS = Limits(  # folders: of traces with all that was made of them, and of cl
 
 
 class Shelf:
-    """Files of traces in one folder; it must lie where Gradio serves files.
+    """Keep files of traces in one folder, which must lie where Gradio serves files.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Shelf:
         return path
 
     def find(self, key: object) -> Path | None:
-        """Return the trace file of that key; None for whatever else a browser may send."""
+        """Return the trace file of that key; None for anything else that a browser may send."""
         if not isinstance(key, str) or not re.fullmatch(r"[0-9a-f]{20}", key):
             return None
         late = self._late.get(key)
@@ -109,7 +109,7 @@ class Shelf:
     def addresses(
         self, trace: Trace, home: Path, about: Known | None = None, clip: Path | None = None
     ) -> dict[str, str | None]:
-        """Return what the workspace is given: where its files lie, relative to the page.
+        """Return the addresses that the workspace is given: its files, relative to the page.
 
         ``home`` is what ``put`` returned; ``clip``, the video, must lie where Gradio serves files.
         """
@@ -131,7 +131,7 @@ class Shelf:
         }
 
     def shown(self, trace: Trace, home: Path, name: str) -> tuple[str, str]:
-        """(file, alt text) of a picture as the page shows it, without words, twice as fine."""
+        """Return (file, alt text) of a picture for the page: without words, twice as fine."""
         path = self._once(
             home.parent / f"page-{name}.png",
             lambda: _render(trace, name, PAGE_WIDTH, words=False).png,

@@ -1,4 +1,4 @@
-"""Who is next: visitors in turn, so that one visitor's many runs delay another's by one at most."""
+"""Take visitors in turn, so that one visitor's many runs delay another's by one at most."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Turns:
     Parameters
     ----------
     own, in_all : int
-        Places of one visitor and of all, those included whose job is under way.
+        Places of one visitor and of all, including jobs that are under way.
     """
 
     def __init__(self, own: int = PLACES, in_all: int = PLACES_IN_ALL) -> None:
@@ -63,7 +63,7 @@ class Turns:
             self._change.notify()
 
     def drop(self, visitor: str, job: Job) -> None:
-        """Take a job back that has not begun."""
+        """Take back a job that has not begun."""
         with self._change:
             lane = self._lanes.get(visitor, deque())
             if job in lane:
@@ -86,5 +86,5 @@ class Turns:
 
 
 def visitor_of(owner: str) -> str:
-    """Return the visitor in a run's owner, such as "3f0c2a live 7": what is before the space."""
+    """Return the visitor in a run's owner: the part before the space of "3f0c2a live 7"."""
     return owner.partition(" ")[0]

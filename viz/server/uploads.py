@@ -1,7 +1,7 @@
-"""What browsers and scripts upload: how much of it is taken and kept, and for whom.
+"""Limit what browsers and scripts upload: how much is taken and kept, and for whom.
 
 Gradio puts an upload into a folder named by its content, in its temporary directory. Uploads carry
-no session, so a visitor is an address here; behind a proxy, that which the proxy reports.
+no session, so a visitor is an address here; behind a proxy, the address that the proxy reports.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STALLED = 600  # seconds after which what is half uploaded is given up
 
 
 class NoRoom(Exception):
-    """The disk has no room for this upload."""
+    """Report that the disk has no room for this upload."""
 
 
 class Uploads:
@@ -77,7 +77,7 @@ class Uploads:
         self._bytes[visitor] += size
 
     def end(self, visitor: str, size: int, paths: Iterable[str] = ()) -> None:
-        """Count what came of an upload that ``begin`` let in; of a broken one nothing stays."""
+        """Count the files of an upload that ``begin`` let in; remove those of a broken one."""
         self._coming[visitor] -= 1
         self._bytes[visitor] -= size
         for name in {place.name for place in map(self._place, paths) if place is not None}:

@@ -1,4 +1,4 @@
-"""Clips of the world of shapes, made anew from their seeds, and what is known of their questions.
+"""Make clips of the world of shapes again from their seeds, with what is known of their questions.
 
 The error table is about such clips; no file has them.
 """
@@ -34,7 +34,7 @@ def clip(seed: int, frames: int) -> Video:
 
 
 def known(seed: int, frames: int, question: str) -> Known | None:
-    """The right answer and its evidence; None for a question that the world does not ask there."""
+    """Return the right answer and its evidence; None for a question not asked there."""
     from stc_core.shapes import make_clip
 
     questions = (q for q in make_clip(seed, frames).questions if q.text == question)

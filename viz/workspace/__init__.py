@@ -1,4 +1,4 @@
-"""The linked workspace: every view of one trace in the browser, one selection shared by all.
+"""Show every view of one trace in the browser, with one selection shared by all.
 
     bundle.py      a trace as one binary file, its frames as one picture (numpy, cv2)
     component.py   the views' code as one ``gr.HTML``

@@ -1,4 +1,4 @@
-"""A trace as the browser wants it: one binary file of numbers and one picture of all frames.
+"""Write a trace for the browser: one binary file of numbers and one picture of all frames.
 
 The file is ``MAGIC``, a uint32 with the length of the header, the header as JSON in UTF-8, and the
 arrays that the header lists, each at a multiple of eight bytes (all little endian)::
@@ -96,7 +96,7 @@ def sprite(trace: Trace) -> bytes | None:
 
 
 def tiles(trace: Trace) -> dict[str, int] | None:
-    """Pixels of a frame in the sprite and how many stand in a row; None without frames."""
+    """Return the pixels of a frame in the sprite and the frames per row; None without frames."""
     if trace.frames is None:
         return None
     count, tall, wide = trace.frames.shape[:3]

@@ -1,4 +1,4 @@
-"""The workspace as one ``gr.HTML``: a static template, its own style, the joined modules.
+"""Show the workspace as one ``gr.HTML``: a static template, its own style, the joined modules.
 
 Its value is a few addresses (``{"bundle", "sprite", "clip", "trace", "key"}``); the browser fetches
 what they name. Where the workspace goes to another trace by itself (an edit), it makes that one's
@@ -45,7 +45,7 @@ def workspace(**place) -> gr.HTML:
 
 @cache
 def script() -> str:
-    """All modules in one script; it defines ``mount(root, {trigger})`` and shows nothing yet."""
+    """Join all modules into a script that defines ``mount(root, {trigger})``."""
     return joined(HERE / "js" / "main.js", ["mount"])
 
 

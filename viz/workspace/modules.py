@@ -1,4 +1,4 @@
-"""The page's ES modules as one plain script: no build step, nothing fetched.
+"""Join the page's ES modules into one plain script: no build step, nothing fetched.
 
 ``joined(entry, names)`` follows the imports of a module, puts every module behind what it imports,
 each in a function of its own, so that names which it does not export stay its own::
@@ -10,7 +10,7 @@ each in a function of its own, so that names which it does not export stay its o
     return module1;
     })();
 
-Understood are, each from the beginning of a line::
+These statements are understood, each from the beginning of a line::
 
     import { name, other as mine } from './file.js';
     export function name  export async function name  export class Name  export const NAME
@@ -34,12 +34,12 @@ STATEMENT = re.compile(r"(?:^|[;}])[ \t]*(?P<word>import|export)\b|\bimport\s*[(
 
 
 class ModuleError(Exception):
-    """A module of the page that cannot be joined: a fault in its source, named by file and line."""
+    """Report a fault in the source of a module, named by file and line."""
 
 
 @dataclass(frozen=True)
 class Module:
-    """One file, read.
+    """Hold one file, read.
 
     Attributes
     ----------

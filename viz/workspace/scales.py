@@ -1,4 +1,4 @@
-"""Two perceptually uniform color scales, as 33 colors each; between them is interpolated."""
+"""Define two perceptually uniform color scales of 33 colors each, to be interpolated between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several methods are made of.
+"""Hold the parts that several methods share.
 
 selection   the greedy choice of tokens by contribution under a redundancy threshold
 clustering  density-peaks clustering on k nearest neighbors

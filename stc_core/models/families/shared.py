@@ -28,7 +28,10 @@ def patch_grid(config: StockConfig, grid_thw: Tensor | None = None) -> Cells:
 
 
 def hidden_state_layer(config: StockConfig) -> int:
-    """``hidden_states[v]`` is the output of layer v - 1 (v >= 0) or of layer v (v < 0)."""
+    """Return the layer whose output the config selects as ``hidden_states[v]``.
+
+    This is layer v - 1 for v >= 0 and layer v for v < 0.
+    """
     layer = config.vision_feature_layer
     if not isinstance(layer, int):  # several layers side by side: the deepest speaks for all
         depth = config.vision_config.num_hidden_layers
@@ -57,7 +60,10 @@ def mean_in_turn(body: StockModel, scores: Tensor, cells: Cells) -> Tensor:
 
 
 def center_crop(processor: StockProcessor, height: int, width: int) -> Box:
-    """CLIP's processor resizes the shorter side and cuts the middle out, both in whole pixels."""
+    """Return the part of the picture that CLIP's processor shows.
+
+    It resizes the shorter side and cuts the middle out, both in whole pixels.
+    """
     video, sides = processor.video_processor, []
     for side, cut in ((height, video.crop_size["height"]), (width, video.crop_size["width"])):
         resized = int(video.size["shortest_edge"] * side / min(height, width))

@@ -107,7 +107,7 @@ class LlavaVideoModel(LlavaOnevisionModel):
 
 
 class LlavaVideoForConditionalGeneration(LlavaOnevisionForConditionalGeneration):
-    """LLaVA-Video: SigLIP, a two-layer projector and Qwen2."""
+    """Build LLaVA-Video of SigLIP, a two-layer projector and Qwen2."""
 
     config_class = LlavaVideoConfig
 

@@ -1,4 +1,4 @@
-"""Answers of an examination in a file, so that a run goes on where it was stopped."""
+"""Keep the answers of an examination in a file, so that a stopped run can go on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,19 @@ from stc_core.shapes.exam.asking import Ask
 
 
 class AnswerFile:
-    """Answers in a file: a line that says of what, then a line for each, in the order of asking."""
+    """Read and write a file of answers: a header line, then one line per answer in order.
+
+    Parameters
+    ----------
+    path : Path
+    header : dict
+        The configuration of the run. An existing file must have the same.
+
+    Raises
+    ------
+    InputError
+        The folder is missing, or the file belongs to another configuration or holds no answers.
+    """
 
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         self.path = path
@@ -37,7 +49,13 @@ class AnswerFile:
             path.write_text(whole, encoding="utf-8")
 
     def next_line(self, asked: Ask) -> dict[str, Any] | None:
-        """Return the next known line, which must be about this question; None behind the last."""
+        """Return the next known line, or None after the last.
+
+        Raises
+        ------
+        InputError
+            The line is about another question.
+        """
         if not self.known:
             return None
         line = self.known.popleft()
@@ -52,7 +70,7 @@ class AnswerFile:
         self._write([self._line(asked) | found])
 
     def take(self, asked: list[Ask]) -> list[tuple[str, float]]:
-        """Return the answers to the first of `asked`, as far as they are known."""
+        """Return (answer, its probability) for the first of ``asked``, as far as they are known."""
         taken: list[tuple[str, float]] = []
         while len(taken) < len(asked) and (line := self.next_line(asked[len(taken)])):
             taken.append((str(line["said"]), float(line["confidence"])))

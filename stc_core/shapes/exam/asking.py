@@ -1,4 +1,4 @@
-"""Which questions an examination asks, and of which clips."""
+"""Choose the questions of an examination and the clips they are asked about."""
 
 from __future__ import annotations
 
@@ -31,13 +31,33 @@ def exam(
     grid: tuple[int, int] = (7, 7),
     evidence: tuple[float, float] | None = None,
 ) -> Iterator[tuple[Clip, Question]]:
-    """`questions` pairs of clip and question: seeds in order, kinds in turn, one a clip.
+    """Yield clips with one question each: seeds in order, kinds of question in turn.
 
-    A kind that clips of so few frames, or such `evidence`, never offer is left out. `size` and
-    `grid` are those of `make_clip`.
+    A kind that clips of this length, or with such ``evidence``, never offer is left out.
 
-    Raises:
-        ValueError: a number is out of range, or too few clips offer a question.
+    Parameters
+    ----------
+    questions : int
+        How many.
+    frames : int
+        Number of frames T of every clip, 1 to 64.
+    seeds : range
+        Seeds of the clips.
+    world : World
+        What the clips are drawn from.
+    size, grid
+        As for ``make_clip``.
+    evidence : (float, float), optional
+        Least and most share of the clip's tokens that hold the evidence, 0 to 1.
+
+    Yields
+    ------
+    (Clip, Question)
+
+    Raises
+    ------
+    InputError
+        A number is out of range, or too few clips offer a question.
     """
     checked_evidence(evidence)
     for seed, question in search_questions(questions, frames, grid, seeds, world, evidence):
@@ -46,6 +66,8 @@ def exam(
 
 @dataclass(frozen=True)
 class Ask:
+    """Describe one question to ask of the clip of a seed."""
+
     part: str  # "exam", "blank" (of an empty clip) or "outside"
     seed: int
     question: Question
@@ -59,7 +81,7 @@ def search_questions(
     world: World,
     evidence: tuple[float, float] | None,
 ) -> Iterator[tuple[int, Question]]:
-    """Seeds with one question each, the kinds in turn. Nothing is rendered for it."""
+    """Yield (seed, question), the kinds in turn, without rendering a clip; see ``exam``."""
     if not 1 <= frames <= FRAMES_MOST:
         raise InputError(f"the clips of this world have 1 to {FRAMES_MOST} frames, not {frames}")
     low, high = evidence or (0.0, 1.0)
@@ -100,7 +122,15 @@ def _asked_scenes(
 
 
 def sheet(found: Iterable[tuple[int, Question]], blank: int) -> Iterator[Ask]:
-    """All that is asked, in order: what one run asks is the beginning of what a longer one asks."""
+    """Yield all that is asked, in order; a shorter examination is the beginning of a longer one.
+
+    Parameters
+    ----------
+    found : iterable of (int, Question)
+        Seeds with their questions, as ``search_questions`` yields them.
+    blank : int
+        One of so many questions is also asked of an empty clip; 0 for none.
+    """
     others = iter([text for group in zip(*OUTSIDE.values(), strict=True) for text in group])
     for number, (seed, question) in enumerate(found):
         yield Ask("exam", seed, question)

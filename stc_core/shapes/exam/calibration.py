@@ -1,8 +1,8 @@
-"""Whether a stated probability can be believed: calibration error, Brier score, a diagram.
+"""Measure whether stated probabilities can be believed: calibration error, Brier score, a diagram.
 
-A model is calibrated if, of all answers it gives a probability of 0.8, four of five are right.
-Confidences are sorted into bins of equal count (equal widths would leave most bins empty, for a
-trained model is nearly always sure), and each bin's mean confidence meets its accuracy.
+A model is calibrated if, of all answers that it gives a probability of 0.8, four of five are right.
+Confidences are sorted into bins of equal count (equal widths would leave most bins empty, because a
+trained model is nearly always sure); the mean confidence of a bin is compared with its accuracy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PICTURES = (".png", ".svg")
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers of similar confidence. Probabilities and shares are 0..1."""
+    """Hold answers of similar confidence, as counts; probabilities and shares are 0 to 1."""
 
     low: float  # the least confidence in it
     high: float  # the greatest
@@ -40,13 +40,13 @@ class Bin:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy."""
+        """Return Wilson's 95 % interval of the accuracy."""
         return wilson(self.right, self.count)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How confidence and accuracy agree."""
+    """Hold how well confidence and accuracy agree."""
 
     bins: tuple[Bin, ...]  # by rising confidence
     error: float  # expected calibration error: mean gap of the bins, weighted by their counts
@@ -54,7 +54,7 @@ class Calibration:
     confidences: tuple[float, ...]  # of every answer, sorted
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values only."""
+        """Return plain values that go into JSON."""
         return {
             "expected_calibration_error": self.error,
             "brier": self.brier,
@@ -74,14 +74,29 @@ class Calibration:
 
 
 def calibrate(confidences: Sequence[float], right: Sequence[bool], bins: int = BINS) -> Calibration:
-    """Compare probabilities (n,) with what came of them (n,).
+    """Compare stated probabilities with the outcomes.
 
-    Bins hold equally many answers, but equal confidences are never parted: the result does not
+    Bins hold equally many answers, but equal confidences stay in one bin: the result does not
     depend on the order of the answers, and there are fewer bins where many confidences are equal.
 
-    Raises:
-        ValueError: there is nothing to compare, the lengths differ, a confidence is not within
-            0..1, or there is less than one bin.
+    Parameters
+    ----------
+    confidences : (n,) float
+        Stated probabilities, 0 to 1.
+    right : (n,) bool
+        Whether each answer was right.
+    bins : int
+        Number of bins, at least 1.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    ValueError
+        There is nothing to compare, the lengths differ, a confidence is not within 0 to 1, or
+        there is less than one bin.
     """
     sure, hit = np.asarray(confidences, float), np.asarray(right, bool)
     if sure.ndim != 1 or sure.shape != hit.shape or not len(sure):
@@ -107,7 +122,19 @@ def calibrate(confidences: Sequence[float], right: Sequence[bool], bins: int = B
 
 
 def wilson(right: int, asked: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval of a share; stays within 0 and 1 and is honest at the ends."""
+    """Return Wilson's score interval of a share: within 0 and 1, and valid near both ends.
+
+    Parameters
+    ----------
+    right, asked : int
+        Successes and trials.
+    z : float
+        Quantile of the normal distribution; default: 95 %.
+
+    Returns
+    -------
+    (low, high) : (float, float)
+    """
     share, spread = right / asked, z * z / asked
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * (share * (1 - share) / asked + spread / (4 * asked)) ** 0.5
@@ -116,10 +143,12 @@ def wilson(right: int, asked: int, z: float = Z95) -> tuple[float, float]:
 
 
 def checked_picture(path: Path) -> Path:
-    """`path`, if a picture can be written there.
+    """Return ``path`` if a picture can be written there.
 
-    Raises:
-        InputError: another suffix than .png or .svg, or a folder that does not exist.
+    Raises
+    ------
+    InputError
+        Another suffix than .png or .svg, or a folder that does not exist.
     """
     if path.suffix.lower() not in PICTURES:
         raise InputError(f"a diagram is written as .png or .svg, not {path.name!r}")
@@ -136,15 +165,20 @@ def save_picture(figure: Figure, path: Path) -> None:
 
 
 def plot(calibration: Calibration, path: Path, title: str = "") -> None:
-    """Reliability diagram: accuracy against confidence, above the histogram of confidences.
+    """Draw a reliability diagram: accuracy against confidence, above a histogram of confidences.
 
-    Args:
-        calibration: what `calibrate` found.
-        path: .png or .svg; the same input gives the same SVG.
-        title: stands above, as plain text.
+    Parameters
+    ----------
+    calibration : Calibration
+    path : Path
+        ``.png`` or ``.svg``; the same input gives the same SVG.
+    title : str
+        Plain text above the diagram.
 
-    Raises:
-        InputError: see `checked_picture`.
+    Raises
+    ------
+    InputError
+        As ``checked_picture`` does.
     """
     path = checked_picture(Path(path))
     import matplotlib

@@ -1,4 +1,4 @@
-"""How many held-out questions the model answers right, and how many it would without looking."""
+"""Count how many held-out questions the model answers right, with and without looking."""
 
 from __future__ import annotations
 
@@ -36,33 +36,53 @@ def evaluate(
     partial: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExamReport:
-    """Ask `questions` held-out questions, the kinds in turn, one a clip.
+    """Ask ``questions`` held-out questions, the kinds in turn, each about a clip of its own.
 
     Frames are rendered at the size of the model's own processor, evidence is counted on its token
-    grid. The first clips are also asked one question of `OUTSIDE` each.
+    grid. The first clips are also asked one question of ``OUTSIDE`` each.
 
-    Args:
-        source: checkpoint directory (the shipped one by default), or anything with `model` and
-            `processor`, such as what `stc_core.load()` returns.
-        questions: how many.
-        frames: frames in every clip; by default as many as the checkpoint records.
-        seeds: where the clips come from; leave it alone when the number is to be reported.
-        world: what the clips are made of.
-        evidence: ask only what this share of the clip's tokens answers: least and most, 0 to 1.
-        around: entered around every `generate()` call, e.g. `lambda m: compress(m, STC())`. Clips
-            are then answered one at a time.
-        label: what `around` does, for the report.
-        batch: clips in one `generate()` call; by default 1 on a CPU, where the mask that padding
-            needs costs more than a batch saves, and with `around`; 32 on a GPU.
-        blank: one of so many questions is also asked of an empty clip; 0 for none.
-        partial: a file to which answers are added as they come, one JSON object a line. If it holds
-            answers of the same configuration already, they are taken from there.
-        on_progress: called with (answered, asked) after every batch, what is asked beside the
-            `questions` included.
+    Parameters
+    ----------
+    source : Path, VLM or None
+        Checkpoint folder (default: the embedded model), or anything with ``model`` and
+        ``processor``, such as what ``stc_core.load()`` returns.
+    questions : int
+        How many.
+    frames : int, optional
+        Frames of every clip; default: as many as the checkpoint records.
+    seeds : range
+        Seeds of the clips. Leave the default when the number is to be reported.
+    world : World
+        What the clips are drawn from.
+    evidence : (float, float), optional
+        Ask only questions whose evidence is in this share of the clip's tokens: least and most,
+        0 to 1.
+    around : callable, optional
+        Returns a context that is entered around every ``generate()`` call, such as
+        ``lambda m: compress(m, STC())``. Clips are then answered one at a time.
+    label : str
+        What ``around`` does, for the report.
+    batch : int, optional
+        Clips in one ``generate()`` call. Default: 32 on a GPU; 1 with ``around``, and on a CPU,
+        where the mask that padding needs costs more than a batch saves.
+    blank : int
+        One of so many questions is also asked of an empty clip; 0 for none.
+    partial : Path, optional
+        File to which answers are added as they come, one JSON object a line. Answers of the same
+        configuration that it already holds are taken from there.
+    on_progress : callable, optional
+        Called with (answered, asked) after every batch. Both count the questions that are asked
+        beside ``questions``.
 
-    Raises:
-        ValueError: a number is out of range, no question has evidence within `evidence`, `partial`
-            belongs to another run, or the checkpoint does not open.
+    Returns
+    -------
+    ExamReport
+
+    Raises
+    ------
+    InputError
+        A number is out of range, no question has evidence within ``evidence``, ``partial`` belongs
+        to another run, or the checkpoint does not open.
     """
     if questions < 1:
         raise InputError(f"at least one question is needed, not {questions}; try 500")

@@ -1,9 +1,9 @@
-"""Ask questions with their evidence kept, removed and returned: does the answer hang on it?
+"""Ask questions with their evidence kept, removed and returned: does the answer depend on it?
 
 Every question that has evidence is asked of its clip under many choices of tokens. Chosen tokens
-keep their positions and nothing is merged, so that an answer depends on what is there alone. A
-model that answers because of the evidence is as good with the evidence alone as with everything,
-no better than a guess without it, and mended by getting it back.
+keep their positions and nothing is merged, so that an answer depends only on which tokens remain. A
+model that answers because of the evidence is as accurate with the evidence alone as with all
+tokens, no better than a guess without the evidence, and accurate again when it is returned.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def name_of(share: float) -> str:
 
 @dataclass(frozen=True)
 class EvidenceCase:
-    """One question and what was answered to it under each choice of tokens.
+    """Hold one question and the answers to it under each choice of tokens.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class EvidenceCase:
     said: dict[str, tuple[str, float]]
 
     def right(self, name: str) -> bool | None:
-        """Return whether the answer under a choice was right; None where it was not asked."""
+        """Tell whether the answer under a choice was right; None where it was not asked."""
         found = self.said.get(name)
         return None if found is None else said_the_same(found[0], self.question.answer)
 
@@ -102,23 +102,29 @@ def examine(
 
     Parameters
     ----------
-    source
+    source : Path, VLM or None
         A checkpoint folder, what ``stc_core.load`` returns, or None for the embedded model.
     questions : int
-        How many, each on its own clip; only such that have evidence.
+        How many, each about a clip of its own; only questions that have evidence.
     frames : int, optional
         Frames of every clip; default: as many as the checkpoint records.
     seeds : range
-        Where the clips come from; leave it alone when the numbers are to be reported.
+        Seeds of the clips. Leave the default when the numbers are to be reported.
+    world : World
+        What the clips are drawn from.
     partial : Path, optional
         A file to which answers are added as they come; a later call goes on from it.
     on_progress : callable
         Called with (questions done, questions).
 
+    Returns
+    -------
+    EvidenceReport
+
     Raises
     ------
     InputError
-        A number out of range, or a file of another run.
+        A number is out of range, or the file belongs to another run.
     """
     if questions < 1:
         raise InputError(f"at least one question is needed, not {questions}; try 500")
@@ -200,7 +206,23 @@ def answers(
 def given_back(
     vlm: VLM, prompt: Prompt, trace: Trace, evidence: np.ndarray, rest: np.ndarray
 ) -> Iterator[tuple[str, tuple[str, float]]]:
-    """Yield the answers with the evidence added to STC's choice, random tokens, and swapped in."""
+    """Ask with the evidence added to STC's choice, with random tokens added, and with a swap.
+
+    Parameters
+    ----------
+    vlm : VLM
+    prompt : Prompt
+    trace : Trace
+        Of STC at 2 %.
+    evidence : (e,) int64
+        Tokens that hold the evidence.
+    rest : (r,) int64
+        All other tokens of the clip.
+
+    Yields
+    ------
+    (name of the choice, (answer, its probability))
+    """
     method = replace(FILLER, retention=TURNING)
     survivors = trace.outside.survivors
     missing = np.setdiff1d(evidence, survivors)
@@ -214,7 +236,7 @@ def given_back(
 
 
 def chosen_first(trace: Trace, evidence: np.ndarray) -> list[int]:
-    """Return the survivors that are no evidence: the pool as it was filled, then the others."""
+    """Return survivors that are not evidence: pool tokens in the order chosen, then the others."""
     left = np.setdiff1d(trace.outside.survivors, evidence)
     pool = trace.fate[left] == Fate.KEPT
     turn = np.where(trace.order[left] >= 0, trace.order[left], trace.grid.size)
@@ -222,20 +244,20 @@ def chosen_first(trace: Trace, evidence: np.ndarray) -> list[int]:
 
 
 def only(vlm: VLM, prompt: Prompt, tokens: Sequence[int] | np.ndarray) -> tuple[str, float]:
-    """Ask with these tokens of the video and no others, each as it was."""
+    """Return (answer, its probability) with these tokens of the video alone, unmerged."""
     keep = tuple(sorted(int(token) for token in tokens))
     return asked(vlm, prompt, Edited(Uniform(retention=1.0), only=keep))[0]
 
 
 def asked(vlm: VLM, prompt: Prompt, method: Method) -> tuple[tuple[str, float], Trace]:
-    """Return (answer, its probability) under a method, and the trace."""
+    """Ask under a method; return (answer, its probability) and the trace."""
     with compress(vlm.model, method) as live:
         found = uncompressed(vlm, prompt)
     return found, live.freeze()
 
 
 def uncompressed(vlm: VLM, prompt: Prompt) -> tuple[str, float]:
-    """Return (answer, its probability) of the model as it is."""
+    """Return (answer, its probability) of the uncompressed model."""
     said = generate(vlm, prompt, Reporter(vlm.device), ANSWER_TOKENS)
     return said.text, float(min(1.0, np.exp(said.logprob)))
 
@@ -246,7 +268,7 @@ def prompt_of(vlm: VLM, clip: Clip, frames: np.ndarray, question: Question) -> P
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of the report: ``right`` of ``count``, against the target."""
+    """Hold one number of the report: ``right`` of ``count``, with its target."""
 
     name: str
     right: int
@@ -273,7 +295,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class EvidenceReport:
-    """What ``examine`` found; ``str`` is a table, ``as_dict`` goes into JSON."""
+    """Hold the cases of ``examine``; ``str`` makes a table, ``as_dict`` goes into JSON."""
 
     model: str
     frames: int
@@ -295,7 +317,7 @@ class EvidenceReport:
         return [case for case in self.cases if case.question.kind == kind]
 
     def above_guess(self, name: str) -> dict[str, float]:
-        """Return by kind: accuracy under a choice minus the best share without looking."""
+        """Return by kind the accuracy under a choice minus the best accuracy without looking."""
         found = {}
         for kind in WITH_EVIDENCE:
             cases = [case for case in self.kind(kind) if case.right(name) is not None]
@@ -378,7 +400,7 @@ class EvidenceReport:
 
 
 def draw(report: EvidenceReport, path: Path) -> None:
-    """Draw accuracy against the share of the evidence that is kept, alone and taken away.
+    """Draw accuracy against the share of the evidence that is kept alone or taken away.
 
     Parameters
     ----------
@@ -389,7 +411,7 @@ def draw(report: EvidenceReport, path: Path) -> None:
     Raises
     ------
     InputError
-        Another suffix, or a folder that is not there.
+        Another suffix, or a folder that does not exist.
     """
     path = checked_picture(Path(path))
     import matplotlib

@@ -1,4 +1,4 @@
-"""The result of an examination: accuracy by kind, intervals, what is to be had without looking."""
+"""Hold the result of an examination: accuracy by kind, intervals, accuracy without looking."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Score:
-    """Share of right answers to one kind of question, and what is to be had without looking.
+    """Count right answers to one kind of question, and those to be had without looking at the clip.
 
-    `blind` counts the right answers of one who always says the same to a kind of question and knows
-    which answer is best: the most common one, or the one offered first or second, for questions
-    that offer small and large apart from those that offer solid and striped. "unanswerable" has one
-    answer only: there `blind` counts the questions that a word no other kind uses gives away.
+    ``blind`` counts the right answers of the best constant answer: the most common one, or the one
+    offered first or second, counted apart for questions that offer different answers (small and
+    large, solid and striped). "unanswerable" has one answer only: there ``blind`` counts the
+    questions that contain a word which no other kind uses.
     """
 
     questions: int
@@ -51,26 +51,34 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy."""
+        """Return Wilson's 95 % interval of the accuracy."""
         return wilson(self.right, self.questions)
 
     @property
     def blank_accuracy(self) -> float | None:
-        """Return what the model reaches with an empty clip; None if it was not asked."""
+        """Return the model's accuracy on empty clips; None if none was asked."""
         return self.blank_right / self.blank_questions if self.blank_questions else None
 
     @property
     def without_looking(self) -> float:
-        """Return the better of the two ways to do without the clip."""
+        """Return the better accuracy of the two ways to answer without the clip."""
         return max(self.blind / self.questions, self.blank_accuracy or 0.0)
 
 
 @dataclass(frozen=True)
 class Answered:
-    """One question, the right answer and the one given.
+    """Hold one question and the answer given to it.
 
-    `confidence` is the probability the model gave its whole answer, end included, NaN if unknown;
-    `share` that of the clip's tokens that hold the evidence.
+    Attributes
+    ----------
+    seed : int
+        Of the clip.
+    question : Question
+    said : str
+    confidence : float
+        Probability that the model gave its whole answer, end included; NaN if unknown.
+    share : float
+        Share of the clip's tokens that hold the evidence.
     """
 
     seed: int
@@ -85,13 +93,13 @@ class Answered:
 
     @property
     def band(self) -> str:
-        """Return one of BANDS."""
+        """Return the one of ``BANDS`` that the share of evidence falls into."""
         return BANDS[1 + bisect_left(EDGES, self.share) if self.share else 0]
 
 
 @dataclass(frozen=True)
 class ExamReport:
-    """Result of `evaluate`; `str(report)` is a table, `report.as_dict()` goes into JSON."""
+    """Hold the result of ``evaluate``; ``str`` makes a table, ``as_dict`` goes into JSON."""
 
     model: str
     around: str  # what compressed the model, "" for nothing
@@ -124,13 +132,13 @@ class ExamReport:
 
     @property
     def without_looking(self) -> float:
-        """Return the better way of every kind, all kinds together."""
+        """Return the best accuracy without the clip, over all kinds together."""
         scores = self.kinds.values()
         return sum(s.without_looking * s.questions for s in scores) / len(self.answers)
 
     @property
     def bands(self) -> dict[str, tuple[int, int]]:
-        """Return (questions, right answers) for every share of evidence that was asked."""
+        """Return (questions, right answers) for every band of evidence that was asked."""
         asked = Counter(a.band for a in self.answers)
         right = Counter(a.band for a in self.answers if a.right)
         return {band: (asked[band], right[band]) for band in BANDS if asked[band]}
@@ -151,7 +159,7 @@ class ExamReport:
 
     @property
     def calibration(self) -> Calibration | None:
-        """Of the questions of the world; None where no confidence is known."""
+        """Return the calibration of the answers about the world; None without confidences."""
         known = [a for a in self.answers if not math.isnan(a.confidence)]
         if not known:
             return None
@@ -164,7 +172,7 @@ class ExamReport:
         return Score(len(asked), right, blind, answer, len(blank), empty)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values only; shares of 1, times in seconds."""
+        """Return plain values that go into JSON; shares of 1, times in seconds."""
 
         def plain(score: Score, without_looking: float) -> dict[str, Any]:
             return {
@@ -247,7 +255,7 @@ def _refused(answers: Iterable[Answered]) -> tuple[int, int]:
 
 
 def best_without_looking(asked: list[Answered]) -> tuple[int, str]:
-    """Return the right answers of who always says the same, and what that is; see `Score`."""
+    """Return the right answers of the best constant answer, and that answer; see ``Score``."""
     if asked[0].question.kind == UNANSWERABLE:
         return sum(not _plain_words(a) <= WORDS for a in asked), "told by an unusual word"
     groups: dict[frozenset[str], list[Question]] = {}

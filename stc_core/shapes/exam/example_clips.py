@@ -1,4 +1,4 @@
-"""Write example clips as videos that browsers play, with their questions in one `clips.json`."""
+"""Write example clips as videos that browsers play, with their questions in one ``clips.json``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from stc_core.writing import made_folder, write_whole
 
 @dataclass(frozen=True)
 class ExampleClip:
-    """One clip to write: its seed and its picture in pixels."""
+    """Describe one clip to write: its seed and the size of its picture in pixels."""
 
     name: str
     seed: int
@@ -38,7 +38,13 @@ def _example(name: str, number: int, height: int = 320, width: int = 320) -> Exa
 
 
 def numbered(first: int, count: int, side: int = 320) -> list[ExampleClip]:
-    """`count` square examples from development clip `first` on."""
+    """Return ``count`` square examples, from development clip ``first`` on.
+
+    Raises
+    ------
+    InputError
+        There are not so many development clips.
+    """
     if not 0 <= first < first + count <= len(DEVELOPMENT_SEEDS):
         raise InputError(
             f"there are development clips 0 to {len(DEVELOPMENT_SEEDS) - 1}, "
@@ -62,7 +68,7 @@ EXAMPLES = (
 
 @dataclass(frozen=True)
 class SavedCase:
-    """A trace to save: what is asked of which example, and the method."""
+    """Describe a trace to save: the clip, the question and the method."""
 
     name: str
     clip: str
@@ -105,10 +111,20 @@ CASES = (
 def save_traces(
     directory: Path, clips: Path, source: Any = None, cases: Iterable[SavedCase] = CASES
 ) -> None:
-    """Answer every case about the videos in `clips`; write the traces and `traces.json`.
+    """Answer every case about the videos in ``clips``; write the traces and ``traces.json``.
 
-    `traces.json` holds, by the name of the trace's file, that of the clip it was made of and the
-    method as text, its `repr`.
+    ``traces.json`` maps the name of a trace file to the name of its clip and to the method as text,
+    its ``repr``.
+
+    Parameters
+    ----------
+    directory : Path
+        Folder to write to.
+    clips : Path
+        Folder of the videos.
+    source
+        As for ``evaluate``.
+    cases : iterable of SavedCase
     """
     vlm = open_model(source)
     made_folder(directory)
@@ -131,15 +147,35 @@ def export(
     world: World = WORLD,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
-    """Write every example as `<name>.mp4` and all of them in `clips.json`.
+    """Write every example as ``<name>.mp4`` and all of them in ``clips.json``.
 
-    Each question carries its answer, its evidence on the model's token grid, and under `said` what
-    the model of `source` answers uncompressed, right or wrong. `on_progress` is called with (name,
-    share done) before every clip.
+    Each question carries its answer, its evidence on the model's token grid, and under ``said`` the
+    answer of the uncompressed model, right or wrong.
 
-    Raises:
-        InputError: sides that are odd, a number of frames or a size that cannot be drawn, a folder
-            that cannot be written, or the model does not open.
+    Parameters
+    ----------
+    directory : Path
+        Folder to write to.
+    examples : iterable of ExampleClip
+    source
+        As for ``evaluate``.
+    frames : int
+        Number of frames T of every clip.
+    world : World
+        What the clips are drawn from.
+    on_progress : callable, optional
+        Called with (name, share done 0..1) before every clip.
+
+    Returns
+    -------
+    dict
+        The content of ``clips.json``.
+
+    Raises
+    ------
+    InputError
+        Odd sides, a number of frames or a size that cannot be drawn, a folder that cannot be
+        written, or a model that does not open.
     """
     examples = list(examples)
     vlm = open_model(source)
@@ -168,7 +204,7 @@ def export(
 
 
 def _one_line_a_question(content: dict[str, Any]) -> str:
-    """JSON that people can read and compare, too."""
+    """Return JSON that people, too, can read and compare."""
     clips = []
     for clip in content["clips"]:
         head = json.dumps({name: clip[name] for name in clip if name != "questions"})[1:-1]
@@ -198,7 +234,16 @@ def _entry(example: ExampleClip, clip: Clip, said: list[str], frames: int) -> di
 
 
 def write_video(path: Path, frames: np.ndarray, rate: float) -> None:
-    """Frames (T, H, W, 3) uint8 RGB as an H.264 mp4 that starts before it is loaded whole."""
+    """Write an H.264 mp4 whose index comes first, so that it plays before it is loaded whole.
+
+    Parameters
+    ----------
+    path : Path
+    frames : (T, H, W, 3) uint8
+        RGB.
+    rate : float
+        Frames per second.
+    """
     _, height, width, _ = frames.shape
     if height % 2 or width % 2:
         raise InputError(f"a video needs even sides, not {height}x{width}")

@@ -1,4 +1,4 @@
-"""The token grid and the frame size of a model."""
+"""Find the token grid and the frame size of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ FREE_SIZE = (320, 320)  # pixels of a clip for models that take frames of any si
 
 
 def checked_frames(frames: int, config: Any) -> tuple[int, int]:
-    """Rows and columns of the token grid, if so many frames of it fit into the model's context."""
+    """Return rows and columns of the token grid if so many frames fit into the model's context.
+
+    Raises
+    ------
+    InputError
+        The number of frames is out of range, or the grid differs from video to video.
+    """
     if not 1 <= frames <= FRAMES_MOST:
         raise InputError(f"the clips of this world have 1 to {FRAMES_MOST} frames, not {frames}")
     rows, cols = fixed_cells(config)
@@ -25,7 +31,13 @@ def checked_frames(frames: int, config: Any) -> tuple[int, int]:
 
 
 def fixed_cells(config: Any) -> tuple[int, int]:
-    """Rows and columns of the token grid of every frame; ``InputError`` where videos differ."""
+    """Return rows and columns of the token grid of every frame.
+
+    Raises
+    ------
+    InputError
+        The grid differs from video to video.
+    """
     family = family_of(config)
     if family.cell_shape is None:
         raise InputError(
@@ -36,9 +48,9 @@ def fixed_cells(config: Any) -> tuple[int, int]:
 
 
 def frame_size(processor: StockProcessor) -> tuple[int, int]:
-    """Height and width in pixels to which the processor brings every frame.
+    """Return the height and width in pixels to which the processor brings every frame.
 
-    ``FREE_SIZE`` where that depends on the frame.
+    Models that take frames of any size give ``FREE_SIZE``.
     """
     video = processor.video_processor
     for size in (getattr(video, "crop_size", None), video.size):

@@ -1,4 +1,4 @@
-"""The answers of a model to questions about clips, several at a time."""
+"""Answer questions about clips, several at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANSWER_TOKENS = 4  # three words and the end
 def reply(
     model: StockModel, processor: StockProcessor, pairs: list[tuple[Clip, Question]]
 ) -> list[str]:
-    """Return the model's greedy answers to pairs of clip and question, all with as many frames."""
+    """Return the greedy answers to pairs of clip and question, all with as many frames."""
     return [said for said, _ in replies(model, processor, pairs)]
 
 
@@ -23,7 +23,19 @@ def reply(
 def replies(
     model: StockModel, processor: StockProcessor, pairs: list[tuple[Clip, Question]]
 ) -> list[tuple[str, float]]:
-    """The model's greedy answers, each with the probability the model gave it, end included."""
+    """Return greedy answers, each with the probability that the model gave it, end included.
+
+    Parameters
+    ----------
+    model, processor
+    pairs : list of (Clip, Question)
+        Asked in one batch; all clips have equally many frames.
+
+    Returns
+    -------
+    list of (str, float)
+        Answer and its probability.
+    """
     prompts = [
         processor.apply_chat_template(
             [

@@ -1,4 +1,4 @@
-"""Training data: one batch per (stage, step), rendered from its own seeds, the same on every run.
+"""Make training batches: one per (stage, step), rendered from its own seeds, the same on every run.
 
 A batch is a function of the recipe alone, so a run that was killed goes on with exactly the batches
 it would have seen. On a CPU rendering happens in worker processes beside the training step, on a
@@ -52,7 +52,7 @@ LOOKS = {"shape": SHAPES, "color": tuple(COLORS), "fill": FILLS, "size": SIZES}
 
 @dataclass(frozen=True)
 class TrainingStage:
-    """A stretch of training on one difficulty. `rate` goes from its first to its second value."""
+    """Describe a stretch of training on one difficulty."""
 
     part: str  # "vision" or "language"
     steps: int
@@ -79,7 +79,7 @@ class TrainingStage:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The clips of one step: scenes, their frames and where each thing is to be seen."""
+    """Hold the clips of one step: scenes, their frames and where each thing is visible."""
 
     scenes: list[Scene]
     times: np.ndarray  # (T,)
@@ -96,7 +96,26 @@ def stage_batches(
     workers: int,
     device: str | torch.device = "cpu",
 ) -> Iterator[dict[str, Tensor]]:
-    """The batches of stage `number` from step `start` to its end; only rendered on `device`."""
+    """Iterate over the batches of stage ``number`` from step ``start`` to its end.
+
+    Parameters
+    ----------
+    stage : TrainingStage
+    number : int
+        Of the stage in the recipe, counted from 0.
+    start : int
+        First step.
+    size : Size
+    tokenizer : PreTrainedTokenizerBase
+    workers : int
+        Processes that render; 0 renders in this one.
+    device : str or torch.device
+        Where frames are rendered.
+
+    Returns
+    -------
+    iterator of dict of str to Tensor
+    """
     return iter(
         DataLoader(
             _Steps(stage, number, size, tokenizer, device),
@@ -160,10 +179,12 @@ class _Steps(Dataset):
 def draw_step(
     stage: TrainingStage, number: int, step: int, size: Size, device: str | torch.device = "cpu"
 ) -> Drawn:
-    """Return the clips of one step.
+    """Render the clips of one step.
 
-    Raises:
-        ValueError: the recipe is so long that training would reach the seeds of another split.
+    Raises
+    ------
+    ValueError
+        The recipe is so long that training would reach the seeds of another split.
     """
     first = TRAIN_SEEDS.start + (number * STEPS_PER_STAGE + step) * SEEDS_PER_STEP
     if first + stage.clips > TRAIN_SEEDS.stop:
@@ -187,9 +208,15 @@ def draw_step(
 def choose(
     asked: Sequence[Question], most: int, seed: int, late: Sequence[str] = ()
 ) -> list[Question]:
-    """At most `most` questions, drawn by the seed: one of every kind before a second of any.
+    """Draw at most ``most`` questions: one of every kind before a second of any.
 
-    The kinds in `late` begin in the second round.
+    Parameters
+    ----------
+    asked : sequence of Question
+    most : int
+    seed : int
+    late : sequence of str
+        Kinds that begin in the second round.
     """
     order = np.argsort(Dice(seed, 6).uniform(len(asked)))
     counts, turn = Counter[str](late), {}
@@ -200,11 +227,19 @@ def choose(
 
 
 def token_labels(drawn: Drawn) -> dict[str, Tensor]:
-    """Return what is to be seen at every video token (B, T, n), for the vision stage.
+    """Label every video token with what is visible there, for the vision stage.
 
-    `shape`, `color`, `fill` and `size` are indices into the world's lists, IGNORED where no thing
-    covers enough of the cell; `present` is 1, 0 or IGNORED (a sliver); `center` (..., 2) is the
-    thing's place x, y in the frame.
+    Parameters
+    ----------
+    drawn : Drawn
+        B clips of T frames with n tokens each.
+
+    Returns
+    -------
+    dict of str to Tensor
+        ``shape``, ``color``, ``fill`` and ``size`` (B, T, n): indices into the world's lists,
+        IGNORED where no thing covers enough of the cell; ``present`` (B, T, n): 1, 0 or IGNORED (a
+        sliver); ``center`` (B, T, n, 2): place x, y of the thing in fractions of the frame.
     """
     rows = []
     for scene, share in zip(drawn.scenes, drawn.share, strict=True):
@@ -242,13 +277,22 @@ FRAME_EVENTS = {
 
 
 def event_labels(drawn: Drawn) -> dict[str, Tensor]:
-    """Return what has happened by the time of every video token, for the decoder's middle.
+    """Label every video token and frame with what has happened by then, for the decoder's middle.
 
-    Of tokens (B, T, n), IGNORED where nothing is to be told: `fresh`, whether the thing there is
-    seen for the first time; `gone`, whether what covered the cell a frame ago is seen no more;
-    `motion` of the thing, once it was seen for a quarter of the clip; shape and color of what it
-    `hides`. Of frames (B, T): `count` of the things seen so far; shape and color of what `came`
-    last, `went` last, and of the `flash` that is over.
+    Parameters
+    ----------
+    drawn : Drawn
+        B clips of T frames with n tokens each.
+
+    Returns
+    -------
+    dict of str to Tensor
+        IGNORED where nothing is to be told. Of tokens (B, T, n): ``fresh``, whether the thing there
+        is visible for the first time; ``gone``, whether the thing that covered the cell one frame
+        ago is no longer visible; ``motion`` of the thing, once it was visible for a quarter of the
+        clip; shape and color of the thing that it ``hides``. Of frames (B, T): ``count`` of the
+        things seen so far; shape and color of the thing that ``came`` last, of the one that
+        ``went`` last, and of the ``flash`` that is over.
     """
     pairs = zip(drawn.scenes, drawn.share, strict=True)
     rows = [_events(scene, drawn.times, share) for scene, share in pairs]
@@ -301,7 +345,7 @@ def _latest(
     those: list[int],
     when: np.ndarray,
 ) -> None:
-    """Label a frame with the last of `those` things, if one alone is the last."""
+    """Label a frame with the last of ``those`` things, if one alone is the last."""
     latest = [k for k in those if when[k] == max(when[those])]
     if len(latest) == 1:
         _name(labels, name, frame, things[latest[0]])
@@ -313,19 +357,28 @@ def _name(labels: dict[str, np.ndarray], name: str, where: np.ndarray | int, thi
 
 
 def _look(thing: Thing, name: str) -> int:
-    """Index of one property; how large a growing thing is says one frame alone not."""
+    """Return the index of one property; one frame cannot tell how large a growing thing is."""
     if name == "size" and thing.motion == GROWING:
         return IGNORED
     return LOOKS[name].index(getattr(thing, name))
 
 
 def turns(chosen: list[list[Question]], tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
-    """Questions with answers as the chat template writes them after the video: "turns".
+    """Write questions with answers as the chat template does after the video: as "turns".
 
-    Returns for B clips, P the length of the longest row of turns: `ids` (B, P); `turn` (B, P),
-    counted from 1, 0 for padding; `place` (B, P), a token's place within its turn; `labels` (B, P),
-    the next token where that belongs to an answer, IGNORED elsewhere; and `kind` (B, P), index into
-    KINDS where there is a label, -1 elsewhere.
+    Parameters
+    ----------
+    chosen : list of list of Question
+        Questions of each of B clips.
+    tokenizer : PreTrainedTokenizerBase
+
+    Returns
+    -------
+    dict of str to Tensor
+        All (B, P) int64, P the length of the longest row of turns: ``ids``; ``turn``, counted from
+        1, 0 for padding; ``place``, a token's place within its turn; ``labels``, the next token
+        where that belongs to an answer, IGNORED elsewhere; and ``kind``, index into KINDS where
+        there is a label, -1 elsewhere.
     """
     rows = []
     for questions in chosen:

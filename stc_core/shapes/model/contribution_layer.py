@@ -1,4 +1,4 @@
-"""Which layer of the vision tower attends to things rather than to background.
+"""Choose the layer of the vision tower that attends to things rather than to background.
 
 The contribution of a patch is the attention it receives. In a tower as small as this one the layers
 disagree about what deserves it, so the layer is chosen on development clips and kept in the config.
@@ -27,10 +27,25 @@ from stc_core.shapes.world.scenes import DEVELOPMENT_SEEDS, frame_times
 def layer_auc(
     source: Any = None, clips: int = 60, frames: int = 32, seeds: range = DEVELOPMENT_SEEDS
 ) -> list[float]:
-    """For each vision layer, how surely received attention tells a thing's patch from background.
+    """Measure for each vision layer how well received attention separates things from background.
 
-    0.5 is chance; 1 puts every patch that a thing covers by half or more above every patch without
-    any thing, over all frames of a clip at once. The mean over clips that show both.
+    Parameters
+    ----------
+    source
+        As for ``evaluate``.
+    clips : int
+        Number of clips.
+    frames : int
+        Frames T of every clip.
+    seeds : range
+        Seeds of the clips.
+
+    Returns
+    -------
+    list of float
+        One area under the curve per layer, the mean over clips that show both things and
+        background. 0.5 is chance; 1 puts every patch that a thing covers by half or more above
+        every patch without any thing, over all frames of a clip at once.
     """
     vlm = open_model(source)
     config = vlm.model.config.vision_config
@@ -49,7 +64,17 @@ def layer_auc(
 
 @torch.no_grad()
 def received_per_layer(model: StockModel, pixels: Tensor) -> np.ndarray:
-    """Attention each patch of pixels (T, 3, H, W) receives, (layers, T, patches)."""
+    """Return the attention that each patch receives in each vision layer.
+
+    Parameters
+    ----------
+    model : StockModel
+    pixels : (T, 3, H, W) float
+
+    Returns
+    -------
+    (layers, T, patches) float
+    """
     tower = model.get_encoder(modality="image")
     received: list[Tensor] = []
     with ExitStack() as stack:
@@ -62,7 +87,10 @@ def received_per_layer(model: StockModel, pixels: Tensor) -> np.ndarray:
 
 
 def auc(above: np.ndarray, below: np.ndarray) -> float:
-    """Probability that a value of `above` exceeds one of `below`, ties counted half."""
+    """Return the probability that a value of ``above`` exceeds one of ``below``.
+
+    Ties count half.
+    """
     ordered = np.sort(below)
     less = np.searchsorted(ordered, above, side="left")
     at_most = np.searchsorted(ordered, above, side="right")

@@ -1,4 +1,4 @@
-"""The learning curve: loss and accuracy of every kind of question, drawn from a run's log."""
+"""Draw the learning curve from a run's log: loss and accuracy of every kind of question."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ Line = dict[str, Any]
 def plot(log: Path, target: Path) -> None:
     """Draw the log of a run: the loss, then one small panel for each accuracy, all against steps.
 
-    Blue are whole answers under teacher forcing, "all" questions and each kind, with "all" in gray
-    behind each kind; vermillion is what tokens tell the heads that exist only in training. Vertical
-    lines are where stages begin, by their numbers; minutes of training stand on top.
+    Blue shows whole answers under teacher forcing, "all" questions and each kind, with "all" in
+    gray behind each kind; vermillion shows what tokens tell the heads that exist only in training.
+    Vertical lines mark where stages begin, with their numbers; minutes of training stand on top.
 
-    Args:
-        log: file of JSON lines as `train` writes them. Without a line there is nothing to draw,
-            and nothing is written.
-        target: picture to write; the ending says the kind, .png or .svg among others.
+    Parameters
+    ----------
+    log : Path
+        File of JSON lines as ``train`` writes them. An empty log writes nothing.
+    target : Path
+        Picture to write; its suffix chooses the format, .png or .svg among others.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -69,7 +71,7 @@ def plot(log: Path, target: Path) -> None:
 
 
 def read(log: Path) -> list[Line]:
-    """Lines of a log by steps; what a resumed run did again counts once, as it was done last."""
+    """Return the lines of a log by steps; a step that a resumed run repeated counts once."""
     found: dict[int, Line] = {}
     for text in log.read_text().splitlines() if log.exists() else ():
         try:
@@ -81,14 +83,14 @@ def read(log: Path) -> list[Line]:
 
 
 def accuracies(lines: list[Line]) -> list[str]:
-    """Names of all accuracies of a log: all questions, kinds in their order, auxiliary labels."""
+    """Return the names of all accuracies: all questions, kinds in order, auxiliary labels."""
     names = {name for line in lines for name in line}
     dense = sorted(name for name in names if name.startswith(("knows/", "sees/")))
     return [n for n in ("right", *(f"right/{kind}" for kind in KINDS)) if n in names] + dense
 
 
 def series(lines: list[Line], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values (m,) of one name, where a line has it."""
+    """Return steps and values (m,) of one name, from the lines that have it."""
     pairs = [(line["done"], line[name]) for line in lines if name in line]
     steps, values = np.array(pairs, dtype=float).reshape(-1, 2).T
     return steps, values
@@ -164,6 +166,6 @@ def _frame(axes: Axes, lines: list[Line]) -> None:
 
 
 def _borders(lines: list[Line]) -> list[tuple[float, int, str]]:
-    """First step, number and part of every stage of the log."""
+    """Return first step, number and part of every stage of the log."""
     begun = {line["stage"]: (line["done"] - line["step"], line["part"]) for line in lines}
     return [(at, stage, part) for stage, (at, part) in begun.items()]

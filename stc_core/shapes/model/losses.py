@@ -1,4 +1,4 @@
-"""What training minimizes: dense labels of tokens, answers to questions, what has happened.
+"""Compute what training minimizes: dense labels of tokens, answers to questions, past events.
 
 The heads that read labels off tokens exist only in training.
 """
@@ -27,19 +27,31 @@ Encode = Callable[[StockModel, Tensor], Tensor]
 
 
 def patch_features(tower: StockModel, frames: Tensor) -> Tensor:
-    """Frames (N, H, W, 3) uint8 -> (N, patches, vision width), what the projector reads."""
+    """Encode frames into the patch features that the projector reads.
+
+    Parameters
+    ----------
+    tower : StockModel
+        The vision tower.
+    frames : (N, H, W, 3) uint8
+        sRGB.
+
+    Returns
+    -------
+    (N, patches, vision width) float
+    """
     mean, std = (torch.tensor(x, device=frames.device).view(3, 1, 1) for x in (MEAN, STD))
     pixels = (frames.permute(0, 3, 1, 2).float() / 255 - mean) / std
     return tower.encoder(inputs_embeds=tower.embeddings(pixels)).last_hidden_state
 
 
 def project(model: LlavaOnevisionForConditionalGeneration, features: Tensor) -> Tensor:
-    """Patch features (N, patches, vision width) -> video tokens (N, n, width)."""
+    """Return video tokens (N, n, width) of patch features (N, patches, vision width)."""
     return model.model.apply_pooling(model.model.multi_modal_projector(features))
 
 
 class DenseHead(nn.Module):
-    """Reads off each video token what is to be seen there; exists only in training."""
+    """Read off each video token what is visible there; exists only in training."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -47,16 +59,27 @@ class DenseHead(nn.Module):
         self.linear = nn.Linear(width, sum(self.parts.values()))
 
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
-        """tokens (..., width) -> for each part (..., its size) in float32."""
+        """Return for each part its logits (..., its size) in float32, of tokens (..., width)."""
         read = self.linear(tokens).float().split(list(self.parts.values()), dim=-1)
         return dict(zip(self.parts, read, strict=True))
 
 
 def dense_loss(head: DenseHead, tokens: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Scores]:
-    """Loss of the dense labels (B, T, n, ...) of `batches.token_labels` at tokens (B, T, n, d).
+    """Compute the loss of the dense labels.
 
-    Scores: share of tokens where "sees/present", "sees/shape", ... is right, and "off", the mean
-    distance of the center along one axis in frames.
+    Parameters
+    ----------
+    head : DenseHead
+    tokens : (B, T, n, width) float
+    batch : dict of str to Tensor
+        ``batches.token_labels``, each (B, T, n, ...).
+
+    Returns
+    -------
+    loss : () float
+    scores : Scores
+        Share of tokens where "sees/present", "sees/shape", ... is right, and "off", the mean
+        distance of the center along one axis in frames.
     """
     said, scores = head(tokens), Scores()
     known, clear = batch["present"] != IGNORED, batch["present"] == 1
@@ -78,7 +101,7 @@ def dense_loss(head: DenseHead, tokens: Tensor, batch: dict[str, Tensor]) -> tup
 
 
 class EventHead(nn.Module):
-    """Reads off the decoder's middle what has happened; exists only in training."""
+    """Read off the decoder's middle what has happened; exists only in training."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -87,9 +110,10 @@ class EventHead(nn.Module):
         self.frames = nn.Linear(width, sum(FRAME_EVENTS.values()))
 
     def forward(self, hidden: Tensor) -> dict[str, Tensor]:
-        """hidden (B, T, n, width) -> logits of tokens (B, T, n, k) and of frames (B, T, k).
+        """Return logits of tokens (B, T, n, k) and of frames (B, T, k).
 
-        What is said of a frame is read off its last token, which has seen all that came before.
+        ``hidden`` is (B, T, n, width). Events of a frame are read off its last token, which has
+        seen all that came before.
         """
         hidden = self.norm(hidden)
         said: dict[str, Tensor] = {}
@@ -102,7 +126,22 @@ class EventHead(nn.Module):
 
 
 def event_loss(head: EventHead, hidden: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Scores]:
-    """Mean loss of the labels of `batches.event_labels`; scores "knows/fresh", ..."""
+    """Compute the mean loss of the labels of what has happened.
+
+    Parameters
+    ----------
+    head : EventHead
+    hidden : (B, T, n, width) float
+        Hidden states of the video tokens after a decoder layer.
+    batch : dict of str to Tensor
+        ``batches.event_labels``.
+
+    Returns
+    -------
+    loss : () float
+    scores : Scores
+        Share of right labels "knows/fresh", ...
+    """
     losses, scores = [], Scores()
     for name, logits in head(hidden).items():
         told = batch[name] != IGNORED
@@ -118,7 +157,23 @@ def vision_loss(
     batch: dict[str, Tensor],
     encode: Encode = patch_features,
 ) -> tuple[Tensor, Scores]:
-    """Loss of the dense labels, read off the model's own video tokens."""
+    """Compute the loss of the dense labels, read off the model's own video tokens.
+
+    Parameters
+    ----------
+    model : LlavaOnevisionForConditionalGeneration
+    head : DenseHead
+    batch : dict of str to Tensor
+        ``frames`` (B, T, H, W, 3) uint8 and ``batches.token_labels``.
+    encode : callable
+        Computes patch features from the vision tower and frames.
+
+    Returns
+    -------
+    loss : () float
+    scores : Scores
+        "loss" and the scores of ``dense_loss``.
+    """
     frames = batch["frames"]
     seen = encode(model.model.vision_tower, frames.flatten(0, 1))
     tokens = project(model, seen).unflatten(0, frames.shape[:2])
@@ -135,9 +190,26 @@ def language_loss(
     middle: int = 4,
     encode: Encode = patch_features,
 ) -> tuple[Tensor, Scores]:
-    """Cross entropy of the answers to all questions of each clip, each as if asked alone.
+    """Compute the cross entropy of the answers to all questions of each clip, each asked alone.
 
-    With a `weight` the loss of what has happened, read after decoder layer `middle`, is added.
+    Parameters
+    ----------
+    model : LlavaOnevisionForConditionalGeneration
+    events : EventHead or None
+    batch : dict of str to Tensor
+        ``frames`` (B, T, H, W, 3) uint8 and ``batches.turns``.
+    tokenizer : PreTrainedTokenizerBase
+    weight : float
+        Of the loss of what has happened, which is added.
+    middle : int
+        Decoder layer after which events are read.
+    encode : callable
+        Computes patch features from the vision tower and frames.
+
+    Returns
+    -------
+    loss : () float
+    scores : Scores
     """
     frames = batch["frames"]
     with torch.no_grad():
@@ -186,13 +258,21 @@ def language_loss(
 
 
 def whole_answers(wrong: Tensor, told: Tensor, turn: Tensor, kind: Tensor) -> Scores:
-    """Share of the questions whose answer is right to the last word: "right", "right/color", ...
+    """Count the questions whose answer is right to the last word: "right", "right/color", ...
 
-    Args:
-        wrong: (m,) bool, one for each True of `told`: whether that word is wrong.
-        told: (B, P) bool, where the next token belongs to an answer.
-        turn, kind: (B, P) int64, the question a token belongs to, counted from 1, and its index
-            in `KINDS`; -1 where there is none.
+    Parameters
+    ----------
+    wrong : (m,) bool
+        Whether a word is wrong, one for each True of ``told``.
+    told : (B, P) bool
+        Where the next token belongs to an answer.
+    turn, kind : (B, P) int64
+        The question a token belongs to, counted from 1, and its index in ``KINDS``; -1 where there
+        is none.
+
+    Returns
+    -------
+    Scores
     """
     row = torch.arange(len(turn), device=turn.device)[:, None]
     question = (row * (turn.max() + 1) + turn)[told]

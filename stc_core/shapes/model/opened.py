@@ -1,4 +1,4 @@
-"""A model that is to be examined: opened, and told from others by its weights."""
+"""Open a model for an examination and identify it by its weights."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stc_core.models.stock import StockModel
 
 
 def open_model(source: Any) -> Any:
-    """What has `model` and `processor`: `source` itself, or what `stc_core.load` makes of it."""
+    """Return ``source`` if it has ``model`` and ``processor``, else what ``load`` makes of it."""
     return source if hasattr(source, "model") else load(source)
 
 
 def weights_fingerprint(model: StockModel) -> str:
-    """SHA-256 of all weights with their names and types, as hexadecimal digits."""
+    """Return SHA-256 of all weights with their names and types, as hexadecimal digits."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

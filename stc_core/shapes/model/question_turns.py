@@ -1,4 +1,4 @@
-"""Several questions about one clip in one sequence, each as if it were the only one."""
+"""Put several questions about one clip into one sequence, where none sees another."""
 
 from __future__ import annotations
 
@@ -13,11 +13,25 @@ from stc_core.models.stock import StockModel
 def alone(
     turn: Tensor, place: Tensor, prefix: int, places: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Positions (B, L) and, for the turns, a mask (B, 1, P, L): True where a token sees another.
+    """Return positions and a mask with which every turn sees the prefix and itself only.
 
-    L is `prefix` tokens that all turns share, then the P tokens of `turn` and `place` (B, P). A
-    turn sees the prefix and itself, as it would if it were the only one. `places` (B, prefix) are
-    the positions of the shared tokens where these have gaps; by default 0, 1, 2, ...
+    Parameters
+    ----------
+    turn : (B, P) int64
+        Turn of each token after the prefix, counted from 1; 0 for padding.
+    place : (B, P) int64
+        Place of each token within its turn.
+    prefix : int
+        Number of tokens that all turns share.
+    places : (B, prefix) int64, optional
+        Positions of the shared tokens where these have gaps; default: 0, 1, 2, ...
+
+    Returns
+    -------
+    positions : (B, L) int64
+        L is prefix + P.
+    mask : (B, 1, P, L) bool
+        True where a token of a turn sees another token.
     """
     b, p = turn.shape
     if places is None:
@@ -29,7 +43,7 @@ def alone(
 
 
 def attend_by_turns(model: LlavaOnevisionForConditionalGeneration) -> None:
-    """Let the decoder read masks of `alone`. It is the same attention, at half the price."""
+    """Make the decoder read the masks of ``alone``: the same attention at half the price."""
     AttentionInterface.register("turns", _turns_attention)
     model.model.language_model.set_attn_implementation("turns")
 
@@ -43,7 +57,7 @@ def _turns_attention(
     scaling: float,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """Causal attention in the prefix, masked attention in the turns: query (B, heads, L, d)."""
+    """Attend causally in the prefix and by the mask in the turns: query (B, heads, L, d)."""
     key, value = (x.repeat_interleave(module.num_key_value_groups, dim=1) for x in (key, value))
     prefix = query.shape[2] - attention_mask.shape[2]
     first = F.scaled_dot_product_attention(

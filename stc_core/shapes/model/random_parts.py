@@ -1,4 +1,4 @@
-"""Random parts of a clip: the video tokens that the decoder is shown in a batch of training.
+"""Draw random parts of a clip: the video tokens that the decoder is shown in a batch of training.
 
 A decoder that has only seen whole clips is confused by gaps as such, whatever is missing. So most
 batches show it a random part of each clip's tokens, at their original positions (PatchDropout,
@@ -28,16 +28,16 @@ PATHS = ("direction", "motion")  # kinds that a part of the way answers
 
 @dataclass(frozen=True)
 class Part:
-    """How the parts of one batch are drawn.
+    """Describe how the parts of one batch are drawn.
 
     Attributes
     ----------
     share : float
         Of a clip's tokens that a part holds, in (0, 1].
     pattern : str
-        One of `PATTERNS`.
+        One of ``PATTERNS``.
     bonus : float
-        Added to the uniform noise of cells where things are: 0 is blind, 1 takes things first.
+        Added to the uniform noise of cells where things are: 0 ignores things, 1 takes them first.
     views : int
         Parts of each clip.
     """
@@ -56,7 +56,7 @@ def part_of(seed: int, most: float = 1.0) -> Part | None:
     seed : int
         Of the batch.
     most : float
-        The largest share that memory allows; where it is below 1, no batch shows whole clips.
+        The largest share that memory allows. Below 1, no batch shows whole clips.
     """
     dice = Dice(seed, 7)
     whole = dice.chance(FULL)
@@ -107,15 +107,16 @@ def draw_part(part: Part, seed: int, view: int, share: np.ndarray) -> np.ndarray
 def still_answerable(question: Question, kept: np.ndarray, share: np.ndarray) -> bool:
     """Tell whether a part holds enough of a question's evidence for it to be asked.
 
-    Looks need two of their cells (or the only one), a count one cell of each thing, a path cells
-    of several frames over half of its time, all else half of its evidence. An absence needs none.
+    Properties of a thing need two of their cells (or the only one), a count one cell of each
+    thing, a path cells of several frames over half of its time, every other kind half of its
+    evidence. An absence needs none.
 
     Parameters
     ----------
     question : Question
     kept : (T, rows, cols) bool
     share : (K, T, rows, cols) float
-        `drawing.coverage` of the clip.
+        ``drawing.coverage`` of the clip.
     """
     evidence = question.evidence
     if len(evidence) == 0:

@@ -1,4 +1,4 @@
-"""All that decides the trained weights: sizes, stages, rates."""
+"""Define all that decides the trained weights: sizes, stages, rates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stc_core.shapes.world.scenes import WORLD
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the trained weights."""
+    """Hold all that decides the trained weights."""
 
     size: Size
     stages: tuple[TrainingStage, ...]

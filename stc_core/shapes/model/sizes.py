@@ -1,8 +1,9 @@
 """Build the embedded Video-LLM untrained: stock transformers classes at a very small size.
 
-`build()` returns the model and its processor exactly as `from_pretrained` would: a SigLIP tower, a
-two-layer projector and a Qwen2 decoder inside `LlavaOnevisionForConditionalGeneration`, a
-word-level tokenizer over the words of the world, LLaVA-OneVision's own processor and chat template.
+``build()`` returns the model and its processor exactly as ``from_pretrained`` would: a SigLIP
+tower, a two-layer projector and a Qwen2 decoder inside ``LlavaOnevisionForConditionalGeneration``,
+a word-level tokenizer over the words of the world, LLaVA-OneVision's own processor and chat
+template.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Size:
-    """Every number that decides how large the model is."""
+    """Hold every number that decides how large the model is."""
 
     frame: int = 112  # pixels, side of the square the processor makes of every frame
     patch: int = 8  # pixels: 14 x 14 patches, pooled to 7 x 7 video tokens
@@ -78,14 +79,30 @@ class Size:
 
     @property
     def side(self) -> int:
-        """Video tokens along one side of a frame: LLaVA-OneVision halves the patch grid."""
+        """Count the video tokens along one side of a frame.
+
+        LLaVA-OneVision halves the patch grid.
+        """
         return -(-(self.frame // self.patch) // 2)
 
 
 def build(
     size: Size | None = None, seed: int = 0
 ) -> tuple[LlavaOnevisionForConditionalGeneration, LlavaOnevisionProcessor]:
-    """An untrained model in float32 and its processor. The same seed gives the same weights."""
+    """Build an untrained model in float32 and its processor.
+
+    Parameters
+    ----------
+    size : Size, optional
+    seed : int
+        Of the weights: the same seed gives the same weights. Torch's global random state stays as
+        it is.
+
+    Returns
+    -------
+    model : LlavaOnevisionForConditionalGeneration
+    processor : LlavaOnevisionProcessor
+    """
     size = size or Size()
     processor = build_processor(size)
     tokenizer = processor.tokenizer
@@ -133,7 +150,7 @@ def build(
 
 
 def build_processor(size: Size) -> LlavaOnevisionProcessor:
-    """Tokenizer, picture processors and chat template of the embedded model."""
+    """Build tokenizer, picture processors and chat template of the embedded model."""
     side = {"height": size.frame, "width": size.frame}
     pixels: dict[str, Any] = {"size": side, "image_mean": MEAN, "image_std": STD}
     return LlavaOnevisionProcessor(
@@ -149,7 +166,7 @@ def build_processor(size: Size) -> LlavaOnevisionProcessor:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Return one token per word of the world; whatever else is asked becomes `<unk>`."""
+    """Build a tokenizer with one token per word of the world; other words become ``<unk>``."""
     special = [PAD, UNKNOWN, START, END, IMAGE, VIDEO]
     vocabulary = [*special, "user", "assistant", "system", *words()]
     tokenizer = Tokenizer(
@@ -184,12 +201,18 @@ def save(
 ) -> None:
     """Write an ordinary checkpoint, whole or not at all.
 
-    It is written beside `directory` and then put in its place, so a kill during the write leaves
-    the former checkpoint. Other files of `directory`, such as a model card, stay.
+    It is written beside ``directory`` and then put in its place, so a kill during the write leaves
+    the former checkpoint. Other files of ``directory``, such as a model card, stay.
 
-    Args:
-        facts: go into the config under `stc`, for the loader.
-        dtype: of the weights on disk; by default that of `model`, which is left as it is.
+    Parameters
+    ----------
+    model : StockModel
+    processor : LlavaOnevisionProcessor
+    directory : Path
+    facts : mapping, optional
+        Written into the config under ``stc``, for the loader.
+    dtype : torch.dtype, optional
+        Of the weights on disk; default: that of ``model``, which is left as it is.
     """
     if facts:
         model.config.stc = dict(facts)

@@ -1,7 +1,7 @@
 """Train the embedded Video-LLM from nothing: ``train(output)``.
 
-1. Vision: tower and projector learn to name what is to be seen and where at every video token of
-   short clips. The head that says so is never part of the checkpoint.
+1. Vision: tower and projector learn to name what is visible and where at every video token of
+   short clips. The head that reads this off is never part of the checkpoint.
 2. Language: the decoder and the projector learn to answer, tower frozen, from one thing in one
    frame to the whole world in 32 frames. Each clip is seen once by the tower and asked several
    questions: all in one sequence, none sees another, each at the position it would have alone.
@@ -58,42 +58,63 @@ def train(
     familiarity: bool = False,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Progress:
-    """Train the embedded model and write it to `output` as an ordinary checkpoint directory.
+    """Train the embedded model and write it to ``output`` as an ordinary checkpoint directory.
 
-    After every stage, when time is up and at the end, `output` holds the checkpoint (float16) and
-    `learning_curve.png`.
+    After every stage, when time is up and at the end, ``output`` holds the checkpoint (float16) and
+    ``learning_curve.png``.
 
-    Args:
-        output: directory of the checkpoint.
-        work: directory of the state file and the log; `output` with "-training" added by default.
-        resume: go on from the state file in `work` if there is one. Its recipe must be the same up
-            to the stage it stopped in; later stages may have been added or changed since.
-        recipe: sizes, stages and seed; by default `recipe_for(device)`.
-        scale: factor on the steps of every stage, for a quick try.
-        device: "cpu", "cuda", ...; by default a GPU where there is one.
-        workers: processes that render batches; 0 renders in this one. By default 1, on a GPU 0:
-            it renders too.
-        start: checkpoint directory of the same size whose weights to begin with.
-        first_stage: number of the stage to begin with, counted from 0. A run that is resumed has
-            begun already: `start` and `first_stage` change nothing there.
-        stop_after: minutes after which to save the state and the checkpoint and return.
-        half: compute in bfloat16 where that is safe; weights and optimizer stay in float32. By
-            default where the device computes in bfloat16 (`fast_bfloat16`); elsewhere it is
-            emulated, at a crawl.
-        compiled: compile the vision tower and, in bfloat16, the decoder's layers; by default on a
-            CPU with a C++ compiler at hand.
-        save_every: seconds between two writes of the state file.
-        bar: show a progress bar on standard error.
-        familiarity: at the end also fit what tells clips of the world from others, and write it
-            into the config; a minute or two.
-        on_step: called after every step.
+    Parameters
+    ----------
+    output : Path
+        Directory of the checkpoint.
+    work : Path, optional
+        Directory of the state file and the log; default: ``output`` with "-training" added.
+    resume : bool
+        Go on from the state file in ``work`` if there is one. Its recipe must be the same up to the
+        stage it stopped in; later stages may have been added or changed since.
+    recipe : Recipe, optional
+        Sizes, stages and seed; default: ``recipe_for(device)``.
+    scale : float
+        Factor on the steps of every stage, for a quick try.
+    device : str or torch.device, optional
+        "cpu", "cuda", ...; default: a GPU where there is one.
+    workers : int, optional
+        Processes that render batches; 0 renders in this one. Default: 1, and 0 on a GPU, which
+        renders too.
+    start : Path, optional
+        Checkpoint directory of the same size whose weights to begin with.
+    first_stage : int
+        Number of the stage to begin with, counted from 0. A run that is resumed has begun already:
+        ``start`` and ``first_stage`` change nothing there.
+    stop_after : float
+        Minutes after which to save the state and the checkpoint and return.
+    half : bool, optional
+        Compute in bfloat16 where that is safe; weights and optimizer stay in float32. Default:
+        where the device computes in bfloat16 (``fast_bfloat16``); other devices emulate it, which
+        is far slower.
+    compiled : bool, optional
+        Compile the vision tower and, in bfloat16, the decoder's layers. Default: on a CPU with a
+        C++ compiler at hand.
+    save_every : float
+        Seconds between two writes of the state file.
+    bar : bool
+        Show a progress bar on standard error.
+    familiarity : bool
+        At the end also fit what tells clips of the world from others, and write it into the config;
+        it takes a minute or two.
+    on_step : callable, optional
+        Called with a ``Progress`` after every step.
 
-    Returns:
+    Returns
+    -------
+    Progress
         Where the run stands now.
 
-    Raises:
-        InputError: a state or a checkpoint that does not fit, a stage or device that is not there,
-            a folder that cannot be written, a full disk.
+    Raises
+    ------
+    InputError
+        A state or a checkpoint that does not fit, a stage or device that does not exist, a folder
+        that cannot be written, or a full disk.
     """
     if not stop_after > 0:
         raise InputError(f"the run must last more than 0 minutes, not {stop_after}")
@@ -134,7 +155,7 @@ def compiler_folder() -> Iterator[None]:
     """Let torch compile into a folder of this run alone.
 
     A run that is killed while it compiles leaves half a library in the shared folder, and the next
-    one ends on loading it.
+    run would fail when it loads that.
     """
     former = os.environ.get(COMPILER_FOLDER)
     with tempfile.TemporaryDirectory(prefix="compiled-") as folder:

@@ -1,4 +1,4 @@
-"""One run of the training: model, optimizer, position, and the state file that holds them."""
+"""Run the training: model, optimizer, position, and the state file that holds them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MUON = 3.0  # the rate of Muon in learning rates of AdamW, whose step sizes it i
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands after a step, for whoever watches it."""
+    """Report where a run stands after a step."""
 
     stage: int
     step: int  # steps done in this stage
@@ -58,7 +58,7 @@ class Progress:
 
 
 class Run:
-    """Model, optimizer and position of one run; everything a state file holds."""
+    """Hold model, optimizer and position of one run: everything that a state file holds."""
 
     def __init__(
         self, recipe: Recipe, work: Path, device: torch.device, half: bool, compiled: bool
@@ -108,7 +108,7 @@ class Run:
         return Progress(self.stage, self.step, self.done, self.steps, scores)
 
     def begin(self, start: Path | None, first_stage: int) -> None:
-        """A fresh run, from the weights of a checkpoint if there is one."""
+        """Begin a fresh run, from the weights of a checkpoint if there is one."""
         if start is not None:
             self.take(start)
         self.stage = first_stage
@@ -117,7 +117,13 @@ class Run:
         self.log.write_text("")
 
     def take(self, start: Path) -> None:
-        """The weights of the checkpoint directory `start`."""
+        """Load the weights of the checkpoint directory ``start``.
+
+        Raises
+        ------
+        InputError
+            There is no such folder, or it holds a model of other sizes or words.
+        """
         if not start.is_dir():
             raise InputError(f"there is no checkpoint folder {str(start)!r}; check the path")
         theirs = load(start, device="cpu", dtype=torch.float32)
@@ -183,7 +189,7 @@ class Run:
         meter: tqdm,
         on_step: Callable[[Progress], None] | None,
     ) -> None:
-        """The rest of the current stage, or as much of it as fits before the deadline."""
+        """Train the rest of the current stage, or as much of it as fits before the deadline."""
         stage, recipe, tokenizer = (
             self.recipe.stages[self.stage],
             self.recipe,
@@ -242,7 +248,7 @@ class Run:
         return scores
 
     def report(self, means: dict[str, float], rate: float, meter: tqdm) -> None:
-        """One line in the log, and the progress bar."""
+        """Write one line into the log and update the progress bar."""
         means = {name: round(mean, 4) for name, mean in means.items()}
         where = {"stage": self.stage, "part": self.part, "step": self.step, "done": self.done}
         line = {**where, "rate": rate, "seconds": round(self.seconds, 1), **means}
@@ -283,7 +289,7 @@ class Run:
             ) from error
 
     def write(self, output: Path) -> None:
-        """The checkpoint as it stands, with the facts a loader needs about it, and the curve."""
+        """Write the checkpoint with the facts that a loader needs about it, and the curve."""
         self.model.eval()
         scores = layer_auc(self, clips=LAYER_CLIPS, frames=DESIGN_FRAMES)
         best = max(range(len(scores)), key=scores.__getitem__) - len(scores)
@@ -293,7 +299,7 @@ class Run:
         self.model.train()
 
     def load(self) -> bool:
-        """Go on from the state file; False if there is none."""
+        """Go on from the state file; return False if there is none."""
         if not self.path.exists():
             return False
         try:
@@ -344,7 +350,7 @@ def _mean(scores: list[tuple[float, float]]) -> float:
 
 
 def learning_rate(stage: TrainingStage, step: int, warmup: int) -> float:
-    """Cosine from the stage's first rate to its second, after a linear warm-up."""
+    """Return the rate of a step: linear warm-up, then a cosine from first to second rate."""
     start, end = stage.rate
     along = step / max(1, stage.steps - 1)
     rate = end + (start - end) * (1 + math.cos(math.pi * along)) / 2

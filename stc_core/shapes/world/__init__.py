@@ -1,7 +1,7 @@
-"""The world of shapes: scenes, their pictures, questions about them.
+"""Make clips of the world of shapes: scenes, their pictures and questions about them.
 
 scenes             what is in a clip and where, from one seed
-drawing            scenes to pixels, and the cells a thing covers
+drawing            scenes to pixels, and the cells that a thing covers
 questions          questions with one right answer and known evidence
 clip               ``make_clip(seed)``: frames, times, questions
 foreign            pictures from outside the world

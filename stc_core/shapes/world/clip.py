@@ -1,4 +1,4 @@
-"""One clip of the world: frames, times, questions. `make_clip(seed)` is the world's front door."""
+"""Make one clip of the world of shapes from a seed: its frames, their times and its questions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,20 @@ FRAMES_PER_SECOND = 4.0  # of every clip
 
 @dataclass(frozen=True)
 class Clip:
-    """Rendered scene with everything that is known about it."""
+    """Hold a rendered scene with its questions and everything that is known about it.
+
+    Attributes
+    ----------
+    seed : int
+    scene : Scene
+    frames : (T, H, W, 3) uint8
+        sRGB.
+    seconds : (T,) float64
+        Time of each frame in seconds.
+    questions : tuple of Question
+    grid : (int, int)
+        Rows and columns of the token grid on which evidence is given.
+    """
 
     seed: int
     scene: Scene
@@ -27,7 +40,7 @@ class Clip:
     grid: tuple[int, int]  # rows, cols of the evidence
 
     def share(self, question: Question) -> float:
-        """Return the share of the clip's cells that hold a question's evidence."""
+        """Return the share of the clip's cells that hold the evidence of a question, 0 to 1."""
         return len(question.evidence) / (len(self.frames) * self.grid[0] * self.grid[1])
 
 
@@ -40,19 +53,32 @@ def make_clip(
     world: World = WORLD,
     aspect: float | None = None,
 ) -> Clip:
-    """Render the clip of one seed.
+    """Render the clip of one seed and ask its questions.
 
-    Args:
-        seed: the only source of chance; see the `*_SEEDS` ranges of `scenes.py`.
-        frames: number of frames T, 1 to 64.
-        size: side of the square frame in pixels, or (height, width).
-        grid: rows and columns of the token grid on which evidence is given.
-        world: what scenes are made of.
-        aspect: width over height of the scene itself; by default that of `size`. With another one
-            the frame comes out squashed, as a processor squashes a wide video into a square.
+    Parameters
+    ----------
+    seed : int
+        The only source of chance; see the ``*_SEEDS`` ranges of ``scenes.py``.
+    frames : int
+        Number of frames T, 1 to 64.
+    size : int or (int, int)
+        Side of the square frame in pixels, or (height, width).
+    grid : (int, int)
+        Rows and columns of the token grid on which evidence is given.
+    world : World
+        Ranges and chances from which scenes are drawn.
+    aspect : float, optional
+        Width over height of the scene itself; default: that of ``size``. With another aspect the
+        frame comes out squashed, as a processor squashes a wide video into a square.
 
-    Raises:
-        InputError: one of the numbers is out of range, or the world does not fit into the clip.
+    Returns
+    -------
+    Clip
+
+    Raises
+    ------
+    InputError
+        A number is out of range, or the world does not fit into the clip.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if not 1 <= frames <= FRAMES_MOST:

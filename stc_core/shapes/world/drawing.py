@@ -1,8 +1,8 @@
 """Paint scenes: anti-aliased shapes before a textured background, many scenes at once.
 
 Each shape is a signed distance in its own coordinates (a circle of radius 1 around it, x right, y
-down), below 0 inside. The picture and the cells a thing covers, and with them every label and every
-piece of evidence, come from the same distance. Every step on pixels is one operation that IEEE 754
+down), below 0 inside. The picture, the cells that a thing covers, every label and every piece of
+evidence are computed from the same distance. Every step on pixels is one operation that IEEE 754
 rounds in one way only (+ - * / sqrt, comparisons, floor; no sine, no sum, no matrix product), so
 that a seed gives the same bytes on every machine, on the CPU and on the GPU.
 """
@@ -34,16 +34,30 @@ def render(
     noise: int = 2,
     device: str | torch.device = "cpu",
 ) -> Tensor:
-    """Frames (B, T, height, width, 3) uint8, sRGB, of B scenes at `times`.
+    """Paint the frames of several scenes.
 
-    Args:
-        scenes: B scenes. Where the picture has another aspect than its scene, it is squashed.
-        times: (T,) in fractions of the clip.
-        noise: strength of the grain in gray levels, the same in all frames of a clip; 0 for none.
-        device: where to paint. The bytes do not depend on it.
+    Parameters
+    ----------
+    scenes : sequence of Scene
+        B scenes. Where the picture has another aspect than its scene, it is squashed.
+    times : (T,) float
+        Moments of the frames in fractions of the clip.
+    height, width : int
+        Size of a frame in pixels.
+    noise : int
+        Strength of the grain in gray levels, the same in all frames of a clip; 0 for none.
+    device : str or torch.device
+        Where to paint. The bytes do not depend on it.
 
-    Raises:
-        ValueError: a scene names a shape, color, fill or background that does not exist.
+    Returns
+    -------
+    (B, T, height, width, 3) uint8
+        sRGB.
+
+    Raises
+    ------
+    ValueError
+        A scene names a shape, color, fill or background that does not exist.
     """
     _check(scenes)
     light = np.array([scene.light(times) for scene in scenes]).reshape(len(scenes), len(times))
@@ -67,10 +81,27 @@ def fronts(
     *,
     device: str | torch.device = "cpu",
 ) -> Tensor:
-    """Return what is seen at the center of each pixel: (B, T, height, width) int8.
+    """Return which thing is visible at the center of each pixel.
 
-    An index into the things of the scene, that of the front-most one, or -1 for the background.
-    Arguments and errors are those of `render`.
+    Parameters
+    ----------
+    scenes : sequence of Scene
+        B scenes.
+    times : (T,) float
+        Moments of the frames in fractions of the clip.
+    height, width : int
+        Size of a frame in pixels.
+    device : str or torch.device
+
+    Returns
+    -------
+    (B, T, height, width) int8
+        Index of the front-most of the scene's things, or -1 for the background.
+
+    Raises
+    ------
+    ValueError
+        As ``render`` does.
     """
     _check(scenes)
     front = torch.full((len(scenes) * len(times), height, width), -1, dtype=torch.int8)
@@ -90,10 +121,29 @@ def coverage(
     samples: int = 6,
     device: str | torch.device = "cpu",
 ) -> Tensor:
-    """Share of each cell of a grid in which a thing is the one seen: (B, K, T, rows, cols) float32.
+    """Return the share of each cell of a grid in which each thing is the visible one.
 
-    K is the most things of a scene, at least 1; slots without a thing are 0. The shares are counted
-    on samples x samples points per cell of the whole frame.
+    Parameters
+    ----------
+    scenes : sequence of Scene
+        B scenes, of which the one with the most things has K (at least 1).
+    times : (T,) float
+        Moments of the frames in fractions of the clip.
+    rows, cols : int
+        Size of the grid that divides the whole frame.
+    samples : int
+        The shares are counted on samples x samples points of each cell.
+    device : str or torch.device
+
+    Returns
+    -------
+    (B, K, T, rows, cols) float32
+        Shares 0 to 1; slots without a thing are 0.
+
+    Raises
+    ------
+    ValueError
+        As ``render`` does.
     """
     front = fronts(scenes, times, rows * samples, cols * samples, device=device)
     slots = torch.arange(_most(scenes), dtype=torch.int8, device=device)
@@ -103,9 +153,14 @@ def coverage(
 
 
 def radii_xy(radius, aspect: float):
-    """Half width and half height, in fractions of a frame of this aspect (width over height).
+    """Return half width and half height of a thing in fractions of the frame.
 
-    `radius`, a number or an array, is given in shorter sides of the frame.
+    Parameters
+    ----------
+    radius : float or array
+        In lengths of the frame's shorter side.
+    aspect : float
+        Width over height of the frame.
     """
     return radius * min(1.0, 1.0 / aspect), radius * min(1.0, aspect)
 
@@ -128,7 +183,7 @@ def _triangle(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _star(x: Tensor, y: Tensor) -> Tensor:
-    """Five points: three mirrors fold the plane into half of the upper one, which has one edge."""
+    """Return the distance to a star: three mirrors fold the plane into half of its upper point."""
     x, y = x.abs(), -y
     # Mirrors at 108 and 36 degrees from up; the normals point to the side that is folded over.
     for across, up in ((-0.30902, -0.95106), (0.80902, -0.58779)):
@@ -174,7 +229,7 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class _Group:
-    """Things of one shape in one place of the painting order, with all frames they are seen in."""
+    """Hold the things of one shape at one place of the painting order, with all their frames."""
 
     slot: int
     shape: str
@@ -188,7 +243,7 @@ class _Group:
         return picture.unfold(1, self.size[0], 1).unfold(2, self.size[1], 1)
 
     def axes(self) -> tuple[Tensor, Tensor]:
-        """Own coordinates of the pixels' centers: x (n, 1, w) and y (n, h, 1), in radii."""
+        """Return the pixels' centers in radii of the thing: x (n, 1, w) and y (n, h, 1)."""
         _, top, left = self.at
         across = _count(0, self.size[1], left.device) + left[:, None]
         down = _count(0, self.size[0], top.device) + top[:, None]
@@ -208,7 +263,7 @@ def _groups(
     device: str | torch.device,
     light: np.ndarray | None = None,
 ) -> Iterator[_Group]:
-    """All that is painted, from the back to the front; what lies out of the frame is left out."""
+    """Yield all that is painted, from the back to the front; what lies outside is left out."""
     bundles: dict[tuple[int, int], list[np.ndarray]] = {}
     for b, scene in enumerate(scenes):
         for slot, thing in enumerate(scene.things):
@@ -275,12 +330,12 @@ def _paint(canvas: Tensor, group: _Group) -> None:
 
 
 def _wave(x: Tensor) -> Tensor:
-    """Triangle wave of period 1 between 0 and 1, which is 1 at whole numbers."""
+    """Return a triangle wave of period 1 between 0 and 1 that is 1 at whole numbers."""
     return ((x - x.floor()) * 2.0 - 1.0).abs_()
 
 
 def _bump(x: Tensor) -> Tensor:
-    """Smooth hill of height 1 at 0, from -0.7 to 0.7."""
+    """Return a smooth hill of height 1 at 0, from -0.7 to 0.7."""
     hill = (1.0 - x * x * 2.0).clamp_(min=0)
     return hill * hill
 
@@ -290,7 +345,7 @@ def _bump(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Ground:
-    """A plane of unit cells, turned and scaled for each of n scenes, seen through the frame."""
+    """Hold a plane of unit cells, turned and scaled for each of n scenes, as the frame shows it."""
 
     a: Tensor  # (n, h, w) coordinates in cells
     c: Tensor
@@ -298,11 +353,11 @@ class _Ground:
     table: Tensor  # (n, TILES * TILES) chance numbers in 0..1, one per cell
 
     def edge(self, distance: Tensor) -> Tensor:
-        """Step from 0 to 1 where `distance`, in cells, passes 0: a little over a pixel wide."""
+        """Return a step from 0 to 1, a little over a pixel wide, where ``distance`` passes 0."""
         return (distance * (self.cell * 0.8) + 0.5).clamp_(0, 1)
 
     def band(self, x: Tensor) -> Tensor:
-        """Bands half a cell wide: 1 around whole numbers, 0 between them."""
+        """Return bands half a cell wide: 1 around whole numbers, 0 between them."""
         return self.edge((_wave(x) - 0.5) * 0.5)
 
     def chance(self, row: Tensor, col: Tensor) -> Tensor:
@@ -339,7 +394,7 @@ def _clouds(g: _Ground) -> Tensor:
 
 
 def _cloud(g: _Ground, a: Tensor, c: Tensor) -> Tensor:
-    """Chance numbers at the corners of the cells, eased between them."""
+    """Return chance numbers at the corners of the cells, eased between them."""
     row, col = a.floor(), c.floor()
     down, across = _ease(a - row), _ease(c - col)
     upper, upper_right = g.chance(row, col), g.chance(row, col + 1.0)
@@ -387,9 +442,9 @@ def _backgrounds(
     margin: tuple[int, int],
     device: str | torch.device,
 ) -> Tensor:
-    """(B, 3, height + 2 margins, width + 2 margins) float32: two muted tones mixed by a pattern.
+    """Return (B, 3, height + 2 margins, width + 2 margins) float32: two muted tones in a pattern.
 
-    `margin` is for the camera, in pixels above and left; grayish tones let the colors stand out.
+    ``margin`` is for the camera, in pixels above and left; grayish tones let the colors stand out.
     """
     drawn, tiles = np.zeros((len(scenes), 13)), np.zeros((len(scenes), TILES**2))
     for row, table, scene in zip(drawn, tiles, scenes, strict=True):
@@ -437,7 +492,7 @@ def _canvas(
     width: int,
     device: str | torch.device,
 ) -> Tensor:
-    """The lit background of every frame, shifted by the camera: (B * T, 3, height, width)."""
+    """Return the lit background of every frame, shifted by the camera: (B * T, 3, H, W)."""
     pans = np.stack([scene.pan(times) for scene in scenes])
     shift = np.floor(pans * (width, height) + 0.5).astype(np.int64)  # (B, T, 2) whole pixels
     x, y = (int(most) for most in np.abs(shift).max(axis=(0, 1), initial=0))
@@ -452,7 +507,7 @@ def _canvas(
 
 
 def _ease(x: Tensor) -> Tensor:
-    """0 to 1 for 0 to 1, level at both ends."""
+    """Map 0..1 onto 0..1, level at both ends."""
     return x * x * (3.0 - x * 2.0)
 
 

@@ -1,7 +1,8 @@
-"""Questions from outside of the world of shapes, for which no clip of it holds an answer.
+"""List questions from outside the world of shapes: no clip of it holds an answer to them.
 
 They share no phrasing with the unanswerable questions of the training and none of its word lists
-(`NOUNS`, `VERBS`): they measure whether it learnt to refuse, not what it learnt by heart.
+(``NOUNS``, ``VERBS``), so that they measure whether the model learned to refuse, not whether it
+memorized those questions.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Questions about a scene with one right answer, and the cells and frames that hold its evidence.
+"""Ask questions about a scene, each with one right answer and the cells that hold its evidence.
 
-A kind is asked of a thing only where its name is unique in the clip and the answer beyond doubt, as
-far as the sampled frames show. Answers are one or two words. Kinds that offer their answers in the
-question (yes or no, first or second) offer each equally often.
+A kind of question is asked about a thing only where the thing's name is unique in the clip and the
+sampled frames leave no doubt about the answer. Answers are one or two words. Kinds that offer their
+answers in the question (yes or no, first or second) offer each equally often.
 """
 
 from __future__ import annotations
@@ -130,11 +130,20 @@ PLACE_MARGIN = 0.04  # of the frame: nearer to the border of two thirds a place 
 
 @dataclass(frozen=True)
 class Question:
-    """One question with its answer.
+    """Hold one question with its answer and its evidence.
 
-    `evidence` (E, 3) int64 holds (frame, row, col) on the clip's token grid, sorted: the cells
-    without which it cannot be answered. It is empty where the evidence is an absence ("no").
-    `choices` are the answers that the question itself offers, in its order, if it does.
+    Attributes
+    ----------
+    kind : str
+        One of ``KINDS``.
+    text, answer : str
+    evidence : (E, 3) int64
+        (frame, row, col) on the clip's token grid, sorted: the cells without which the question
+        cannot be answered. Empty where the evidence is an absence ("no").
+    choices : tuple of str
+        Answers that the question itself offers, in its order; empty where it offers none.
+    things : tuple of int
+        Indices of the things that the question is about.
     """
 
     kind: str
@@ -148,11 +157,19 @@ class Question:
 def ask(scene: Scene, world: World, times: np.ndarray, share: np.ndarray) -> tuple[Question, ...]:
     """Return all questions of a scene, one phrasing each, in an order fixed by the seed.
 
-    Args:
-        scene: the scene.
-        world: what it was made of, for names of things that are not there.
-        times: moments of the frames (T,), fractions of the clip.
-        share: `drawing.coverage` of this scene, (at least its things, T, rows, cols).
+    Parameters
+    ----------
+    scene : Scene
+    world : World
+        What the scene was drawn from, for names of things that are not there.
+    times : (T,) float
+        Moments of the frames in fractions of the clip.
+    share : (K, T, rows, cols) float
+        ``drawing.coverage`` of this scene; K is at least the number of its things.
+
+    Returns
+    -------
+    tuple of Question
     """
     asker = _Asker(scene, world, times, share)
     for kind in KINDS:
@@ -161,7 +178,7 @@ def ask(scene: Scene, world: World, times: np.ndarray, share: np.ndarray) -> tup
 
 
 def words() -> list[str]:
-    """Every word and mark a question or an answer can hold, sorted: the vocabulary of the world."""
+    """Return every word and mark that a question or an answer can hold, sorted."""
     texts = [phrasing for group in PHRASINGS.values() for phrasing in group]
     plain = " ".join(texts).replace("?", " ? ").replace(",", " , ")
     for slot in ("{name}", "{a}", "{b}", "{noun}", "{verb}"):
@@ -174,9 +191,24 @@ def words() -> list[str]:
 def seen(
     thing: Thing, times: np.ndarray, covered: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What shows of a thing at each time (T,): area in cells, area by its size, whether clearly.
+    """Return how well a thing is visible at each time.
 
-    `covered` (T, rows, cols) is the share of each cell in which it is the front-most thing.
+    Parameters
+    ----------
+    thing : Thing
+    times : (T,) float
+        Moments of the frames in fractions of the clip.
+    covered : (T, rows, cols) float
+        Share of each cell in which the thing is the front-most one.
+
+    Returns
+    -------
+    area : (T,) float
+        Visible area in cells.
+    part : (T,) float
+        Visible area as a share of the thing's whole area.
+    clear : (T,) bool
+        Whether the thing is clearly visible.
     """
     area = covered.sum(axis=(1, 2))
     norm = area / thing.radii(times) ** 2
@@ -184,7 +216,7 @@ def seen(
 
 
 class _Asker:
-    """One scene as its frames show it, and the questions found so far; a method for every kind."""
+    """Hold one scene as its frames show it and the questions found so far; one method per kind."""
 
     def __init__(self, scene: Scene, world: World, times: np.ndarray, share: np.ndarray) -> None:
         self.scene, self.world, self.times = scene, world, times
@@ -229,7 +261,7 @@ class _Asker:
     # Names ---------------------------------------------------------------------------------------
 
     def name(self, thing: Thing, without: str = "") -> str | None:
-        """A name of this thing alone that does not tell the property `without`; None if none is."""
+        """Return a name of this thing alone that does not tell the property ``without``."""
         # How large a growing thing is depends on when.
         hidden = {without, "size"} if thing.motion == GROWING else {without}
         properties = [p for p in ("size", "fill", "color", "shape") if p not in hidden]
@@ -254,11 +286,11 @@ class _Asker:
         )
 
     def pair(self, thing: Thing) -> str | None:
-        """Return its colour and shape, if no other thing has both: the name that answers use."""
+        """Return its color and shape if no other thing has both: the name that answers use."""
         return f"{thing.color} {thing.shape}" if self.only(thing, ("color", "shape")) else None
 
     def absent(self) -> tuple[str, str]:
-        """A colour and a shape no thing joins; half of the time one of the two is in the clip."""
+        """Return a color and a shape that no thing joins; half of the time one is in the clip."""
         there = {(t.color, t.shape) for t in self.scene.things}
         while True:
             color, shape = self.dice.pick(self.world.colors), self.dice.pick(self.world.shapes)
@@ -436,7 +468,7 @@ class _Asker:
                     )
 
     def unanswerable(self) -> None:
-        """One question about a thing that is not there, one about what the world does not hold."""
+        """Ask about a thing that is not there, and about what the world does not hold."""
         dice, (color, shape) = self.dice, self.absent()
         there = {thing.shape for thing in self.scene.things}
         name = f"{color} {shape}" if shape in there or dice.chance(0.5) else shape

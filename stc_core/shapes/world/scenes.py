@@ -1,10 +1,10 @@
-"""The world of shapes: what is in a clip, and where it is at every moment.
+"""Draw scenes of the world of shapes: what is in a clip, and where it is at every moment.
 
-A `Scene` is one to five colored things that appear, move, pass each other, flash and vanish before
-a textured background, under drifting light and sometimes a panning camera. It is drawn from one
-integer seed and knows nothing of pixels: places are fractions of the frame, times are fractions of
-the clip, so one seed gives the same scene at any size and number of frames. `drawing.py` renders a
-scene, `questions.py` asks about it, `clip.py` puts the three together.
+A ``Scene`` is one to five colored things that appear, move, pass each other, flash and vanish
+before a textured background, under drifting light and sometimes a panning camera. It is drawn from
+one integer seed and knows nothing of pixels: places are fractions of the frame, times are fractions
+of the clip, so one seed gives the same scene at any size and number of frames. ``drawing.py``
+renders a scene, ``questions.py`` asks about it, ``clip.py`` puts the three together.
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ TRIES = 400  # arrangements tried before a world counts as impossible
 
 @dataclass(frozen=True)
 class World:
-    """What scenes are made of. Every field is a knob; the curriculum and the difficulty turn them.
+    """Describe the ranges and chances from which scenes are drawn; the curriculum varies them.
 
     Long-lived large things make evidence plentiful (a third of the clip's tokens), a single small
-    one that flashes makes it rare (a thousandth): see `objects`, `always`, `lasting`, `radii`.
+    one that flashes makes it rare (a thousandth): see ``objects``, ``always``, ``lasting`` and
+    ``radii``.
     """
 
     shapes: tuple[str, ...] = SHAPES
@@ -95,7 +96,7 @@ class World:
                 raise InputError(f"{name} must be some of {', '.join(known)}, not {values}")
 
     def at_pace(self, frames: int) -> World:
-        """The same world with flashes and blinking slow enough for clips of fewer than 32 frames.
+        """Return the same world with flashes and blinking slow enough for fewer than 32 frames.
 
         A flash lasts one or two frames and a blink two frames on, two off, as they do at 32.
         """
@@ -113,7 +114,10 @@ WORLD = World()
 
 @dataclass(frozen=True)
 class Thing:
-    """One colored shape. Places in fractions of the frame (x right, y down), times of the clip."""
+    """Describe one colored shape.
+
+    Places are fractions of the frame (x right, y down), times are fractions of the clip.
+    """
 
     shape: str
     color: str
@@ -134,24 +138,24 @@ class Thing:
 
     @property
     def goes(self) -> bool:
-        """Tell whether it moves along a straight line."""
+        """Tell whether the thing moves along a straight line."""
         return self.motion in HEADINGS
 
     def there(self, times: np.ndarray) -> np.ndarray:
-        """Whether it is in the world at each of `times` (T,), if perhaps outside of the frame."""
+        """Tell whether the thing exists at each of ``times`` (T,), inside or outside the frame."""
         there = (times >= self.appears) & (times < self.vanishes)
         if self.motion == BLINKING:
             there &= ((times - self.appears) / self.period) % 1.0 < 0.5
         return there
 
     def under_way(self, times: np.ndarray) -> np.ndarray:
-        """Tell whether it is there and moves, circles, grows or blinks at each of `times` (T,)."""
+        """Tell whether it exists and moves, circles, grows or blinks at each of ``times`` (T,)."""
         if self.motion in (GROWING, BLINKING, CIRCLING):
             return (times >= self.appears) & (times < self.vanishes)
         return self.there(times) & self.goes & (times >= self.departs) & (times <= self.stops)
 
     def places(self, times: np.ndarray) -> np.ndarray:
-        """Center (T, 2) as x, y before the camera moves; defined also while it is not there."""
+        """Return the center (T, 2) as x, y without the camera's shift, also while it is absent."""
         if self.motion == CIRCLING:
             turn = 2 * np.pi * (self.phase + (times - self.appears) / self.period)
             step = np.stack([np.cos(turn), np.sin(turn) * np.sign(self.reach)], axis=-1)
@@ -161,7 +165,7 @@ class Thing:
         return fine(np.array(self.start) + way[:, None] * step)
 
     def radii(self, times: np.ndarray) -> np.ndarray:
-        """Radius (T,) in shorter sides of the frame."""
+        """Return the radius (T,) in lengths of the frame's shorter side."""
         if self.motion != GROWING:
             return fine(np.full(len(times), self.radius))
         grown = np.clip((times - self.appears) / (self.vanishes - self.appears), 0.0, 1.0)
@@ -170,7 +174,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A background and the things before it, in the order in which they are painted."""
+    """Hold a background and the things before it, in the order in which they are painted."""
 
     seed: int
     background: str
@@ -185,22 +189,22 @@ class Scene:
         return self.camera[0] != self.camera[1]
 
     def light(self, times: np.ndarray) -> np.ndarray:
-        """Factor (T,) on the brightness of the whole picture."""
+        """Return the factor (T,) on the brightness of the whole picture."""
         first, last = self.brightness
         return fine(first + (last - first) * times)
 
     def pan(self, times: np.ndarray) -> np.ndarray:
-        """Shift (T, 2) of everything in the picture, x, y in fractions of the frame."""
+        """Return the shift (T, 2) of everything in the picture, x, y in fractions of the frame."""
         first, last = np.array(self.camera)
         return fine(first + (last - first) * times[:, None])
 
     def places(self, thing: Thing, times: np.ndarray) -> np.ndarray:
-        """Center (T, 2) of a thing in the picture."""
+        """Return the center (T, 2) of a thing in the picture, x, y in fractions of the frame."""
         return thing.places(times) + self.pan(times)
 
 
 class Dice:
-    """Random draws made of `Generator.random` alone, whose stream numpy keeps between versions."""
+    """Draw random numbers with ``Generator.random``, whose stream numpy keeps between versions."""
 
     def __init__(self, *seed: int) -> None:
         self._generator = np.random.Generator(np.random.PCG64(list(seed)))
@@ -223,20 +227,31 @@ class Dice:
 
 
 def fine(values: np.ndarray) -> np.ndarray:
-    """Values rounded to 1/FINE, the same on every machine."""
+    """Round values to 1/FINE, so that they are the same on every machine."""
     return np.round(values * FINE) / FINE
 
 
 def frame_times(frames: int) -> np.ndarray:
-    """Middle of each of `frames` equal parts of the clip (T,), in fractions of the clip."""
+    """Return the middle (T,) of each of ``frames`` equal parts, in fractions of the clip."""
     return (np.arange(frames) + 0.5) / frames
 
 
 def make_scene(seed: int, world: World = WORLD, aspect: float = 1.0) -> Scene:
-    """Return the scene of one seed. No two things share shape, color, fill and size.
+    """Draw the scene of one seed, in which no two things share shape, color, fill and size.
 
-    Raises:
-        InputError: the seed is negative, or so many things of this size do not fit into the frame.
+    Parameters
+    ----------
+    seed : int
+        Not negative.
+    world : World
+        Ranges and chances to draw from.
+    aspect : float
+        Width over height of the frame.
+
+    Raises
+    ------
+    InputError
+        The seed is negative, or so many things of this size do not fit into the frame.
     """
     if seed < 0:
         raise InputError(f"the seed must be 0 or more, not {seed}")
@@ -263,7 +278,7 @@ def make_scene(seed: int, world: World = WORLD, aspect: float = 1.0) -> Scene:
 
 
 def _camera(dice: Dice) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Two places of the camera, at the first and at the last moment."""
+    """Draw two places of the camera, at the first and at the last moment."""
     along, across = dice.between(0.05, PAN_MOST), dice.between(0.0, 0.04)
     first = (along, across) if dice.chance(0.5) else (across, along)
     x, y = (value * dice.pick((-1, 1)) for value in first)
@@ -271,7 +286,7 @@ def _camera(dice: Dice) -> tuple[tuple[float, float], tuple[float, float]]:
 
 
 class _Things:
-    """The things of a scene while they are arranged."""
+    """Arrange the things of a scene."""
 
     def __init__(self, dice: Dice, world: World, aspect: float, pan: np.ndarray) -> None:
         self.dice, self.world, self.aspect, self.pan = dice, world, aspect, pan
@@ -280,7 +295,7 @@ class _Things:
         self.turning = tuple(m for m in world.motions if m in (CIRCLING, GROWING, BLINKING))
 
     def fill(self, count: int, flash: bool) -> bool:
-        """Add things until there are `count`; False if they find no room."""
+        """Add things until there are ``count``; return False if there is no room for them."""
         for _ in range(count * 25):
             if len(self.made) == count:
                 return True
@@ -290,7 +305,7 @@ class _Things:
         return len(self.made) == count
 
     def crossing(self, more: bool) -> None:
-        """A resting thing and one that passes behind it, or in front; with `more` one of each."""
+        """Add a resting thing and one that passes behind or before it, or, with ``more``, both."""
         dice = self.dice
         rest = self.named(size="large", motion=STILL, depth=0.5)
         rest = replace(rest, start=(dice.between(0.42, 0.58), dice.between(0.42, 0.58)))
@@ -339,7 +354,7 @@ class _Things:
         return Thing(**{"motion": STILL, "radius": radius, "start": (0.5, 0.5), **look})
 
     def room(self, radius: float, around: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest x, y at which a thing is whole in the frame wherever the camera is."""
+        """Return the lowest and highest x, y at which a thing stays whole in the frame."""
         sides = np.array([min(1.0, 1.0 / self.aspect), min(1.0, self.aspect)])
         margin = radius * sides + around + self.pan
         return margin, 1.0 - margin
@@ -382,7 +397,7 @@ class _Things:
         )
 
     def anywhere(self, low: float, high: float) -> float:
-        """A place between `low` and `high`; each third of the frame is as likely as the others."""
+        """Return a place between ``low`` and ``high``, each third of the frame equally likely."""
         third = self.dice.integer(0, 2)
         first, last = max(low, third / 3), min(high, (third + 1) / 3)
         return float(self.dice.between(*((first, last) if first < last else (low, high))))
