@@ -18,8 +18,8 @@ from stc_core.shapes.world.foreign import FOREIGN_SEEDS, foreign_clip
 from stc_core.shapes.world.scenes import DEVELOPMENT_SEEDS
 from stc_core.writing import write_whole
 
-WORLD_CLIPS, FOREIGN_CLIPS = 300, 1200
-PENALTY = 1.0  # inverse strength of the L2 penalty on standardized summaries
+WORLD_CLIPS, FOREIGN_CLIPS = 240, 1200
+PENALTY = 0.1  # inverse strength of the L2 penalty on standardized summaries
 SIZES = ((320, 320), (288, 512), (400, 300), (112, 112), (480, 480))  # of recordings, in pixels
 
 
@@ -28,15 +28,18 @@ def fit_familiarity(
 ) -> Familiarity:
     """Fit the boundary on development clips of the world and generated pictures from outside.
 
-    No real picture is used. The threshold lies above every clip of the world that was held back
-    from the fit.
+    No real picture is used.
 
     Parameters
     ----------
     source
         A checkpoint folder, what ``stc_core.load`` returns, or None for the embedded model.
     clips, foreign : int
-        How many of the world, a third of which sets the threshold, and from outside.
+        How many of the world and from outside.
+
+    Returns
+    -------
+    Familiarity
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -45,16 +48,14 @@ def fit_familiarity(
     world = [summary_of(vlm, frames) for frames in recordings(DEVELOPMENT_SEEDS, clips)]
     side = vlm.model.config.vision_config.image_size
     outside = [summary_of(vlm, foreign_clip(s, 1, side)) for s in FOREIGN_SEEDS[:foreign]]
-    fitted = world[clips // 3 :]
-    rows = np.concatenate([*fitted, *outside])
-    labels = np.repeat([0, 1], [sum(map(len, fitted)), sum(map(len, outside))])
+    rows = np.concatenate([*world, *outside])
+    labels = np.repeat([0, 1], [sum(map(len, world)), sum(map(len, outside))])
     scaler = StandardScaler().fit(rows)
     found = LogisticRegression(C=PENALTY, max_iter=2000, class_weight="balanced")
     found.fit(scaler.transform(rows), labels)
     weight = found.coef_[0] / scaler.scale_
     bias = float(found.intercept_[0] - weight @ scaler.mean_)
-    highest = max(float((rows @ weight).mean() + bias) for rows in world[: clips // 3])
-    return Familiarity(tuple(round(float(w), 4) for w in weight), bias - max(0.0, highest))
+    return Familiarity(tuple(round(float(w), 4) for w in weight), round(bias, 4))
 
 
 def recordings(seeds: range, count: int) -> Iterator[np.ndarray]:
