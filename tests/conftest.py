@@ -1,4 +1,4 @@
-"""Shared fixtures: tiny models of every family, built in memory from real classes."""
+"""Shared fixtures: tiny models of every family, and the real page in a browser."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing in this suite may ask a 
 
 import pytest
 import torch
+from browser import chromium  # noqa: F401
+from helpers.page import open_tab, served, tab  # noqa: F401
 from inputs import SIZES
 from tiny.weights import sharpened
 

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from helpers.masked import masked_logits, snapshot
 from inputs import clip_frames, prompt
-from test_seams import masked_logits, snapshot
 
 from stc_core import METHODS, STC, InputError, Trace, answer, compress, load
 from stc_core.answering import recorded_words

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import socket
 import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlparse
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from browser import PATIENCE, chromium  # noqa: F401
+from browser import PATIENCE
+from helpers.page import Tab, gradio_import, ready
+from helpers.page_actions import (
+    another,
+    choose_example,
+    downloaded,
+    examples,
+    figure,
+    open_settings,
+    run_to_end,
+    saved_trace,
+    source,
+    status,
+    upload_trace,
+    view,
+    wait_view,
+)
 from playwright.sync_api import expect
 
-from stc_core import Trace
 from stc_core.record.stages import Word
 from viz.page.inspect_tab import ORDER
 
@@ -29,199 +43,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIPS, TRACES = ROOT / "assets" / "clips", ROOT / "assets" / "traces"
 NASTY = ("<img src=x onerror=alert(1)>", "${1+1}", "{{x}}", "$\\frac{a}{b}$", "`${alert(2)}`",
          "<script>alert(3)</script>")  # fmt: skip
-
-
-@dataclass
-class Served:
-    """The app as a process of its own."""
-
-    url: str
-    process: subprocess.Popen
-    started: float  # seconds until it listened
-    folder: Path  # for what the process writes to temporary directories
-
-
-@dataclass
-class Tab:
-    """A page, what it complained about and what it asked of the outside."""
-
-    page: object
-    errors: list[str] = field(default_factory=list)
-    outside: list[str] = field(default_factory=list)
-
-
-def gradio_import() -> float:
-    """Seconds that a process needs now to import Gradio and nothing else: the machine's pace."""
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import gradio"], check=True)
-    return time.perf_counter() - start
-
-
-@pytest.fixture(scope="session")
-def served(tmp_path_factory):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("app")
-    log = (folder / "log.txt").open("w")
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port)], cwd=ROOT, stdout=log, stderr=log,
-        env={**os.environ, "TMPDIR": str(folder)},
-    )  # fmt: skip
-    try:
-        while time.perf_counter() - start < PATIENCE / 1000:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, (folder / "log.txt").read_text()
-            time.sleep(0.05)
-        url = f"http://127.0.0.1:{port}/"
-        yield Served(url, process, time.perf_counter() - start, folder)
-    finally:
-        process.terminate()
-        process.wait(PATIENCE / 1000)
-    assert not list(folder.glob("video-tokens-*")), "the page's files are left behind"
-
-
-@pytest.fixture
-def open_tab(chromium, served):  # noqa: F811
-    """A function that opens the page and waits for the saved trace."""
-    tabs: list[Tab] = []
-
-    def open_one(
-        width: int = 1280, height: int = 720, theme: str = "light", query: str = "", **how
-    ) -> Tab:
-        context = chromium.new_context(
-            viewport={"width": width, "height": height}, accept_downloads=True, **how
-        )
-        context.set_default_timeout(PATIENCE)
-        tab = Tab(context.new_page())
-        tabs.append(tab)
-
-        def guard(route):
-            host = urlparse(route.request.url).hostname
-            if host in ("127.0.0.1", None):
-                route.continue_()
-            else:
-                tab.outside.append(route.request.url)
-                route.abort()
-
-        context.route("**/*", guard)
-        context.add_init_script("window.alerts = 0; window.alert = () => { window.alerts += 1 };")
-        tab.page.on("pageerror", lambda error: tab.errors.append(str(error)))
-        tab.page.on(
-            "console",
-            lambda message: message.type == "error" and tab.errors.append(message.text),
-        )
-        tab.page.goto(f"{served.url}?__theme={theme}{query}")
-        ready(tab)
-        return tab
-
-    yield open_one
-    for tab in tabs:
-        alerts = tab.page.evaluate("window.alerts")
-        tab.page.context.close()
-        assert tab.errors == [] and tab.outside == [] and alerts == 0
-
-
-@pytest.fixture
-def tab(open_tab) -> Tab:
-    return open_tab()
-
-
-def ready(tab: Tab) -> None:
-    """Wait until the workspace shows a trace."""
-    tab.page.wait_for_function("window.__tokenview?.ready")
-
-
-def source(tab: Tab) -> str:
-    """Which trace the workspace shows: its key on the shelf."""
-    return tab.page.locator("#workspace .workspace").get_attribute("data-key")
-
-
-def downloaded(tab: Tab) -> Trace:
-    """The trace that the page gives as a file."""
-    with tab.page.expect_download() as waiting:
-        tab.page.get_by_role("button", name="Trace (.npz)").click()
-    return Trace.load(waiting.value.path())
-
-
-def another(tab: Tab, than: str) -> None:
-    """Wait until the workspace shows another trace."""
-    tab.page.wait_for_function(
-        "key => { const k = document.querySelector('#workspace .workspace').dataset.key;"
-        " return k && k !== key }", arg=than,
-    )  # fmt: skip
-
-
-def view(tab: Tab) -> dict:
-    return tab.page.evaluate("window.__tokenview")
-
-
-def wait_view(tab: Tab, condition: str) -> None:
-    """Until a condition on ``v``, the snapshot, holds and the views show it."""
-    tab.page.wait_for_function(
-        f"(v => ({condition}) && (v.settled || v.playing))(window.__tokenview)"
-    )
-
-
-def figure(tab: Tab, name: str) -> None:
-    """Open the figures, scroll to one, since Gradio loads lazily, and wait until it is decoded."""
-    if not tab.page.locator("#picture-budget").is_visible():
-        tab.page.get_by_role("button", name="Figures for papers and slides").click()
-    tab.page.wait_for_function(
-        "name => { const i = document.querySelector(`#picture-${name} img`);"
-        " i?.parentElement.scrollIntoView();"
-        " return i && i.complete && i.naturalWidth > 500 }", arg=name,
-    )  # fmt: skip
-
-
-def status(tab: Tab) -> str:
-    return tab.page.locator("#status .status").inner_text()
-
-
-def run_to_end(tab: Tab) -> str:
-    """Press Run; the status line once it says how it ended."""
-    before = status(tab)
-    tab.page.click("#run")
-    tab.page.wait_for_function(
-        "before => { const s = document.querySelector('#status .status');"
-        " return !s.classList.contains('busy') && s.innerText !== before"
-        " && !document.querySelector('#run').disabled }", arg=before,
-    )  # fmt: skip
-    return status(tab)
-
-
-def choose_example(tab: Tab, number: int = 0) -> None:
-    tab.page.locator("#examples .gallery-item").nth(number).click()
-    first = examples()[number]["questions"][0]["text"]
-    tab.page.wait_for_function(
-        "text => document.querySelector('#question textarea').value === text", arg=first
-    )
-
-
-def examples() -> list[dict]:
-    return json.loads((CLIPS / "clips.json").read_text(encoding="utf-8"))["clips"]
-
-
-def open_settings(tab: Tab) -> None:
-    if not tab.page.locator("#lambda input").is_visible():
-        tab.page.get_by_role("button", name="More", exact=False).first.click()
-    tab.page.locator("#lambda input").wait_for(state="visible")
-
-
-def upload_trace(tab: Tab, path: Path) -> None:
-    if not tab.page.locator("#trace-upload").is_visible():
-        tab.page.get_by_role("button", name="Open a saved trace").click()
-    clear = tab.page.locator("#trace-upload [aria-label='Clear']")
-    if clear.count():
-        clear.first.click()
-    tab.page.locator("#trace-upload input[type=file]").set_input_files(path)
-
-
-def saved_trace() -> Trace:
-    return Trace.load(sorted(TRACES.glob("*.npz"))[0])
 
 
 # --- opening -------------------------------------------------------------------------------------
@@ -324,7 +145,7 @@ def test_a_token_is_chosen_without_asking_the_server(tab):
     assert calls == []  # files of the opening, the clip among them, may still be read
 
 
-def test_nine_tabs_of_one_browser_work(chromium, served):  # noqa: F811
+def test_nine_tabs_of_one_browser_work(chromium, served):
     context = chromium.new_context()
     context.set_default_timeout(PATIENCE)
     try:
@@ -659,7 +480,7 @@ BAD = [
 
 
 @pytest.fixture(scope="module")
-def one_tab(chromium, served):  # noqa: F811
+def one_tab(chromium, served):
     """A tab for the tests that leave it as it was."""
     page = chromium.new_page(viewport={"width": 1280, "height": 720})
     page.set_default_timeout(PATIENCE)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import references
 import torch
-from masked import features, generate, masked, snapshot, stock_positions
+from helpers.masked import features, generate, masked, snapshot, stock_positions
 from tiny import BUILDERS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 

@@ -60,6 +60,18 @@ def internals(path: Path) -> Iterator[str]:
             yield "forward ="
 
 
+def imported_tests(path: Path) -> list[str]:
+    """Return the test modules that a file imports anywhere in it, by whichever path."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [node.module or "", *(alias.name for alias in node.names)]
+    known = {path.stem for path in files("tests") if path.stem.startswith("test_")}
+    return [name for name in names if known & set(name.split("."))]
+
+
 def plain(path: Path) -> list[str]:
     return [name for name in packages(path) if name not in {*sys.stdlib_module_names, "numpy"}]
 
@@ -80,6 +92,7 @@ RULES = {
     "pictures need no page and no model": ("viz/pictures", uses("gradio", "torch", "transformers")),
     "the server is no page": ("viz/server", uses("gradio")),
     "viz sees no model": ("viz", loads("torch", "transformers")),
+    "tests share helpers, not each other": ("tests", imported_tests),
 }  # fmt: skip
 
 
@@ -115,6 +128,9 @@ def test_only_hooks_touch_the_internals_of_models():
     ("pictures need no page and no model", "def f():\n    from torch import nn"),
     ("the server is no page", "def f():\n    import gradio"),
     ("viz sees no model", "try:\n    import torch\nexcept ImportError:\n    pass"),
+    ("tests share helpers, not each other", "from test_trace import full"),
+    ("tests share helpers, not each other", "def f():\n    import tests.viz.test_runs as runs"),
+    ("tests share helpers, not each other", "from tests.methods import test_methods"),
 ])  # fmt: skip
 def test_a_planted_violation_is_found(tmp_path, rule, line):
     planted = tmp_path / "planted.py"

@@ -8,25 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import chromium  # noqa: F401
-from playwright.sync_api import expect
-from test_app import (  # noqa: F401
-    Tab,
+from helpers.page import Tab
+from helpers.page_actions import (
     another,
     choose_example,
     downloaded,
     examples,
-    gradio_import,
     open_settings,
-    open_tab,
     run_to_end,
-    served,
     source,
-    tab,
-    upload_trace,
     view,
     wait_view,
 )
+from playwright.sync_api import expect
 
 from stc_core import STC, answer, load
 
@@ -55,7 +49,7 @@ def clip() -> tuple[Path, str]:
 
 
 @pytest.fixture
-def ran(tab: Tab) -> Tab:  # noqa: F811
+def ran(tab: Tab) -> Tab:
     """The page after a run on the first example."""
     choose_example(tab)
     tab.page.fill("#frames input", str(FRAMES))
@@ -65,11 +59,11 @@ def ran(tab: Tab) -> Tab:  # noqa: F811
     return tab
 
 
-def note(tab: Tab) -> object:  # noqa: F811
+def note(tab: Tab) -> object:
     return expect(tab.page.locator("#live-note"))
 
 
-def change(tab: Tab, field: str, value: str) -> float:  # noqa: F811
+def change(tab: Tab, field: str, value: str) -> float:
     """Type a setting; the seconds until all views show the new trace."""
     return tab.page.evaluate(CHANGE, [field, value]) / 1000
 
@@ -164,7 +158,7 @@ def test_what_cannot_be_followed_is_said(ran):
     expect(ran.page.locator("#run-line")).to_contain_text("retention=0.3,")
 
 
-def test_nothing_is_followed_before_a_run(tab, tmp_path):  # noqa: F811
+def test_nothing_is_followed_before_a_run(tab, tmp_path):
     """A saved trace stays as it was saved, whatever is set for the next run."""
     before = source(tab)
     asked = []

@@ -7,23 +7,19 @@ from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import pytest
-from browser import chromium  # noqa: F401
-from playwright.sync_api import expect
-from test_app import (  # noqa: F401
-    Tab,
+from helpers.page import Tab
+from helpers.page_actions import (
     another,
     choose_example,
     downloaded,
-    open_tab,
     run_to_end,
     saved_trace,
-    served,
     source,
-    tab,
     upload_trace,
     view,
     wait_view,
 )
+from playwright.sync_api import expect
 
 from stc_core import Fate, Stage, Trace
 from stc_core.record.grid import TokenGrid
@@ -46,7 +42,7 @@ def large(tmp_path_factory) -> Path:
     return trace.save(tmp_path_factory.mktemp("large") / "large.npz")
 
 
-def at_the_end(tab: Tab) -> None:  # noqa: F811
+def at_the_end(tab: Tab) -> None:
     """The last frame, and the last token of it selected."""
     frames = tab.page.locator("#workspace .ws-strip-view canvas").last
     frames.focus()
@@ -55,7 +51,7 @@ def at_the_end(tab: Tab) -> None:  # noqa: F811
     wait_view(tab, "v.locked.length === 1")
 
 
-def shows(tab: Tab, trace: Trace) -> None:  # noqa: F811
+def shows(tab: Tab, trace: Trace) -> None:
     """All that is on the page is of this trace."""
     n, page = trace.grid.size, tab.page
     wait_view(tab, f"v.n === {n} && v.drawn.frames === {trace.grid.frames}")
@@ -70,7 +66,7 @@ def shows(tab: Tab, trace: Trace) -> None:  # noqa: F811
     expect(page.locator("#answers .question")).to_contain_text(trace.question)
 
 
-def link(tab: Tab) -> str:  # noqa: F811
+def link(tab: Tab) -> str:
     """The trace in the link that the button copies."""
     tab.page.get_by_role("button", name="Copy link", exact=True).click()
     expect(tab.page.locator("#workspace .ws-share-bar")).to_contain_text("Link copied.")
@@ -78,8 +74,8 @@ def link(tab: Tab) -> str:  # noqa: F811
     return parse_qs(urlparse(copied).query)["trace"][0]
 
 
-def test_a_larger_trace_takes_the_whole_place_of_the_first(open_tab, large):  # noqa: F811
-    tab = open_tab(permissions=["clipboard-read", "clipboard-write"])  # noqa: F811
+def test_a_larger_trace_takes_the_whole_place_of_the_first(open_tab, large):
+    tab = open_tab(permissions=["clipboard-read", "clipboard-write"])
     at_the_end(tab)
     before = source(tab)
     upload_trace(tab, large)
@@ -95,8 +91,8 @@ def test_a_larger_trace_takes_the_whole_place_of_the_first(open_tab, large):  # 
     assert tab.page.locator("#workspace .ws-broken:visible").count() == 0
 
 
-def test_runs_of_more_and_of_fewer_frames_replace_each_other(open_tab):  # noqa: F811
-    tab = open_tab(permissions=["clipboard-read", "clipboard-write"])  # noqa: F811
+def test_runs_of_more_and_of_fewer_frames_replace_each_other(open_tab):
+    tab = open_tab(permissions=["clipboard-read", "clipboard-write"])
     choose_example(tab)
     if tab.page.is_checked("#live input"):
         tab.page.uncheck("#live input")

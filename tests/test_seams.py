@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import references
 import torch
+from helpers.masked import GREEDY, generate, masked_logits, snapshot
 from inputs import clip_frames, prompt
-from masked import GREEDY, generate, masked, snapshot
 
 from stc_core import STC, compress
 from stc_core.hooks import attention
@@ -20,7 +20,7 @@ from stc_core.hooks.attention import attention_paid, attention_received
 from stc_core.hooks.forced import log_probability, rewind
 from stc_core.hooks.probes import listening, probe
 from stc_core.models.contribution import contribution_module, to_grid
-from stc_core.models.families import family_of, layout_of
+from stc_core.models.families import family_of
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Fate
 from stc_core.record.stopwatch import Stopwatch
@@ -55,14 +55,6 @@ def test_keeping_everything_is_bit_identical(tiny_models, size, kernel):
 
 
 # --- the independent reference -------------------------------------------------------------------
-
-
-def masked_logits(model, inputs, trace, ids):
-    """Next-token logits after ``ids`` of a masked run; (hidden, weights, places) at layer K."""
-    prompt_ids = inputs["input_ids"][0]
-    layout, positions = layout_of(model.config, prompt_ids, None), torch.arange(len(prompt_ids))
-    found = masked(model, inputs, layout, positions, trace, ids)
-    return found.logits, (found.hidden, found.weights, torch.cat([layout.tokens, layout.extras]))
 
 
 @pytest.mark.parametrize("size", ["even", "odd"])

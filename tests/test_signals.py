@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
+from helpers.masked import generate, masked_logits, snapshot
 from inputs import clip_frames, prompt
-from test_seams import generate, masked_logits, snapshot
 from transformers import CLIPVisionConfig, LlavaOnevisionForConditionalGeneration
 
 from stc_core import STC, compress

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from test_trace import full, rewrite, small
+from helpers.traces import full, rewrite, small
 
 from stc_core import Fate, Stage, TokenGrid, Trace
 from stc_core.errors import InputError
@@ -389,7 +389,7 @@ def test_names_of_files_are_made_fit_to_be_shown(tmp_path):
 
 FULL = """
 import resource, sys
-from test_trace import small
+from helpers.traces import small
 import numpy as np
 from stc_core.errors import InputError
 limit = int(sys.argv[2])

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from helpers.masked import generate, snapshot
 from inputs import SIZES, clip_frames, prompt
-from masked import generate, snapshot
 from tiny import BUILDERS
 
 from stc_core import STC, InputError, answer, compress, load

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from clips import numbered, write_clip
+from helpers.masked import generate, snapshot
 from inputs import clip_frames, prompt
-from test_seams import generate, snapshot
 from tiny import BUILDERS
 from torch import nn
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 from clips import write_clip
+from helpers.masked import snapshot
 from inputs import SIZES, prompt
 from small import vlm_of
-from test_seams import snapshot
 from typer.testing import CliRunner
 
 from stc_core import METHODS, STC, InputError, Method, compress

@@ -6,8 +6,8 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from helpers.masked import generate, snapshot
 from inputs import clip_frames, prompt
-from test_seams import generate, snapshot
 from transformers import LlavaOnevisionForConditionalGeneration
 
 from stc_core import METHODS, STC, Fate, compress

@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "gpu")]
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from masked import shares  # noqa: E402
+from helpers.masked import shares  # noqa: E402
 from published import MODELS, Shrink  # noqa: E402
 
 from stc_core import STC, answer, compress  # noqa: E402

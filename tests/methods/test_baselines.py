@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import references
 import torch
+from helpers.masked import generate, masked_logits
+from helpers.tokens import KINDS, tokens_of
 from inputs import clip_frames, prompt
-from test_methods import KINDS, tokens_of
-from test_seams import generate, masked_logits
 
 from stc_core import STC, compress
 from stc_core.methods import EVS, Downsample, FastV, Frames, Random, Uniform, VidCom2

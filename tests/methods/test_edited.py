@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from helpers.masked import generate, masked_logits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import clip_frames, prompt
 from references import means
-from test_seams import generate, masked_logits
 from token_clips import clip
 
 from stc_core import METHODS, STC, Decision, Edited, InputError, Method, TokenGrid, compress

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from stc_core.models.families import layout_of
+
 GREEDY = {"do_sample": False, "max_new_tokens": 6, "min_new_tokens": 6}
 
 
@@ -187,3 +189,11 @@ def eager_weights(layer, hidden, rotary, mask):
     )[1]
     config._attn_implementation = kernel
     return weights[0].mean(0)
+
+
+def masked_logits(model, inputs, trace, ids):
+    """Next-token logits after ``ids`` of a masked run; (hidden, weights, places) at layer K."""
+    prompt_ids = inputs["input_ids"][0]
+    layout, positions = layout_of(model.config, prompt_ids, None), torch.arange(len(prompt_ids))
+    found = masked(model, inputs, layout, positions, trace, ids)
+    return found.logits, (found.hidden, found.weights, torch.cat([layout.tokens, layout.extras]))

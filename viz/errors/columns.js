@@ -1,0 +1,57 @@
+// The columns of the table.
+
+import { chip, said, spoken } from './elements.js';
+import { FLIPS, FLIP_GLYPHS, percent } from './results.js';
+
+/**
+ * The columns: { head, over, width, fill(one, cell) }, widths in rem. The question takes what
+ * room there is; `label` is what stands before the value on a card.
+ */
+export function columnsOf(results, comparison, marks) {
+  const { questions } = results;
+  const plain = (head, width, column) => ({
+    head, width, fill: (one, cell) => cell.append(questions[column][one] || '–'),
+  });
+  const answer = (over, rows) => ({
+    head: 'answer', over, label: over, width: 5.5, fill: (one, cell) => {
+      const row = rows[one];
+      if (row < 0) cell.append('not asked');
+      else cell.append(...said(results, row));
+    },
+  });
+  const columns = [plain('clip', 5.8, 'clip'), plain('kind', 5, 'kind'),
+    plain('question', 11, 'question'),
+    { ...plain('right answer', 5.6, 'expected'), label: 'right answer' },
+    answer(results.nameOf(comparison.reference), comparison.base)];
+  comparison.methods.forEach((method, side) => {
+    const rows = comparison.sides[side], over = results.nameOf(method);
+    const column = (head, width, fill, label) => ({
+      head, over, width, label,
+      fill: (one, cell) => (rows[one] < 0 ? cell.append('–') : fill(one, cell)),
+    });
+    columns.push(
+      answer(over, rows),
+      column('flip', 3.4, (one, cell) => {
+        const flip = comparison.flip(side, one);
+        cell.classList.add('flip', `flip${flip}`);
+        cell.append(...spoken(FLIP_GLYPHS[flip], FLIPS[flip]));
+      }),
+      column('evidence', 6.6, (one, cell) => {
+        const kind = comparison.evidence(side, one);
+        cell.append(chip(results.evidence[kind]), ` ${results.evidence[kind].short}`);
+      }),
+      column('kept, %', 5.2, (one, cell) => cell.append(share(results.answers, rows[one])), 'kept, %'));
+  });
+  columns.push({ head: 'tags', width: 4, fill: (one, cell) => {
+    const { tags, note } = marks.get(comparison.key(one));
+    cell.append([...tags, ...(note ? ['✎'] : [])].join(', '));
+  } });
+  return columns;
+}
+
+/** "2.0 → 1.0": shares of the video's tokens that enter the LLM and that reach its end. */
+function share(answers, row) {
+  const { tokens, tokens_door: door, tokens_end: end } = answers;
+  if (tokens[row] < 1) return '–';
+  return `${percent(door[row], tokens[row])} → ${percent(end[row], tokens[row])}`;
+}
