@@ -14,6 +14,7 @@ from stc_core.models.checkpoint import (
     check_files,
     check_processor,
     check_torchvision,
+    check_weights,
     classes_of,
     config_in,
     family_in,
@@ -76,8 +77,8 @@ def load(
     ------
     InputError
         In one sentence: no such model, a gated or half-downloaded one, the hub out of reach, not a
-        Video-LLM of a known family, a damaged checkpoint, a device or a package that is not there,
-        too little memory.
+        Video-LLM of a known family, a damaged checkpoint or one without some of its weights, a
+        device or a package that is not there, too little memory.
     """
     place = Placement.of(device, dtype, attn, quantization)
     if vision_batch is not None and vision_batch < 1:
@@ -90,9 +91,15 @@ def load(
         full = kind.from_pretrained(folder)
         processor = processor_class.from_pretrained(folder)
         check_processor(processor, shown)
-        model = model_class.from_pretrained(
-            folder, config=full, **place.options(lambda: tower_name(skeleton(full)))
-        ).eval()
+        model, found = model_class.from_pretrained(
+            folder,
+            config=full,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
+            **place.options(lambda: tower_name(skeleton(full))),
+        )
+        check_weights(found, shown)
+        model = model.eval()
         if place.single:
             model = model.to(place.device)
     except InputError:

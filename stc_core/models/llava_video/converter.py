@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from stc_core.errors import InputError
+from stc_core.models.checkpoint import some
 from stc_core.models.llava_video.model import LlavaVideoConfig, LlavaVideoForConditionalGeneration
 from stc_core.models.llava_video.processor import (
     CHAT_TEMPLATE,
@@ -293,7 +294,7 @@ def _plan(
         ("has weights twice", twice),
     ):
         if names:
-            raise InputError(f"{source} {fault}: {_some(names)}; is it a LLaVA-Video checkpoint?")
+            raise InputError(f"{source} {fault}: {some(names)}; is it a LLaVA-Video checkpoint?")
     plan: dict[Path, dict[str, str]] = {}
     for ours, expected in needed.items():
         [(file, name, shape)] = renamed[ours]
@@ -344,9 +345,3 @@ def _stored(folder: Path) -> dict[Path, dict[str, tuple[int, ...]]]:
         except (SafetensorError, OSError, RuntimeError) as error:
             raise InputError(f"{file} is damaged or half downloaded; download it again") from error
     return stored
-
-
-def _some(names: list[str]) -> str:
-    """Name at most three, and say how many more there are."""
-    rest = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")
