@@ -13,6 +13,7 @@ import transformers
 from stc_core.errors import InputError
 from stc_core.models.families import layout_of, patch_grid
 from stc_core.models.layout import Layout
+from stc_core.models.memory import context_of
 from stc_core.models.vlm import VLM
 from stc_core.record.grid import TokenGrid
 from stc_core.text import checked_text
@@ -104,7 +105,7 @@ def build_prompt(
     grid_thw = inputs.get("video_grid_thw")
     layout = _layout(vlm, ids[0], grid_thw, -(-len(frames) // vlm.family.step(config)))
     first, end = int(layout.tokens[0]), layout.last + 1
-    room = config.get_text_config().max_position_embeddings - max_new_tokens
+    room = context_of(config) - max_new_tokens
     if ids.shape[1] > room:
         per_frame = (end - first) // len(frames)
         text = ids.shape[1] - len(layout.tokens) - len(layout.extras)

@@ -20,9 +20,11 @@ from stc_core.models.checkpoint import (
     family_in,
     full_config,
 )
+from stc_core.models.families import FAMILIES
 from stc_core.models.hub import Checkpoint, announce, find, in_bytes
-from stc_core.models.memory import available, estimate, skeleton, tokens_of, tower_name
+from stc_core.models.memory import available, context_of, estimate, skeleton, tokens_of, tower_name
 from stc_core.models.placement import Placement, device_named
+from stc_core.models.processors import open_processor
 from stc_core.models.stock import StockConfig, StockModel
 from stc_core.models.vlm import DEFAULT_FRAMES, VLM
 from stc_core.versions import warn_once
@@ -89,7 +91,8 @@ def load(
     warn_once("transformers", "torch")
     try:
         full = kind.from_pretrained(folder)
-        processor = processor_class.from_pretrained(folder)
+        family = FAMILIES[config["model_type"]]
+        processor = open_processor(folder, family, processor_class, full)
         check_processor(processor, shown)
         model, found = model_class.from_pretrained(
             folder,
@@ -141,7 +144,7 @@ def default_frames(config: StockConfig) -> int:
     recorded = (getattr(config, "stc", None) or {}).get("frames")
     if recorded is not None:
         return int(recorded)
-    room = config.get_text_config().max_position_embeddings * 7 // 8
+    room = context_of(config) * 7 // 8
     frames = DEFAULT_FRAMES
     while frames > 1 and tokens_of(config, frames)[0] > room:
         frames //= 2

@@ -1,0 +1,124 @@
+"""Published checkpoints as the hub serves them: they open, and their prompts are the stock ones."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from served import SERVED
+from transformers import (
+    LlavaNextVideoConfig,
+    LlavaNextVideoProcessor,
+    LlavaNextVideoVideoProcessor,
+)
+
+from stc_core import STC, answer, fit, load
+from stc_core.answering.prompt import build_prompt
+from stc_core.answering.video import Video
+from stc_core.models.contribution import contribution_module
+from stc_core.models.memory import context_of, tokens_of
+
+QUESTION = "what color is the star ?"
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """Family -> folder, written when it is first asked for."""
+    made = {}
+
+    def folder(name):
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp("served") / name
+            made[name].mkdir()
+            SERVED[name].write(made[name])
+        return made[name]
+
+    return folder
+
+
+@pytest.fixture(scope="module", params=SERVED)
+def served(request, folders):
+    """(what is published, loaded)."""
+    return SERVED[request.param], load(folders(request.param), device="cpu")
+
+
+def clip(count, size):
+    rng = np.random.default_rng(count)
+    return rng.integers(0, 256, (count, *size, 3)).astype(np.uint8)
+
+
+def test_it_opens_and_becomes_the_tokens_of_the_literature(served):
+    published, vlm = served
+    frames = clip(published.frames, published.size)
+    prompt = build_prompt(vlm, frames, QUESTION, 8, seconds=np.arange(len(frames)) / 2)
+    assert prompt.video_tokens == published.tokens
+    assert context_of(vlm.model.config) == published.context
+
+
+def test_the_contribution_is_of_the_layer_that_makes_the_features(served):
+    published, vlm = served
+    modules = vlm.family.attentions(vlm.family.tower(vlm.model))
+    module = contribution_module(vlm.model, vlm.family, None)
+    assert [part is module for part in modules].index(True) == published.layer
+
+
+def test_it_answers_under_compression(served):
+    published, vlm = served
+    frames = clip(4, published.size)
+    shown = Video(frames, np.arange(4) / 2, "clip.mp4", 2.0, 4, 2.0, published.size)
+    result = answer(vlm, shown, QUESTION, STC(retention=0.25, layer=2), max_new_tokens=2)
+    kept = result.trace.alive()
+    assert kept[1] == round(kept[0] * 0.25) > kept[2]
+
+
+def test_it_is_known_before_it_is_read(served, folders):
+    published, vlm = served
+    found = fit(folders(vlm.name), frames=published.frames, device="cpu")
+    assert found.memory.parameters == vlm.model.num_parameters()
+    assert tokens_of(vlm.model.config, published.frames)[0] == published.tokens
+    assert found.fits and torch.is_tensor(vlm.model.get_output_embeddings().weight)
+
+
+# --- what single families need -------------------------------------------------------------------
+
+
+def test_a_model_without_a_chat_template_is_asked_in_the_way_it_was_tuned_on(folders):
+    folder = folders("video_llava")
+    assert not [file for file in folder.iterdir() if "template" in file.name]
+    vlm = load(folder, device="cpu")
+    content = [{"type": "video"}, {"type": "text", "text": QUESTION}]
+    turns = [{"role": "user", "content": content}]
+    text = vlm.processor.apply_chat_template(turns, add_generation_prompt=True)
+    assert text == f"USER: <video>\n{QUESTION} ASSISTANT:"
+    said = {"role": "assistant", "content": [{"type": "text", "text": "red"}]}
+    again = {"role": "user", "content": "why?"}
+    text = vlm.processor.apply_chat_template([*turns, said, again], add_generation_prompt=True)
+    assert text == f"USER: <video>\n{QUESTION} ASSISTANT: red</s>USER: why? ASSISTANT:"
+
+
+def test_an_images_preprocessor_config_leads_to_the_video_processor(folders):
+    vlm = load(folders("llava_next_video"), device="cpu")
+    assert isinstance(vlm.processor, LlavaNextVideoProcessor)
+    assert isinstance(vlm.processor.video_processor, LlavaNextVideoVideoProcessor)
+    assert dict(vlm.processor.video_processor.crop_size) == {"height": 336, "width": 336}
+    assert vlm.frames == 32  # 4,608 tokens, and the context is 4,096 x 2.5
+
+
+def test_sizes_that_older_processors_leave_to_the_model_come_from_its_config(folders, tmp_path):
+    folder = Path(shutil.copytree(folders("llava_next_video"), tmp_path / "older"))
+    (folder / "processor_config.json").unlink()
+    vlm = load(folder, device="cpu")
+    assert build_prompt(vlm, clip(2, (48, 64)), QUESTION, 8).video_tokens == 2 * 144
+
+
+@pytest.mark.parametrize(("scaling", "context"), [
+    (None, 4096),
+    ({"type": "linear", "factor": 2.5}, 10240),
+    ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}, 4096),
+    ({"rope_type": "yarn", "factor": 4.0}, 16384),
+    ({"rope_type": "dynamic", "factor": 2.0}, 4096),
+])  # fmt: skip
+def test_the_context_counts_the_factor_that_stretches_it(scaling, context):
+    text = {"max_position_embeddings": 4096, "rope_scaling": scaling, "model_type": "llama"}
+    assert context_of(LlavaNextVideoConfig(text_config=text)) == context
