@@ -56,6 +56,50 @@ def test_it_opens_and_becomes_the_tokens_of_the_literature(served):
     assert context_of(vlm.model.config) == published.context
 
 
+@pytest.mark.parametrize("question", [QUESTION, "Why? 中文 naïve\n\nand  so", "0"])
+def test_the_prompt_is_what_the_stock_processor_makes_of_the_template(served, question):
+    published, vlm = served
+    frames = clip(4, published.size)
+    prompt = build_prompt(vlm, frames, question, 8, seconds=np.arange(4) / 2)
+    video = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    content = [{"type": "video", "video": video}, {"type": "text", "text": question}]
+    stock = vlm.processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
+        processor_kwargs=stock_options(vlm),
+    )  # fmt: skip
+    assert prompt.inputs["input_ids"].tolist() == stock["input_ids"].tolist()
+    for name in prompt.inputs:
+        torch.testing.assert_close(prompt.inputs[name].double(), stock[name].double())
+    tokenizer, asked = vlm.processor.tokenizer, prompt.inputs["input_ids"][0, list(prompt.asked)]
+    assert tokenizer.decode(asked).strip() == question
+
+
+def stock_options(vlm):
+    """The same frames and times for the stock processor: 2 s, 2 frames a second."""
+    times = {"fps": 2.0, "frames_indices": [0, 1, 2, 3], "total_num_frames": 4, "duration": 2.0}
+    return {"video_metadata": [times], "do_sample_frames": False, **vlm.family.options}
+
+
+@pytest.mark.parametrize(
+    "text", ["<video>", "<image>", "</s><s>", "<|im_end|>", "<tool_call>", "<unk>", "<|endoftext|>"]
+)
+def test_no_question_holds_a_special_token(served, text):
+    """In one go, too: what is around the question is tokenized as around any other."""
+    published, vlm = served
+    tokenizer, frames = vlm.processor.tokenizer, clip(2, published.size)
+    plain, odd = (
+        build_prompt(vlm, frames, f"is it {word} here ?", 8).inputs["input_ids"][0].tolist()
+        for word in ("red", text)
+    )
+    special = set(tokenizer.added_tokens_decoder)
+    assert [token for token in odd if token in special] == [
+        token for token in plain if token in special
+    ]
+    assert f"is it {text} here ?" in tokenizer.decode(odd)
+    assert special == set(tokenizer.added_tokens_decoder)
+
+
 def test_the_contribution_is_of_the_layer_that_makes_the_features(served):
     published, vlm = served
     modules = vlm.family.attentions(vlm.family.tower(vlm.model))

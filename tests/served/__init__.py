@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import llava
+from . import llava, others, qwen
 
 
 @dataclass(frozen=True)
@@ -43,4 +43,10 @@ SERVED = {
     "llava_onevision": Served(llava.onevision, 32, 6272, 2, 32768),
     "llava_next_video": Served(llava.next_video, 32, 32 * 144, 1, 10240),
     "video_llava": Served(llava.video_llava, 8, 8 * 256, 1, 4096),
+    "qwen2_vl": Served(qwen.qwen2, 8, 4 * 12 * 16, 2, 32768, (336, 448)),
+    "qwen2_5_vl": Served(qwen.qwen2_5, 8, 4 * 12 * 16, 1, 32768, (336, 448)),
+    "qwen3_vl": Served(qwen.qwen3, 8, 4 * 10 * 14, 2, 262144, (320, 448)),
+    "internvl": Served(others.internvl, 8, 8 * 256, 2, 32768),
+    "smolvlm": Served(others.smolvlm, 8, 8 * 64, 2, 8192),
+    "video_llama_3": Served(others.video_llama_3, 8, 8 * 12 * 16, 2, 32768, (336, 448)),
 }

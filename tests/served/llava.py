@@ -80,7 +80,10 @@ def onevision(folder: Path) -> None:
             "processor_class": "LlavaOnevisionProcessor",
         },
         chat_template={"chat_template": ONEVISION_TEMPLATE},
-        generation_config={"eos_token_id": ids("<|im_end|>"), "pad_token_id": tokenizer.pad_token_id},
+        generation_config={
+            "bos_token_id": tokenizer.pad_token_id, "eos_token_id": ids("<|im_end|>"),
+            "pad_token_id": tokenizer.pad_token_id,
+        },
     )  # fmt: skip
 
 
