@@ -132,6 +132,7 @@ def load(
         _first_device(model, place),
         default_frames(full),
         dict(recorded.get("settings", {})),
+        times=bool(recorded.get("times", False)),
         vision_batch=vision_batch,
     )
 
