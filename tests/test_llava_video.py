@@ -492,6 +492,8 @@ def test_conversion_on_the_command_line(published, tmp_path):
 def test_average_pooling_is_the_default_whatever_the_config_says(tmp_path):
     """As published evaluations run it: 64 frames are 10,816 tokens of 13 x 13."""
     source = Published(tmp_path, 27, "bilinear")
+    config = source.config | {"max_position_embeddings": 32768}
+    (source.folder / "config.json").write_text(json.dumps(config))
     arguments = ["convert", str(source.folder), str(tmp_path / "out")]
     done = CliRunner().invoke(cli, [*arguments, "--vision", str(source.vision)])
     assert "13 x 13 tokens" in done.stdout

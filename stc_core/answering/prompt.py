@@ -96,6 +96,9 @@ def build_prompt(
     inputs = {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
     ids, asked = inputs["input_ids"], reader.asked
     notes = _unknown_words(tokenizer, ids[0, list(asked)].tolist(), vlm) if strict else ()
+    if vlm.family.frame_pixels:
+        most = vlm.processor.video_processor.size["longest_edge"]
+        notes = (*notes, f"The processor makes a frame at most {most:,} pixels large.")
     grid_thw = inputs.get("video_grid_thw")
     layout = _layout(vlm, ids[0], grid_thw, -(-len(frames) // vlm.family.step(config)))
     first, end = int(layout.tokens[0]), layout.last + 1

@@ -44,6 +44,7 @@ def load(
     attn: str = "sdpa",
     quantization: str | None = None,
     vision_batch: int | None = None,
+    frame_pixels: int | None = None,
     on_download: Callable[[str, int], None] | None = announce,
 ) -> VLM:
     """Open a Video-LLM of a known family.
@@ -71,6 +72,9 @@ def load(
     vision_batch
         Frames that the vision tower sees at once, 1 or more; default: as many as it works on in
         1 GiB. Fewer take less memory and change features by rounding at most.
+    frame_pixels
+        Most pixels of a frame for Qwen2-VL and Qwen2.5-VL; default: 768 x 28 x 28, as in
+        qwen-vl-utils.
     on_download
         Called with the name and the bytes to come before a download; the default says so on stderr.
         What it raises ends it.
@@ -85,6 +89,8 @@ def load(
     place = Placement.of(device, dtype, attn, quantization)
     if vision_batch is not None and vision_batch < 1:
         raise InputError(f"vision_batch must be 1 frame or more, not {vision_batch}")
+    if frame_pixels is not None and frame_pixels < 28 * 28:
+        raise InputError(f"frame_pixels must be 784 (28 x 28) or more, not {frame_pixels}")
     check_torchvision()
     folder, shown, config = _checkpoint(name, place, on_download)
     kind, model_class, processor_class = classes_of(config["model_type"])
@@ -92,7 +98,7 @@ def load(
     try:
         full = kind.from_pretrained(folder)
         family = FAMILIES[config["model_type"]]
-        processor = open_processor(folder, family, processor_class, full)
+        processor = open_processor(folder, family, processor_class, full, frame_pixels)
         check_processor(processor, shown)
         model, found = model_class.from_pretrained(
             folder,

@@ -9,7 +9,11 @@ from stc_core.models.stock import StockClass, StockConfig, StockProcessor
 
 
 def open_processor(
-    folder: Path, family: Family, processor_class: StockClass, config: StockConfig
+    folder: Path,
+    family: Family,
+    processor_class: StockClass,
+    config: StockConfig,
+    frame_pixels: int | None = None,
 ) -> StockProcessor:
     """Return the processor in a folder.
 
@@ -21,6 +25,9 @@ def open_processor(
     ----------
     processor_class
         As ``checkpoint.classes_of`` gives it.
+    frame_pixels
+        Most pixels of a frame, for families whose processor chooses the grid; default: the
+        family's, or the processor's own where that is less.
     """
     if family.video_processor:
         processor = _of_named_parts(folder, family.video_processor, config)
@@ -34,7 +41,23 @@ def open_processor(
     ):
         if getattr(processor, name, value) is None:  # older files leave them to the model
             setattr(processor, name, value)
+    if family.frame_pixels:
+        _limit_pixels(processor.video_processor, family.frame_pixels, frame_pixels)
     return processor
+
+
+def _limit_pixels(video_processor: StockProcessor, usual: int, asked: int | None) -> None:
+    """Set the most pixels of a frame, as qwen-vl-utils does it.
+
+    transformers announces that its default for ``cap_pixels_per_frame`` will change: with it, many
+    frames share a budget, as in qwen-vl-utils.
+    """
+    size = dict(video_processor.size)
+    size["longest_edge"] = min(size["longest_edge"], usual) if asked is None else asked
+    size["shortest_edge"] = min(size["shortest_edge"], size["longest_edge"])
+    video_processor.size = type(video_processor.size)(**size)
+    if hasattr(video_processor, "cap_pixels_per_frame"):
+        video_processor.cap_pixels_per_frame = True
 
 
 def _of_named_parts(folder: Path, video_processor: str, config: StockConfig) -> StockProcessor:
