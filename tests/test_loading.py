@@ -18,7 +18,7 @@ from hub_server import serving
 from inputs import SIZES, clip_frames
 from transformers import LlavaNextVideoConfig, LlavaOnevisionConfig, VideoLlavaConfig
 
-from stc_core import STC, InputError, answer, load
+from stc_core import STC, InputError, answer, fit, load
 from stc_core.answering.video import Video
 from stc_core.models import loading as loading_module
 from stc_core.models.hub import in_bytes
@@ -577,3 +577,15 @@ def test_the_command_line_says_the_size_and_needs_no_network_the_second_time(hub
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert (f"downloading {NAME}, " in done.stderr) == (offline == "0")
+
+
+def test_quantized_files_are_estimated_at_their_own_size(hub, checkpoint):
+    """FP8 and AWQ repositories: not the number of weights at 2 bytes each."""
+    plain = fit(checkpoint, frames=4, device="cpu").memory
+    change_config(quantization_config={"quant_method": "fp8"})(checkpoint)
+    hub.models[NAME] = checkpoint
+    size = (checkpoint / "model.safetensors").stat().st_size
+    for name in (checkpoint, NAME):
+        found = fit(name, frames=4, device="cpu").memory
+        assert found.weights == size != plain.weights
+        assert (found.cache, found.activations) == (plain.cache, plain.activations)
