@@ -9,10 +9,12 @@ import pytest
 import torch
 from helpers.masked import masked_logits, snapshot
 from inputs import clip_frames, prompt
+from transformers import GenerationConfig
 
 from stc_core import METHODS, STC, InputError, Trace, answer, compress, load
 from stc_core.answering import recorded_words
 from stc_core.answering.conversation import Conversation
+from stc_core.answering.generation import greedy
 from stc_core.answering.prompt import build_prompt, encode_text
 from stc_core.answering.video import Video
 from stc_core.models.memory import frames_that_fit, working_bytes
@@ -32,6 +34,31 @@ def clip(frames=6, height=24, width=40, seed=0):
     pixels = rng.integers(0, 256, (frames, height, width, 3)).astype(np.uint8)
     times = np.arange(frames) * 0.5
     return Video(pixels, times, "clip.mp4", frames * 0.5, frames, 2.0, (height, width))
+
+
+# --- what a checkpoint's generation_config.json says ----------------------------------------------
+
+
+@pytest.mark.parametrize("kept", [
+    {"repetition_penalty": 1.8}, {"no_repeat_ngram_size": 1}, {"min_new_tokens": 7},
+    {"suppress_tokens": list(range(3, 40))}, {"begin_suppress_tokens": list(range(3, 40))},
+    {"do_sample": True, "temperature": 9.0, "top_k": 3}, {"bad_words_ids": [[7], [9], [11]]},
+    {"num_beams": 3, "length_penalty": 2.0}, {"forced_eos_token_id": 5},
+], ids=repr)  # fmt: skip
+def test_greedy_is_greedy_whatever_the_checkpoint_was_published_with(vlm, kept, monkeypatch):
+    """And the log-probability is of what was said: the likeliest token of the model's numbers."""
+    question, options = "what color is the star?", {"max_new_tokens": 6, "baseline": True}
+    plain = answer(vlm, clip(), question, **options)
+    published = GenerationConfig(**vlm.model.generation_config.to_dict() | kept)
+    monkeypatch.setattr(vlm.model, "generation_config", published)
+    found = answer(vlm, clip(), question, **options)
+    assert (found.text, found.logprob) == (plain.text, plain.logprob)
+    assert found.trace.baseline["logprob"] == plain.trace.baseline["logprob"]
+    inputs = build_prompt(vlm, clip().frames, question, 8).inputs
+    output, new, sure = greedy(vlm.model, inputs, 6)
+    likeliest = torch.stack(output.logits, dim=1).log_softmax(-1).max(-1)
+    assert torch.equal(new, likeliest.indices)
+    torch.testing.assert_close(sure, likeliest.values)
 
 
 # --- the prompt ----------------------------------------------------------------------------------

@@ -5,10 +5,12 @@ import math
 import resource
 from fractions import Fraction
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
 from clips import write_clip
+from hub_server import serving
 from inputs import clip_frames
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -297,7 +299,7 @@ def test_a_converted_checkpoint_computes_what_the_published_one_does(
     tmp_path, side, mode, inside, tied, shards, kernel
 ):
     source = Published(tmp_path, side, mode, inside, shards, tied)
-    convert(source.folder, tmp_path / "out", vision=source.vision)
+    convert(source.folder, tmp_path / "out", vision=source.vision, pool=mode)
     model, processor = opened(tmp_path / "out")
     model.set_attn_implementation(kernel)
     inputs = inputs_of(processor, clip_frames(3))
@@ -476,7 +478,7 @@ def test_conversion_on_the_command_line(published, tmp_path):
     arguments = ["convert", str(published.folder), str(tmp_path / "out")]
     done = CliRunner().invoke(cli, [*arguments, "--vision", str(published.vision)])
     assert done.exit_code == 0, done.stderr
-    assert "3 x 3 tokens and 3 newlines a frame, by average pooling" in done.stdout
+    assert "3 x 3 tokens and 3 newlines a frame, by average pooling (its config" in done.stdout
     again = CliRunner().invoke(cli, arguments)
     assert again.exit_code == 2 and "exists already" in again.stderr
     other = CliRunner().invoke(
@@ -485,6 +487,50 @@ def test_conversion_on_the_command_line(published, tmp_path):
     )  # fmt: skip
     assert "4 x 4 tokens and 4 newlines a frame, by bilinear pooling" in other.stdout
     assert LlavaVideoConfig.from_pretrained(tmp_path / "b").spatial_pool_mode == "bilinear"
+
+
+def test_average_pooling_is_the_default_whatever_the_config_says(tmp_path):
+    """As published evaluations run it: 64 frames are 10,816 tokens of 13 x 13."""
+    source = Published(tmp_path, 27, "bilinear")
+    config = source.config | {"max_position_embeddings": 32768}
+    (source.folder / "config.json").write_text(json.dumps(config))
+    arguments = ["convert", str(source.folder), str(tmp_path / "out")]
+    done = CliRunner().invoke(cli, [*arguments, "--vision", str(source.vision)])
+    assert "13 x 13 tokens" in done.stdout
+    assert "by average pooling (its config says bilinear)" in done.stdout
+    vlm = load(tmp_path / "out", device="cpu")
+    prompt = build_prompt(vlm, np.zeros((64, 28, 56, 3), np.uint8), "what is it", 8, strict=False)
+    assert prompt.video_tokens == 10_816 and len(prompt.layout.extras) == 64 * 13
+
+
+@pytest.mark.parametrize("told", [True, False, None])
+def test_frame_times_are_told_where_the_model_was_tuned_on_them(tmp_path, told):
+    source = Published(tmp_path)
+    config = source.config if told is None else source.config | {"add_time_instruction": told}
+    (source.folder / "config.json").write_text(json.dumps(config))
+    convert(source.folder, tmp_path / "out", vision=source.vision)
+    assert load(tmp_path / "out", device="cpu").times == bool(told)
+
+
+def test_a_checkpoint_of_the_hub_is_fetched_and_converted(published, tmp_path, monkeypatch):
+    constants, name = huggingface_hub.constants, "lmms-lab/LLaVA-Video-7B-Qwen2"
+    with serving() as server:
+        server.models[name] = published.folder
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        form = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", form)
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        said = []
+        convert(
+            name, tmp_path / "out", vision=published.vision,
+            on_download=lambda *told: said.append(told),
+        )  # fmt: skip
+        with pytest.raises(InputError, match="there is no model 'lmms-lab/none' on the model hub"):
+            convert("lmms-lab/none", tmp_path / "other", vision=published.vision)
+    assert [told for told, _ in said] == [name]
+    assert load(tmp_path / "out", device="cpu").family.name == "LLaVA-Video"
+    assert not (tmp_path / "other").exists()
 
 
 def test_weights_arrive_bit_for_bit_and_shard_by_shard(published, tmp_path):
@@ -791,7 +837,7 @@ def test_processors_are_told_the_videos_own_duration(frames):
 def test_a_bright_patch_lies_in_the_box_of_its_cell(tmp_path, mode):
     """From the pixels of the source through the contribution's pooling to the trace's geometry."""
     source = Published(tmp_path, side=9, mode=mode)
-    convert(source.folder, tmp_path / "out", vision=source.vision)
+    convert(source.folder, tmp_path / "out", vision=source.vision, pool=mode)
     vlm = load(tmp_path / "out", device="cpu")
     height, width = 180, 360  # a patch is 20 x 40 pixels of the source
     cells = vlm.family.cell_shape(vlm.model.config)

@@ -18,7 +18,7 @@ from hub_server import serving
 from inputs import SIZES, clip_frames
 from transformers import LlavaNextVideoConfig, LlavaOnevisionConfig, VideoLlavaConfig
 
-from stc_core import STC, InputError, answer, load
+from stc_core import STC, InputError, answer, fit, load
 from stc_core.answering.video import Video
 from stc_core.models import loading as loading_module
 from stc_core.models.hub import in_bytes
@@ -158,6 +158,33 @@ def other_weights(folder):
     save_file({"something.else": torch.zeros(2)}, folder / "model.safetensors")
 
 
+def change_weights(change):
+    """Write the weights anew after ``change`` of {name: tensor}."""
+    from safetensors.torch import load_file, save_file
+
+    def damage(folder):
+        weights = load_file(folder / "model.safetensors")
+        save_file(change(weights), folder / "model.safetensors", {"format": "pt"})
+
+    return damage
+
+
+def without_a_layer(weights):
+    # as published, "language_model.model.layers": transformers renames them as it reads
+    return {name: value for name, value in weights.items() if "model.layers.2." not in name}
+
+
+def tower_under_another_name(weights):
+    return {name.replace("vision_tower", "eyes"): value for name, value in weights.items()}
+
+
+def narrower_projector(weights):
+    return {
+        name: value[:-1].clone() if "multi_modal_projector.linear_2" in name else value
+        for name, value in weights.items()
+    }
+
+
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 8000000\n"
 KNOWN = r"LLaVA-OneVision, .*Qwen2\.5-VL.* stc_core/families.py"
 
@@ -180,6 +207,10 @@ KNOWN = r"LLaVA-OneVision, .*Qwen2\.5-VL.* stc_core/families.py"
         (only_config(model_type="llava", vision_config={}), f"'llava' is not a Video-.* {KNOWN}"),
         (only_config(), f"None is not a Video-LLM .* {KNOWN}"),
         (only_config(model_type="llava_qwen"), "convert a LLaVA-Video checkpoint with: python -m"),
+        (change_weights(without_a_layer), r"lack 12 .*\(model.language_model.layers.2.input"),
+        (change_weights(tower_under_another_name), "lack .*vision_tower.* such as .*eyes"),
+        (change_weights(narrower_projector), r"2 weights .*linear_2.bias is \(31,\) in"),
+        (other_weights, "lack .* and [0-9]+ more.*hold others .*such as something.else"),
         (change_config(architectures=["LlavaOnevisionModel"]), "is a LlavaOnevisionModel, not a"),
         (change_config(architectures=None), "is a model without a head, not a Llava"),
     ],
@@ -546,3 +577,15 @@ def test_the_command_line_says_the_size_and_needs_no_network_the_second_time(hub
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert (f"downloading {NAME}, " in done.stderr) == (offline == "0")
+
+
+def test_quantized_files_are_estimated_at_their_own_size(hub, checkpoint):
+    """FP8 and AWQ repositories: not the number of weights at 2 bytes each."""
+    plain = fit(checkpoint, frames=4, device="cpu").memory
+    change_config(quantization_config={"quant_method": "fp8"})(checkpoint)
+    hub.models[NAME] = checkpoint
+    size = (checkpoint / "model.safetensors").stat().st_size
+    for name in (checkpoint, NAME):
+        found = fit(name, frames=4, device="cpu").memory
+        assert found.weights == size != plain.weights
+        assert (found.cache, found.activations) == (plain.cache, plain.activations)

@@ -26,8 +26,16 @@ from stc_core.record.trace_header import LONGEST_ANSWER, MAX_SCORES
 from stc_core.text import checked_text, readable
 
 See = Callable[..., AbstractContextManager[None]]  # ``hooks.tower.vision`` for one model
+# What a published generation_config.json may hold beside the ends of a text: all of it changes what
+# is said, and the log-probability of what is said is that of the model's own numbers.
 GREEDY = {
     "do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None,
+    "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "encoder_repetition_penalty": 1.0,
+    "encoder_no_repeat_ngram_size": 0, "bad_words_ids": None, "sequence_bias": None,
+    "min_length": 0, "min_new_tokens": None, "guidance_scale": None, "suppress_tokens": None,
+    "begin_suppress_tokens": None, "forced_bos_token_id": None, "forced_eos_token_id": None,
+    "exponential_decay_length_penalty": None, "penalty_alpha": None, "dola_layers": None,
+    "num_return_sequences": 1, "prompt_lookup_num_tokens": None,
 }  # fmt: skip
 
 
@@ -187,5 +195,5 @@ def warm_up(vlm: VLM) -> None:
     black = np.zeros((1, 64, 64, 3), np.uint8)
     inputs = build_prompt(vlm, black, "what is this", 2, strict=False).inputs
     with torch.no_grad():
-        vlm.model.generate(**inputs, do_sample=False, max_new_tokens=2, top_k=None)
+        vlm.model.generate(**inputs, **GREEDY, max_new_tokens=2)
     vlm.warm = True

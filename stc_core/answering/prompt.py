@@ -10,9 +10,11 @@ import numpy as np
 import torch
 import transformers
 
+from stc_core.answering.question_reader import QuestionReader
 from stc_core.errors import InputError
 from stc_core.models.families import layout_of, patch_grid
 from stc_core.models.layout import Layout
+from stc_core.models.memory import context_of
 from stc_core.models.vlm import VLM
 from stc_core.record.grid import TokenGrid
 from stc_core.text import checked_text
@@ -65,9 +67,9 @@ def build_prompt(
     seconds (T,): the times of the frames, for families that read them; default: one a second.
     duration: of the whole video in seconds, likewise; default: T times the frames' mean spacing.
 
-    The template is rendered around a marker; what stands before and after it is tokenized as the
-    template wants it, the question in between without special tokens. So "<video>" or "<|im_end|>"
-    in a question are characters, whatever the tokenizer holds.
+    The template is rendered around a marker, in whose place the question is tokenized together with
+    the text around it. The tokens are those of the stock processor, except that "<video>" or
+    "<|im_end|>" in a question are characters, whatever the tokenizer holds.
 
     Raises ``InputError`` as ``checked_question`` does, for a question of which the tokenizer knows
     no word (with ``strict``), and for a prompt longer than the model's context.
@@ -83,28 +85,24 @@ def build_prompt(
     rendered = vlm.processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True
     )
-    before, _, after = rendered.partition(marker)
-    asked = encode_text(tokenizer, question.strip())
-    notes = _unknown_words(tokenizer, asked, vlm) if strict else ()
-    made = vlm.processor(
-        text=before,
+    processor, reader = QuestionReader.of(vlm.processor, marker, question.strip())
+    made = processor(
+        text=rendered,
         videos=[[_pictures(frames, vlm.family.step(config))]],  # one prompt, one video
         return_tensors="pt",
         **_sampled(vlm.processor, metadata),
         **vlm.family.options,
     )
     inputs = {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
-    following = tokenizer(after, add_special_tokens=False)["input_ids"]
-    tail = torch.tensor([[*asked, *following]], dtype=torch.long)
-    ids = torch.cat([inputs["input_ids"], tail], dim=1)
-    if "mm_token_type_ids" in inputs:  # zeros: text
-        types = inputs["mm_token_type_ids"]
-        inputs["mm_token_type_ids"] = torch.cat([types, torch.zeros_like(tail)], dim=1)
-    inputs["input_ids"], inputs["attention_mask"] = ids, torch.ones_like(ids)
+    ids, asked = inputs["input_ids"], reader.asked
+    notes = _unknown_words(tokenizer, ids[0, list(asked)].tolist(), vlm) if strict else ()
+    if vlm.family.frame_pixels:
+        most = vlm.processor.video_processor.size["longest_edge"]
+        notes = (*notes, f"The processor makes a frame at most {most:,} pixels large.")
     grid_thw = inputs.get("video_grid_thw")
     layout = _layout(vlm, ids[0], grid_thw, -(-len(frames) // vlm.family.step(config)))
     first, end = int(layout.tokens[0]), layout.last + 1
-    room = config.get_text_config().max_position_embeddings - max_new_tokens
+    room = context_of(config) - max_new_tokens
     if ids.shape[1] > room:
         per_frame = (end - first) // len(frames)
         text = ids.shape[1] - len(layout.tokens) - len(layout.extras)
@@ -125,7 +123,7 @@ def build_prompt(
         patches=patch_grid(config, grid_thw),
         text_tokens=ids.shape[1] - len(layout.tokens),
         text_after=ids.shape[1] - end,
-        asked=range(ids.shape[1] - tail.shape[1], ids.shape[1] - tail.shape[1] + len(asked)),
+        asked=asked,
         notes=notes,
     )
 

@@ -21,6 +21,7 @@ from stc_core.benchmark.rows import Row, name_of
 from stc_core.benchmark.video_folder import Folder
 from stc_core.errors import InputError
 from stc_core.hooks.compression import compress
+from stc_core.models.memory import context_of
 from stc_core.models.vlm import VLM
 
 TEXT_TOKENS = 96  # room for a question, its answer and the template around them
@@ -156,7 +157,7 @@ def _checked(vlm: VLM, rows: list[Row], tell: Callable[[str], None]) -> list[Row
     """
     cells, most = cells_of(vlm), math.inf
     if cells is not None:
-        context = vlm.model.config.text_config.max_position_embeddings - TEXT_TOKENS
+        context = context_of(vlm.model.config) - TEXT_TOKENS
         most = context // (cells[0] * cells[1])
     fitting = [row for row in rows if row.frames <= most]
     if rows[0].frames > most:  # the number that was asked for; others belong to the frame sweep

@@ -12,7 +12,11 @@ from stc_core.commands.common import progress_bar, user_errors
 
 def convert(
     checkpoint: Annotated[
-        Path, typer.Argument(help="Folder of a published LLaVA-Video (LlavaQwenForCausalLM).")
+        str,
+        typer.Argument(
+            help="Folder or hub id of a published LLaVA-Video, such as "
+            "lmms-lab/LLaVA-Video-7B-Qwen2."
+        ),
     ],
     output: Annotated[Path, typer.Argument(help="Folder to make, for --model.")],
     vision: Annotated[
@@ -20,9 +24,8 @@ def convert(
         typer.Option(help="Folder of its SigLIP model, where the checkpoint does not hold it."),
     ] = None,
     pool: Annotated[
-        str | None,
-        typer.Option(help="average (13 x 13 tokens a frame) or bilinear; default: as its config."),
-    ] = None,
+        str, typer.Option(help="average (13 x 13 tokens a frame) or bilinear (14 x 14).")
+    ] = "average",
 ) -> None:
     """Turn a published LLaVA-Video checkpoint into one that --model opens."""
     with user_errors():
@@ -33,5 +36,7 @@ def convert(
         side = config.tokens_per_side
         print(
             f"{output}: {side} x {side} tokens and {side} newlines a frame, "
-            f"by {config.spatial_pool_mode} pooling"
+            f"by {config.spatial_pool_mode} pooling (its config says "
+            f"{config.stc['published_pool']}); frame times are "
+            f"{'told' if config.stc['times'] else 'not told'} in prompts"
         )

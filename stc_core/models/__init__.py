@@ -5,6 +5,7 @@ families    one record per model family
 layout      where the tokens of a video stand in a prompt
 hub         a checkpoint on the model hub
 checkpoint  whether all of a checkpoint is there
+processors  the processor, with what published files leave out
 placement   device, number type, attention kernel
 memory      how much memory a model takes
 familiarity whether a clip is of the world that a model was trained on

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stc_core.errors import InputError
 from stc_core.models.families import FAMILIES, Family
@@ -140,6 +142,41 @@ def check_processor(processor: StockProcessor, shown: str) -> None:
                 f"the processor of {shown!r} has no {words}; download the model again with all "
                 f"its .json and .jinja files, or choose one that answers questions about videos"
             )
+
+
+def check_weights(found: Mapping[str, Any], shown: str) -> None:
+    """Raise ``InputError`` where weights of the model were not in its files, or in another shape.
+
+    transformers fills them with random numbers and goes on.
+
+    Parameters
+    ----------
+    found
+        What ``from_pretrained`` gives with ``output_loading_info=True``.
+    """
+    cure = "download it again, or choose another"
+    missing = sorted(found["missing_keys"])
+    if missing:
+        unknown = sorted(found["unexpected_keys"])[:1]
+        others = "".join(f", and hold others that it has not, such as {name}" for name in unknown)
+        raise InputError(
+            f"the files of {shown!r} lack {len(missing)} of its weights ({some(missing)})"
+            f"{others}; {cure}"
+        )
+    odd = sorted(found["mismatched_keys"])
+    if odd:
+        name, stored, wanted = odd[0]
+        raise InputError(
+            f"{len(odd)} weights of {shown!r} do not have the shapes of its config "
+            f"({some([key for key, *_ in odd])}): {name} is {tuple(stored)} in the files and "
+            f"{tuple(wanted)} by the config; {cure}"
+        )
+
+
+def some(names: Sequence[str]) -> str:
+    """Name at most three, and say how many more there are."""
+    rest = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def check_torchvision() -> None:

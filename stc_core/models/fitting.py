@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from stc_core.models.checkpoint import full_config
-from stc_core.models.hub import in_bytes
+from stc_core.models.hub import Checkpoint, in_bytes
 from stc_core.models.loading import Name, default_frames, described
 from stc_core.models.memory import Memory, available, estimate
 from stc_core.models.placement import Placement
@@ -88,5 +89,15 @@ def fit(
     full = full_config(config)
     frames = frames or default_frames(full)
     memory = estimate(full, frames, place.dtype, place.quantization)
+    if config.get("quantization_config"):  # FP8, AWQ: the files say what the weights take
+        memory = replace(memory, weights=_stored(where))
     coming = sum(where.missing().values()) if hasattr(where, "missing") else 0
     return Fit(shown, frames, memory, place.device, available(place.device) + freed, coming)
+
+
+def _stored(where: Path | Checkpoint) -> int:
+    """Return the bytes of a checkpoint's weight files."""
+    if isinstance(where, Checkpoint) and where.cached is None:
+        return sum(size for name, size in where.sizes.items() if name.endswith(".safetensors"))
+    folder = where if isinstance(where, Path) else where.cached
+    return sum(file.stat().st_size for file in folder.glob("model*.safetensors"))

@@ -14,15 +14,18 @@ from stc_core.models.checkpoint import (
     check_files,
     check_processor,
     check_torchvision,
+    check_weights,
     classes_of,
     config_in,
     family_in,
     full_config,
 )
 from stc_core.models.familiarity import Familiarity
+from stc_core.models.families import FAMILIES
 from stc_core.models.hub import Checkpoint, announce, find, in_bytes
-from stc_core.models.memory import available, estimate, skeleton, tokens_of, tower_name
+from stc_core.models.memory import available, context_of, estimate, skeleton, tokens_of, tower_name
 from stc_core.models.placement import Placement, device_named
+from stc_core.models.processors import open_processor
 from stc_core.models.stock import StockConfig, StockModel
 from stc_core.models.vlm import DEFAULT_FRAMES, VLM
 from stc_core.versions import warn_once
@@ -42,6 +45,7 @@ def load(
     attn: str = "sdpa",
     quantization: str | None = None,
     vision_batch: int | None = None,
+    frame_pixels: int | None = None,
     on_download: Callable[[str, int], None] | None = announce,
 ) -> VLM:
     """Open a Video-LLM of a known family.
@@ -69,6 +73,9 @@ def load(
     vision_batch
         Frames that the vision tower sees at once, 1 or more; default: as many as it works on in
         1 GiB. Fewer take less memory and change features by rounding at most.
+    frame_pixels
+        Most pixels of a frame for Qwen2-VL and Qwen2.5-VL; default: 768 x 28 x 28, as in
+        qwen-vl-utils.
     on_download
         Called with the name and the bytes to come before a download; the default says so on stderr.
         What it raises ends it.
@@ -77,23 +84,32 @@ def load(
     ------
     InputError
         In one sentence: no such model, a gated or half-downloaded one, the hub out of reach, not a
-        Video-LLM of a known family, a damaged checkpoint, a device or a package that is not there,
-        too little memory.
+        Video-LLM of a known family, a damaged checkpoint or one without some of its weights, a
+        device or a package that is not there, too little memory.
     """
     place = Placement.of(device, dtype, attn, quantization)
     if vision_batch is not None and vision_batch < 1:
         raise InputError(f"vision_batch must be 1 frame or more, not {vision_batch}")
+    if frame_pixels is not None and frame_pixels < 28 * 28:
+        raise InputError(f"frame_pixels must be 784 (28 x 28) or more, not {frame_pixels}")
     check_torchvision()
     folder, shown, config = _checkpoint(name, place, on_download)
     kind, model_class, processor_class = classes_of(config["model_type"])
     warn_once("transformers", "torch")
     try:
         full = kind.from_pretrained(folder)
-        processor = processor_class.from_pretrained(folder)
+        family = FAMILIES[config["model_type"]]
+        processor = open_processor(folder, family, processor_class, full, frame_pixels)
         check_processor(processor, shown)
-        model = model_class.from_pretrained(
-            folder, config=full, **place.options(lambda: tower_name(skeleton(full)))
-        ).eval()
+        model, found = model_class.from_pretrained(
+            folder,
+            config=full,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
+            **place.options(lambda: tower_name(skeleton(full))),
+        )
+        check_weights(found, shown)
+        model = model.eval()
         if place.single:
             model = model.to(place.device)
     except InputError:
@@ -123,6 +139,7 @@ def load(
         _first_device(model, place),
         default_frames(full),
         dict(recorded.get("settings", {})),
+        times=bool(recorded.get("times", False)),
         vision_batch=vision_batch,
         familiarity=Familiarity.of(recorded.get("familiarity")),
     )
@@ -136,7 +153,7 @@ def default_frames(config: StockConfig) -> int:
     recorded = (getattr(config, "stc", None) or {}).get("frames")
     if recorded is not None:
         return int(recorded)
-    room = config.get_text_config().max_position_embeddings * 7 // 8
+    room = context_of(config) * 7 // 8
     frames = DEFAULT_FRAMES
     while frames > 1 and tokens_of(config, frames)[0] > room:
         frames //= 2

@@ -111,6 +111,21 @@ def available(device: str) -> int:
     return free
 
 
+def context_of(config: StockConfig) -> int:
+    """Return how many tokens the LLM reads: its positions, times the factor that stretches them.
+
+    Linear and YaRN factors count from the positions before stretching; other ways of scaling
+    stand in the number of positions already.
+    """
+    text = config.get_text_config()
+    rope = getattr(text, "rope_parameters", None) or {}
+    positions = text.max_position_embeddings
+    if rope.get("rope_type") not in ("linear", "yarn"):
+        return positions
+    before = rope.get("original_max_position_embeddings") or positions
+    return max(positions, int(before * rope.get("factor", 1.0)))
+
+
 def tokens_of(config: StockConfig, frames: int) -> tuple[int, int]:
     """Return (video tokens, patches in the vision tower) for some frames."""
     family = family_of(config)

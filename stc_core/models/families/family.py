@@ -89,6 +89,12 @@ class Family:
         the tower, in pixels of the frame; None: all of it.
     options : mapping
         For the processor, with each video.
+    video_processor : str
+        Name of transformers' class, where its own search in the published files goes astray.
+    frame_pixels : int or None
+        Most pixels of a frame where the published files set no limit, or one for single pictures.
+    chat_template : str
+        Jinja, for checkpoints that are published without one.
     note : str
         A sentence for every trace.
     times : callable
@@ -122,6 +128,9 @@ class Family:
     image_token: Callable[[StockConfig], int | None] = lambda config: config.image_token_id
     seen: Callable[[StockProcessor, int, int], Box | None] = lambda processor, height, width: None
     options: Mapping[str, object] = field(default_factory=dict)
+    video_processor: str = ""
+    frame_pixels: int | None = None
+    chat_template: str = ""
     note: str = ""
     times: Callable[[Sequence[float] | np.ndarray, float], str] | None = None
     classes: Callable[[], tuple[StockClass, StockClass, StockClass]] | None = None

@@ -66,6 +66,25 @@ def _next_video_pool(body: StockModel, scores: Tensor, cells: Cells) -> Tensor:
     ).flatten(1)
 
 
+# Vicuna's way of taking turns, the video on a line of its own before the question
+VICUNA_TURNS = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ content(message) + ' ' }}"
+    "{% elif message['role'] == 'user' %}{{ 'USER: ' + content(message) + ' ' }}"
+    "{% else %}{{ 'ASSISTANT: ' + content(message) + '</s>' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+VICUNA_CONTENT = (
+    "{% macro content(message) %}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] if part['type'] != 'text' %}"
+    "{{ '<' + part['type'] + '>\\n' }}{% endfor %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}"
+    "{{ part['text'] }}{% endfor %}"
+    "{% endif %}{% endmacro %}"
+)
+
 LLAVA_ONEVISION = Family(
     name="LLaVA-OneVision",
     architectures=("LlavaOnevisionForConditionalGeneration",),
@@ -115,6 +134,8 @@ LLAVA_NEXT_VIDEO = Family(
     class_token=has_clip_tower,
     feature_layer=hidden_state_layer,
     seen=center_crop,
+    # the published preprocessor_config.json leads AutoVideoProcessor to the whole processor
+    video_processor="LlavaNextVideoVideoProcessor",
     projector=_next_video_projector,
     card=Card(
         hub=(
@@ -137,6 +158,7 @@ VIDEO_LLAVA = Family(
     class_token=lambda config: True,
     feature_layer=hidden_state_layer,
     seen=center_crop,
+    chat_template=VICUNA_CONTENT + VICUNA_TURNS,
     projector=lambda config: {"projects_class": True},
     card=Card(
         hub=("LanguageBind/Video-LLaVA-7B-hf",),

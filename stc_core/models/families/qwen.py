@@ -11,6 +11,9 @@ from stc_core.models.layout import measured
 from stc_core.models.stock import StockConfig, StockModel
 from stc_core.record.flops import VisionShape
 
+# Of qwen-vl-utils, with which the models are evaluated; the hub's max_pixels are for pictures
+FRAME_PIXELS = 768 * 28 * 28
+
 
 def _merge(config: StockConfig) -> int:
     return config.vision_config.spatial_merge_size
@@ -56,6 +59,7 @@ QWEN2_VL = Family(
     feature_layer=last_layer,
     step=_qwen_step,
     projector=_mergers,
+    frame_pixels=FRAME_PIXELS,
     card=Card(
         hub=(
             "Qwen/Qwen2-VL-2B-Instruct",
@@ -76,6 +80,7 @@ QWEN2_5_VL = Family(
     feature_layer=lambda config: max(config.vision_config.fullatt_block_indexes),
     step=_qwen_step,
     projector=_mergers,
+    frame_pixels=FRAME_PIXELS,
     card=Card(
         hub=(
             "Qwen/Qwen2.5-VL-3B-Instruct",

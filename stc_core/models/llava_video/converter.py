@@ -20,6 +20,8 @@ from transformers import (
 )
 
 from stc_core.errors import InputError
+from stc_core.models.checkpoint import some
+from stc_core.models.hub import announce, find
 from stc_core.models.llava_video.model import LlavaVideoConfig, LlavaVideoForConditionalGeneration
 from stc_core.models.llava_video.processor import (
     CHAT_TEMPLATE,
@@ -70,8 +72,9 @@ def convert(
     target: Path | str,
     *,
     vision: Path | str | None = None,
-    pool: str | None = None,
+    pool: str = "average",
     progress: Callable[[str, float], None] = lambda stage, share: None,
+    on_download: Callable[[str, int], None] | None = announce,
 ) -> LlavaVideoConfig:
     """Turn a published LLaVA-Video checkpoint into one that ``stc_core.load`` opens.
 
@@ -82,8 +85,9 @@ def convert(
     Parameters
     ----------
     source
-        Folder such as a download of lmms-lab/LLaVA-Video-7B-Qwen2: config.json ("architectures":
-        ["LlavaQwenForCausalLM"]), tokenizer, safetensors with or without an index.
+        Hub id such as "lmms-lab/LLaVA-Video-7B-Qwen2", which is downloaded, or a folder like it:
+        config.json ("architectures": ["LlavaQwenForCausalLM"]), tokenizer, safetensors with or
+        without an index.
     target
         Folder to make; must not exist.
     vision
@@ -91,10 +95,12 @@ def convert(
         where the checkpoint holds none. The published code reads ``hidden_states[-2]`` of the
         tower, so its last layer and its pooling head are left out.
     pool
-        "average" or "bilinear" in place of the config's ``mm_spatial_pool_mode``: evaluations
-        commonly set "average", 13 x 13 tokens a frame, whatever the config says.
+        "average", 13 x 13 tokens a frame, as the published evaluations set it whatever the config
+        says, or "bilinear", 14 x 14. What the config says is kept in ``stc["published_pool"]``.
     progress
         Called with "converting" and the share done.
+    on_download
+        Of a hub id, as for ``load``.
 
     Returns
     -------
@@ -107,10 +113,11 @@ def convert(
         Not such a checkpoint, a missing or damaged shard, missing or unexpected weights, a target
         that exists, a disk that is full.
     """
-    source, target = Path(source), Path(target).resolve()
+    target = Path(target).resolve()
     vision = None if vision is None else Path(vision)
     if target.exists():
         raise InputError(f"{target} exists already; choose another folder, or remove it first")
+    source = _source(source, on_download)
     config = _config(_read_json(source, "config.json"), vision, pool)
     processor = _processor(source, config)
     plan = _plan(source, vision, config)
@@ -136,6 +143,15 @@ def convert(
         else:
             GenerationConfig.from_model_config(config).save_pretrained(fresh)
     return config
+
+
+def _source(name: Path | str, on_download: Callable[[str, int], None] | None) -> Path:
+    """Return the folder of a checkpoint; fetch it where the name is one of the hub's."""
+    folder, words = Path(name).expanduser(), str(name)
+    here = isinstance(name, Path) or words.startswith((".", "/", "~")) or words.count("/") != 1
+    if folder.is_dir() or here:
+        return folder
+    return find(words).fetch(on_download)
 
 
 @contextmanager
@@ -171,7 +187,7 @@ def _read_json(folder: Path, name: str) -> dict:
         raise InputError(f"{folder / name} is damaged; download it again") from error
 
 
-def _config(published: dict, vision: Path | None, pool: str | None) -> LlavaVideoConfig:
+def _config(published: dict, vision: Path | None, pool: str) -> LlavaVideoConfig:
     """Make the config of the converted model; refuse what the adapter does not compute."""
     if "LlavaQwenForCausalLM" not in (published.get("architectures") or ()):
         raise InputError(
@@ -192,7 +208,7 @@ def _config(published: dict, vision: Path | None, pool: str | None) -> LlavaVide
             vision_feature_layer=-1,
             vision_feature_select_strategy="full",
             tie_word_embeddings=published.get("tie_word_embeddings", False),
-            spatial_pool_mode=pool or published.get("mm_spatial_pool_mode") or "bilinear",
+            spatial_pool_mode=pool,
             spatial_pool_stride=published.get("mm_spatial_pool_stride") or 2,
             dtype=published.get("torch_dtype", "bfloat16"),
             architectures=[LlavaVideoForConditionalGeneration.__name__],
@@ -204,7 +220,11 @@ def _config(published: dict, vision: Path | None, pool: str | None) -> LlavaVide
             "the settings in config.json are not those of a Qwen2 model with a SigLIP tower; "
             "download it again"
         ) from error
-    config.stc = {"frames": FRAMES}
+    config.stc = {
+        "frames": FRAMES,
+        "published_pool": published.get("mm_spatial_pool_mode") or "bilinear",
+        "times": bool(published.get("add_time_instruction", False)),
+    }
     return config
 
 
@@ -293,7 +313,7 @@ def _plan(
         ("has weights twice", twice),
     ):
         if names:
-            raise InputError(f"{source} {fault}: {_some(names)}; is it a LLaVA-Video checkpoint?")
+            raise InputError(f"{source} {fault}: {some(names)}; is it a LLaVA-Video checkpoint?")
     plan: dict[Path, dict[str, str]] = {}
     for ours, expected in needed.items():
         [(file, name, shape)] = renamed[ours]
@@ -344,9 +364,3 @@ def _stored(folder: Path) -> dict[Path, dict[str, tuple[int, ...]]]:
         except (SafetensorError, OSError, RuntimeError) as error:
             raise InputError(f"{file} is damaged or half downloaded; download it again") from error
     return stored
-
-
-def _some(names: list[str]) -> str:
-    """Name at most three, and say how many more there are."""
-    rest = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")

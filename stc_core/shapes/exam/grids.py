@@ -6,6 +6,7 @@ from typing import Any
 
 from stc_core.errors import InputError
 from stc_core.models.families import family_of
+from stc_core.models.memory import context_of
 from stc_core.models.stock import StockProcessor
 from stc_core.shapes.world.clip import FRAMES_MOST
 
@@ -24,7 +25,7 @@ def checked_frames(frames: int, config: Any) -> tuple[int, int]:
     if not 1 <= frames <= FRAMES_MOST:
         raise InputError(f"the clips of this world have 1 to {FRAMES_MOST} frames, not {frames}")
     rows, cols = fixed_cells(config)
-    most = (config.text_config.max_position_embeddings - TEXT_TOKENS) // (rows * cols)
+    most = (context_of(config) - TEXT_TOKENS) // (rows * cols)
     if frames > most:
         raise InputError(f"this model reads at most {most} frames, not {frames}")
     return rows, cols
