@@ -22,6 +22,9 @@ const update = () => {
 };
 watch('value', update);
 update();
+document.addEventListener('errors-flip', ({ detail }) => {
+  if (!table.flip(detail.by, true)) detail.none();
+});
 new IntersectionObserver((seen, observer) => {
   if (!seen.some((one) => one.isIntersecting)) return;
   observer.disconnect();

@@ -474,15 +474,21 @@ export class ErrorTable {
     if (!by) return;
     event.preventDefault();
     event.stopPropagation();
-    const start = this.chosen < 0 && by < 0 ? this.shown.length : this.chosen;
-    for (let place = start + by; place >= 0 && place < this.shown.length; place += by) {
+    if (this.flip(by)) this.scroller.focus({ preventScroll: true });
+    else this.part('found').textContent = `${this.words()}. No ${by > 0 ? 'later' : 'earlier'} flip.`;
+  }
+
+  /** Choose the next flip (by = 1) or the previous one (-1), and open it; whether there is one. */
+  flip(by, open = false) {
+    const count = this.shown?.length ?? 0;
+    const start = this.chosen < 0 && by < 0 ? count : this.chosen;
+    for (let place = start + by; place >= 0 && place < count; place += by) {
       if (this.comparison.isFlip(this.shown[place])) {
-        this.choose(place);
-        this.scroller.focus({ preventScroll: true });
-        return;
+        this.choose(place, open);
+        return true;
       }
     }
-    this.part('found').textContent = `${this.words()}. No ${by > 0 ? 'later' : 'earlier'} flip.`;
+    return false;
   }
 
   // The chosen question ---------------------------------------------------------------------------

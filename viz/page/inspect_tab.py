@@ -46,6 +46,17 @@ class Controls:
     saved: gr.Dropdown | None
     upload: gr.File
 
+    @property
+    def first_model(self) -> str | None:
+        """Return the model that answers where none is named; None where there is no menu."""
+        menu = self.settings.get("model")
+        return None if menu is None else menu.value
+
+    @property
+    def asked(self) -> list[gr.components.Component]:
+        """Return what says which case is asked: clip, question and settings."""
+        return [self.video, self.question, self.suggestions, *self.settings.values()]
+
 
 @dataclass(frozen=True)
 class Figures:
