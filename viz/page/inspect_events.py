@@ -43,4 +43,4 @@ def wire(
     open_events.wire(demo, showing, controls, runner, left)
     ask_events.wire(showing, controls, runner)
     figure_events.wire(showing.views, showing.shelf)
-    choice_events.wire(demo, controls, examples, own)
+    choice_events.wire(demo, controls, examples, own, showing.films)

@@ -179,8 +179,10 @@ def _difference(origin: Origin | None, left: Origin) -> str:
             "Run answers that."
         )
     shown, asks = asked(origin.video, origin.question), asked(left.video, left.question)
+    name = readable(Path(origin.video).name)
+    if not left.video:
+        return f"Still the answer about {name}. No clip is chosen to the left."
     if shown[0] != asks[0]:
-        name = readable(Path(origin.video).name)
         return f"Still the answer about another clip, {name}. Press Run to ask about this one."
     if shown[1] != asks[1]:
         return f"Still the answer to “{origin.question}”. Press Run to ask this question."
