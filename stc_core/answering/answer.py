@@ -168,7 +168,8 @@ def answer(
     costs = costs_of(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
     foreign = outside_its_world(shown.rate) if vlm.embedded else None
-    notes = [note for note in (shown.warning, foreign, *prompt.notes) if note]
+    fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), frames)
+    notes = [note for note in (shown.warning, fewer, foreign, *prompt.notes) if note]
     trace = replace(
         live.freeze(),
         model=readable(vlm.name),
@@ -185,6 +186,14 @@ def answer(
     )
     report("done", 1.0)
     return Answer(said.text, trace, costs, said.logprob, scores)
+
+
+def _fewer(found: int, wanted: int | None) -> str | None:
+    """Say that the file has fewer frames than were asked for; None where it has enough."""
+    if wanted is None or found >= wanted:
+        return None
+    each = "it was taken" if found == 1 else "each was taken once"
+    return f"{wanted} frames were asked for, and the clip has {found}: {each}."
 
 
 def _kept(vlm: VLM, cache: RunCache | None, what: tuple | None, make: Callable[[], Any]) -> Any:
