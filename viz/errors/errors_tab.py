@@ -82,7 +82,8 @@ def errors_tab(
 
     def first() -> dict:
         found = next(filter(Path.is_file, (results / name for name in NAMES)), None)
-        return gr.skip() if found is None else show(found)
+        missing = {table: {"missing": True}}
+        return missing if found is None else missing | show(found)
 
     def read(request: gr.Request, path: str | None) -> dict:
         return show(Path(path), name_of(request)) if path else gr.skip()

@@ -53,7 +53,7 @@ export class ErrorTable {
       const row = event.target.closest('[role=row]');
       if (row) this.choose(Number(row.dataset.place), true);
     });
-    this.root.addEventListener('keydown', (event) => this.step(event));
+    document.addEventListener('keydown', (event) => this.step(event)); // wherever the focus is
     new ResizeObserver(() => this.later()).observe(this.scroller);
     window.addEventListener('storage', (event) => {
       if (this.marks && event.key === this.marks.name) {
@@ -318,16 +318,21 @@ export class ErrorTable {
     const plain = (head, width, column) => ({
       head, width, fill: (one, cell) => cell.append(questions[column][one] || '–'),
     });
+    // as wide as the longest text, within bounds: a cut answer hides how it differs
+    const fitting = (texts, least, most, more = 0) => Math.min(most, Math.max(least,
+      more + 0.5 * texts.reduce((longest, text) => Math.max(longest, text.length), 0)));
+    const said = fitting(results.texts, 5.5, 10, 1.6);
     const answer = (over, rows) => ({
-      head: 'answer', over, label: over, width: 5.5, fill: (one, cell) => {
+      head: 'answer', over, label: over, width: said, fill: (one, cell) => {
         const row = rows[one];
         if (row < 0) cell.append('not asked');
         else cell.append(...this.said(row));
       },
     });
-    const columns = [plain('clip', 5.8, 'clip'), plain('kind', 5, 'kind'),
+    const columns = [plain('clip', 5.8, 'clip'),
+      plain('kind', fitting(results.values('kind'), 3.5, 8), 'kind'),
       plain('question', 11, 'question'),
-      { ...plain('right answer', 5.6, 'expected'), label: 'right answer' },
+      { ...plain('right answer', fitting(results.values('expected'), 5.6, 9), 'expected'), label: 'right answer' },
       answer(results.nameOf(comparison.reference), comparison.base)];
     comparison.methods.forEach((method, side) => {
       const rows = comparison.sides[side], over = results.nameOf(method);
@@ -337,7 +342,7 @@ export class ErrorTable {
       });
       columns.push(
         answer(over, rows),
-        column('flip', 3.4, (one, cell) => {
+        column('flip', 4.6, (one, cell) => {
           const flip = comparison.flip(side, one);
           cell.classList.add('flip', `flip${flip}`);
           cell.append(...spoken(FLIP_GLYPHS[flip], FLIPS[flip]));
@@ -468,8 +473,8 @@ export class ErrorTable {
 
   /** n and p: the next and the previous flip, wherever the focus is but where one types. */
   step(event) {
-    const typing = event.target.closest('input, select, textarea');
-    if (typing || event.ctrlKey || event.metaKey || event.altKey || !this.shown) return;
+    const typing = event.target.closest?.('input, select, textarea');
+    if (typing || !this.root.checkVisibility() || event.ctrlKey || event.metaKey || event.altKey || !this.shown) return;
     const by = { n: 1, p: -1 }[event.key];
     if (!by) return;
     event.preventDefault();
