@@ -816,11 +816,22 @@ def no_trace(path: Path) -> Path:
     return path
 
 
+def half_a_character(path: Path) -> Path:
+    saved_trace().save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(bytes(arrays["header"])) | {"question": "half \ud800 of it"}
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, **arrays)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(damaged, "damaged"), (from_the_future, "newer"), (no_trace, "not a trace")],
-    ids=["damaged", "newer", "other file"],
-)
+    [(damaged, "damaged"), (from_the_future, "newer"), (no_trace, "not a trace"),
+     (half_a_character, "not valid Unicode")],
+    ids=["damaged", "newer", "other file", "half a character"],
+)  # fmt: skip
 def test_bad_traces_are_refused_in_a_sentence(tab, tmp_path, make, words):
     before = source(tab)
     upload_trace(tab, make(tmp_path / "bad.npz"))

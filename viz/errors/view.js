@@ -318,10 +318,10 @@ export class ErrorTable {
     const plain = (head, width, column) => ({
       head, width, fill: (one, cell) => cell.append(questions[column][one] || '–'),
     });
-    // as wide as the longest text, within bounds: a cut answer hides how it differs
+    // as wide as the longest text, within bounds; what is longer takes two lines
     const fitting = (texts, least, most, more = 0) => Math.min(most, Math.max(least,
-      more + 0.5 * texts.reduce((longest, text) => Math.max(longest, text.length), 0)));
-    const said = fitting(results.texts, 5.5, 10, 1.6);
+      more + 0.46 * texts.reduce((longest, text) => Math.max(longest, text.length), 0)));
+    const said = fitting(results.texts, 5.5, 7.5, 1.6);
     const answer = (over, rows) => ({
       head: 'answer', over, label: over, width: said, fill: (one, cell) => {
         const row = rows[one];
@@ -332,7 +332,7 @@ export class ErrorTable {
     const columns = [plain('clip', 5.8, 'clip'),
       plain('kind', fitting(results.values('kind'), 3.5, 8), 'kind'),
       plain('question', 11, 'question'),
-      { ...plain('right answer', fitting(results.values('expected'), 5.6, 9), 'expected'), label: 'right answer' },
+      { ...plain('right answer', fitting(results.values('expected'), 5.6, 7, 0.4), 'expected'), label: 'right answer' },
       answer(results.nameOf(comparison.reference), comparison.base)];
     comparison.methods.forEach((method, side) => {
       const rows = comparison.sides[side], over = results.nameOf(method);
