@@ -1,8 +1,10 @@
 """From a file and a question to an answer and its trace, on tiny and on the embedded model."""
 
 import dataclasses
+import itertools
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from stc_core.answering.video import Video
 from stc_core.models.memory import frames_that_fit, working_bytes
 from stc_core.models.vlm import VLM
 
+ROOT = Path(__file__).resolve().parents[1]
 SPECIAL = ["<video>", "<image>", "<|im_start|>", "<|im_end|>", "<pad>", "<unk>"]
 
 
@@ -138,6 +141,29 @@ def test_a_small_frame_is_told_from_its_transpose(vlm):
 
 
 # --- answering -----------------------------------------------------------------------------------
+
+
+def test_no_stage_is_told_of_again_after_the_next_one(vlm):
+    told = []
+    answer(
+        vlm, clip(), "what color is the star?", STC(retention=0.3), baseline=True,
+        max_new_tokens=5, progress=lambda stage, share: told.append((stage, share)),
+    )  # fmt: skip
+    stages = [stage.partition(" ")[0] if "/" in stage else stage for stage, _ in told]
+    groups = [stage for stage, _ in itertools.groupby(stages)]
+    assert len(groups) == len(set(groups)), groups
+    assert groups[-1] == "done" and groups.count("answer") == 1
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+
+
+@pytest.mark.parametrize(("wanted", "noted"), [(64, True), (32, False), (8, False), (None, False)])
+def test_fewer_frames_than_were_asked_for_are_noted(wanted, noted):
+    path = ROOT / "assets" / "clips" / "two-on-waves.mp4"  # of 32 frames
+    notes = answer(load(device="cpu"), path, "what flashed?", STC(), frames=wanted).trace.notes
+    words = "64 frames were asked for, and the clip has 32: each was taken once."
+    assert (words in notes) == noted
+    assert any("asked for" in note for note in notes) == noted
 
 
 def test_an_answer_carries_its_trace_and_costs(vlm):

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 from xml.etree import ElementTree
 
+import av
 import numpy as np
 import pytest
 from browser import PATIENCE
@@ -402,23 +403,97 @@ def test_an_uploaded_video_runs_in_its_own_shape(tab, tmp_path):
     assert trace.frames.shape[2] == 2 * trace.frames.shape[1]
 
 
-def upload_video(tab: Tab, path: Path) -> None:
-    tab.page.locator("#ask > input[type=file]").set_input_files(path)
+def upload_video(tab: Tab, file: Path | dict) -> str:
+    """Upload a clip; what the page says of it."""
+    tab.page.locator("#clip-upload input").set_input_files(file)
+    name = file.name if isinstance(file, Path) else file["name"]
     tab.page.wait_for_function(
-        "name => document.querySelector('#clip video')?.src.endsWith(name)", arg=path.name
+        "name => { const s = document.querySelector('#status .status');"
+        " return !s.classList.contains('busy') && s.innerText.includes(name + ' is') }", arg=name,
+    )  # fmt: skip
+    return status(tab)
+
+
+def playing(tab: Tab) -> None:
+    """Wait until the browser has a picture of the clip to the left."""
+    tab.page.wait_for_function(
+        "() => { const v = document.querySelector('#clip video');"
+        " return v && v.readyState >= 2 && v.videoWidth > 0 }"
     )
 
 
-@pytest.mark.parametrize("name", ["IMG_1234.MOV", "clip.ts", "00001.MTS"])
+@pytest.mark.parametrize("name", ["IMG_1234.MOV", "clip.ts", "00001.MTS", "clip.m4v", "clip"])
 def test_a_clip_whose_type_the_browser_does_not_know_can_be_uploaded(tab, name):
     clip = (CLIPS / examples()[0]["file"]).read_bytes()
-    tab.page.locator("#ask > input[type=file]").set_input_files(
-        {"name": name, "mimeType": "application/octet-stream", "buffer": clip}
-    )
-    tab.page.wait_for_function(
-        "name => document.querySelector('#clip video')?.src.endsWith(name)", arg=name
-    )
+    mime = "application/octet-stream"
+    said = upload_video(tab, {"name": name, "mimeType": mime, "buffer": clip})
+    assert f"{name} is uploaded" in said
+    playing(tab)
     assert "Answered" in run_to_end(tab)
+    assert (downloaded(tab).frames == frames_of(CLIPS / examples()[0]["file"])).all()
+
+
+def frames_of(path: Path) -> np.ndarray:
+    from stc_core.answering.video import read_video, thumbnails
+
+    shape = saved_trace().frames.shape
+    return thumbnails(read_video(path, shape[0]).frames, max(shape[1:3]))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixels"),
+    [("avi", "mpeg4", "yuv420p"), ("mkv", "libx264", "yuv420p"), ("gif", "gif", "rgb8"),
+     ("mpg", "mpeg2video", "yuv420p"), ("ts", "mpeg2video", "yuv420p")],
+)  # fmt: skip
+def test_a_video_that_no_browser_plays_is_shown_as_decoded(tab, tmp_path, suffix, codec, pixels):
+    path = tmp_path / f"moving.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        for number in range(50):
+            frame = np.full((48, 64, 3), 5 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    assert "shown here as decoded" in upload_video(tab, path)
+    playing(tab)
+    length = tab.page.evaluate("document.querySelector('#clip video').duration")
+    assert length == pytest.approx(2, abs=0.2)
+    tab.page.fill("#question textarea", "what moves?")
+    assert "Answered" in run_to_end(tab)
+    trace = downloaded(tab)
+    assert (trace.grid.width, trace.grid.height) == (64, 48)  # the file, not its film
+    assert tab.page.locator("#stale .stale").count() == 0
+    tab.errors.clear()  # the browser itself complains that it cannot play the file
+
+
+def test_a_refused_upload_is_said_and_leaves_no_clip_to_be_asked(tab, tmp_path):
+    before = source(tab)
+    path = tmp_path / "letter.txt"
+    path.write_text("this is no video")
+    said = upload_video(tab, path)
+    assert "letter.txt is not taken" in said and "not a video" in said
+    assert tab.page.locator("#clip video").count() == 0
+    expect(tab.page.locator("#stale .stale")).to_contain_text("No clip is chosen")
+    tab.page.wait_for_timeout(1500)
+    assert status(tab) == said
+    assert "Choose an example clip or upload a video first" in run_to_end(tab)
+    assert source(tab) == before
+    choose_example(tab)
+    assert "Answered" in run_to_end(tab)
+
+
+def test_a_file_that_is_too_large_is_said_and_leaves_no_clip(tab):
+    tab.page.evaluate(
+        """() => {
+          const input = document.querySelector('#clip-upload input');
+          const file = new File(['x'], 'big.mp4');
+          Object.defineProperty(file, 'size', { value: 501 * 2 ** 20 });
+          Object.defineProperty(input, 'files', { value: [file] });
+          input.dispatchEvent(new Event('change'));
+        }"""
+    )
+    expect(tab.page.locator("#status .error")).to_contain_text("more than 500 MiB")
+    expect(tab.page.locator("#clip video")).to_have_count(0)
 
 
 def test_cancel_stops_and_the_next_run_works(tab):
@@ -512,13 +587,13 @@ def test_bad_input_is_one_sentence_and_nothing_is_lost(one_tab, where, value, wo
 def test_not_a_video(tab, tmp_path):
     path = tmp_path / "letter.mp4"
     path.write_text("this is no video")
-    upload_video(tab, path)
+    assert "letter.mp4 is not taken" in upload_video(tab, path)
+    assert tab.page.locator("#status .error").count() == 1
     tab.page.fill("#question textarea", "what is this?")
     before = source(tab)
     ended = run_to_end(tab)
     assert tab.page.locator("#status .error").count() == 1 and "video" in ended
     assert tab.page.input_value("#question textarea") == "what is this?" and source(tab) == before
-    tab.errors.clear()  # the browser itself complains that it cannot play the file
 
 
 # --- traces --------------------------------------------------------------------------------------
@@ -562,11 +637,22 @@ def no_trace(path: Path) -> Path:
     return path
 
 
+def half_a_character(path: Path) -> Path:
+    saved_trace().save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(bytes(arrays["header"])) | {"question": "half \ud800 of it"}
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, **arrays)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(damaged, "damaged"), (from_the_future, "newer"), (no_trace, "not a trace")],
-    ids=["damaged", "newer", "other file"],
-)
+    [(damaged, "damaged"), (from_the_future, "newer"), (no_trace, "not a trace"),
+     (half_a_character, "not valid Unicode")],
+    ids=["damaged", "newer", "other file", "half a character"],
+)  # fmt: skip
 def test_bad_traces_are_refused_in_a_sentence(tab, tmp_path, make, words):
     before = source(tab)
     upload_trace(tab, make(tmp_path / "bad.npz"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -12,7 +13,7 @@ from viz.errors.case import opener
 from viz.errors.errors_tab import errors_tab
 from viz.examples import Known, asked, known_questions, read_examples, read_origins
 from viz.lesson.lesson_tab import lesson_tab
-from viz.page import api, cards, compare, projections, share, what_if
+from viz.page import api, cards, compare, one_case, projections, share, what_if
 from viz.page.guard import QUIET
 from viz.page.inspect_events import wire
 from viz.page.inspect_tab import Views, ask_side, html, see_side
@@ -81,21 +82,26 @@ def build(
                             controls.settings["model"] = chooser.model
                             wire_models(chooser, models)
                     with gr.Column(scale=9, min_width=340, elem_id="see"):
+                        marks = one_case.signs()
                         views = see_side()
                         exports = share.build()
                 showing = Showing(views, shelf, known, saved, origins)
-                wire(demo, runner, showing, controls, examples, own)
+                left = one_case.Left(controls, showing, examples)
+                wire(demo, runner, showing, controls, examples, own, left)
+                one_case.wire(controls, showing, marks, tabs)
                 share.wire(exports, views.workspace, shelf, of_shelf)
                 _workspace(runner, shelf, views, known)
             with gr.Tab("Learn", id="learn"):
                 of_clips = {name: clip for name, (clip, _) in origins.items()}
                 lesson_tab(shelf, saved, of_saved, of_clips)
             with gr.Tab("Errors", id="errors"):
+                beside = partial(one_case.of_case, left=left, marks=marks)
                 errors_tab(
                     assets / "results",
                     shelf.folder.parent / "tables",
-                    opener(runner, showing, tabs),
-                    [*views.all, tabs],
+                    opener(runner, showing, tabs, beside),
+                    [*views.all, tabs, marks.bar, *controls.asked],
+                    echo=[controls.status],
                 )
         demo.load(_tab_of, None, tabs, queue=False, **QUIET)
     return demo

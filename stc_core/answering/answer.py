@@ -173,7 +173,8 @@ def answer(
         prompt.inputs,
         lambda score: _kept(vlm, cache, clip and ("familiarity", clip), score),
     )
-    notes = [note for note in (shown.warning, *foreign, *prompt.notes) if note]
+    fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), frames)
+    notes = [note for note in (shown.warning, fewer, *foreign, *prompt.notes) if note]
     trace = replace(
         live.freeze(),
         model=readable(vlm.name),
@@ -190,6 +191,14 @@ def answer(
     )
     report("done", 1.0)
     return Answer(said.text, trace, costs, said.logprob, scores)
+
+
+def _fewer(found: int, wanted: int | None) -> str | None:
+    """Say that the file has fewer frames than were asked for; None where it has enough."""
+    if wanted is None or found >= wanted:
+        return None
+    each = "it was taken" if found == 1 else "each was taken once"
+    return f"{wanted} frames were asked for, and the clip has {found}: {each}."
 
 
 def _kept(vlm: VLM, cache: RunCache | None, what: tuple | None, make: Callable[[], Any]) -> Any:

@@ -26,9 +26,12 @@ class Reporter(Stopwatch):
         report = report or (lambda stage, share: None)
         self._report, self._start, self._end, self._prefix = report, start, end, prefix
         self._share = start
+        self._reached = ""  # the furthest stage that was told of
 
     def start(self, stage: str) -> None:
-        if stage in SHARES:
+        # each layer that compresses, and each token, starts a stage that was reached before
+        if SHARES.get(stage, 0) > SHARES.get(self._reached, 0):
+            self._reached = stage
             self.tell(stage, SHARES[stage])
         super().start(stage)
 
@@ -38,5 +41,7 @@ class Reporter(Stopwatch):
         self.tell(f"vision {frames}/{total} frames", share)
 
     def tell(self, stage: str, share: float) -> None:
+        if stage in SHARES:
+            self._reached = max(self._reached, stage, key=lambda one: SHARES.get(one, 0))
         self._share = max(self._share, self._start + share * (self._end - self._start))
         self._report(self._prefix + stage, self._share)

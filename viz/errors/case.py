@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import gradio as gr
@@ -13,14 +13,23 @@ from viz.errors.errors_tab import News, OpenCase
 from viz.errors.store import ErrorCase
 from viz.page import cards
 from viz.page.shown import Showing, Values
-from viz.server.method_text import MethodText, read_method
+from viz.server.method_text import NAMES, MethodText, read_method
 from viz.server.origin import Origin
 from viz.server.rerun import rerun
 from viz.server.runner import Runner, Step
 
 
-def opener(runner: Runner, showing: Showing, tabs: gr.Tabs) -> OpenCase:
-    """Return what ``errors_tab`` calls: it yields the status line and, last, views and tab."""
+def opener(
+    runner: Runner,
+    showing: Showing,
+    tabs: gr.Tabs,
+    left: Callable[..., Values] | None = None,
+) -> OpenCase:
+    """Return what ``errors_tab`` calls: it yields the status line and, last, the views and the tab.
+
+    ``left(origin, words, visitor=...)`` gives the values of what stands beside the views: the clip,
+    its question and settings, and a line that names the case.
+    """
 
     def open_case(case: ErrorCase, methods: tuple[str, ...], visitor: str) -> Iterator[News]:
         asked = [read_method(method) for method in methods if method != "none"]
@@ -38,7 +47,11 @@ def opener(runner: Runner, showing: Showing, tabs: gr.Tabs) -> OpenCase:
                 else:
                     found.append(showing.trace(news.trace, origin, visitor=visitor))
         done = cards.status(f"Case {case.id} is open on the page Inspect.", "done")
-        yield done, _beside(found, asked, showing) | {tabs: gr.update(selected="inspect")}
+        values = _beside(found, asked, showing) | {tabs: gr.update(selected="inspect")}
+        if left is not None:
+            origin = replace(origin_of_case(case), method=str(asked[0]))
+            values |= left(origin, _words(case, asked), visitor=visitor)
+        yield done, values
 
     return open_case
 
@@ -47,11 +60,19 @@ def _beside(found: list[Values], asked: list[MethodText], showing: Showing) -> V
     """Return the first run in the views, the others beside it in the workspace."""
     values, *others = found
     workspace = showing.views.workspace
+    values[workspace]["ran"] = True  # the settings are followed from here
     values[workspace]["others"] = [
         other[workspace] | {"spec": method.short}
         for other, method in zip(others, asked[1:], strict=True)
     ]
     return values
+
+
+def _words(case: ErrorCase, asked: list[MethodText]) -> str:
+    names = " and ".join(
+        f"{NAMES[one.name]} at {100 * one.settings['retention']:g} %" for one in asked
+    )
+    return f"Case {case.id} of the error table: {names}."
 
 
 def origin_of_case(case: ErrorCase) -> Origin:

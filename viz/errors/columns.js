@@ -12,16 +12,22 @@ export function columnsOf(results, comparison, marks) {
   const plain = (head, width, column) => ({
     head, width, fill: (one, cell) => cell.append(questions[column][one] || '–'),
   });
+  // as wide as the longest text, within bounds; what is longer takes two lines
+  const fitting = (texts, least, most, more = 0) => Math.min(most, Math.max(least,
+    more + 0.46 * texts.reduce((longest, text) => Math.max(longest, text.length), 0)));
+  const answerWidth = fitting(results.texts, 5.5, 7.5, 1.6);
   const answer = (over, rows) => ({
-    head: 'answer', over, label: over, width: 5.5, fill: (one, cell) => {
+    head: 'answer', over, label: over, width: answerWidth, fill: (one, cell) => {
       const row = rows[one];
       if (row < 0) cell.append('not asked');
       else cell.append(...said(results, row));
     },
   });
-  const columns = [plain('clip', 5.8, 'clip'), plain('kind', 5, 'kind'),
+  const columns = [plain('clip', 5.8, 'clip'),
+    plain('kind', fitting(results.values('kind'), 3.5, 8), 'kind'),
     plain('question', 11, 'question'),
-    { ...plain('right answer', 5.6, 'expected'), label: 'right answer' },
+    { ...plain('right answer', fitting(results.values('expected'), 5.6, 7, 0.4), 'expected'),
+      label: 'right answer' },
     answer(results.nameOf(comparison.reference), comparison.base)];
   comparison.methods.forEach((method, side) => {
     const rows = comparison.sides[side], over = results.nameOf(method);
@@ -31,7 +37,7 @@ export function columnsOf(results, comparison, marks) {
     });
     columns.push(
       answer(over, rows),
-      column('flip', 3.4, (one, cell) => {
+      column('flip', 4.6, (one, cell) => {
         const flip = comparison.flip(side, one);
         cell.classList.add('flip', `flip${flip}`);
         cell.append(...spoken(FLIP_GLYPHS[flip], FLIPS[flip]));

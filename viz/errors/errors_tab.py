@@ -29,6 +29,7 @@ def errors_tab(
     folder: Path,
     open_case: OpenCase | None = None,
     outputs: Sequence[gr.components.Component] = (),
+    echo: Sequence[gr.HTML] = (),
 ) -> None:
     """Lay out and wire the tab, inside the ``with gr.Tab`` of the caller.
 
@@ -45,6 +46,8 @@ def errors_tab(
         that change. An exception of it becomes the line.
     outputs : sequence of components, optional
         What ``open_case`` may change beside the line: workspace, chosen tab.
+    echo : sequence of HTML, optional
+        Lines elsewhere on the page that say the same while a case is opened.
     """
     tables = Tables(folder)
 
@@ -79,18 +82,20 @@ def errors_tab(
 
     def first() -> dict:
         found = next(filter(Path.is_file, (results / name for name in NAMES)), None)
-        return gr.skip() if found is None else show(found)
+        missing = {table: {"missing": True}}
+        return missing if found is None else missing | show(found)
 
     def read(request: gr.Request, path: str | None) -> dict:
         return show(Path(path), name_of(request)) if path else gr.skip()
 
     def choose(request: gr.Request, chosen: gr.EventData) -> Iterator[dict]:
         asked = (getattr(chosen, name, None) for name in ("table", "question", "methods"))
+        lines = [status, *echo]
         try:
             for line, others in open_case(*tables.case(*asked), name_of(request)):
-                yield {status: line, **others}
+                yield dict.fromkeys(lines, line) | others
         except Exception as error:
-            yield {status: cards.status(str(failure(error)), "error")}
+            yield dict.fromkeys(lines, cards.status(str(failure(error)), "error"))
 
     shown = [status, table]
     table.appear(guarded(first), None, shown, **QUIET)
@@ -99,7 +104,7 @@ def errors_tab(
         table.choose(
             choose,
             None,
-            [status, *outputs],
+            [status, *echo, *outputs],
             trigger_mode="always_last",
             **MODEL,
             **QUIET,

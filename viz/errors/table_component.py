@@ -10,18 +10,24 @@ from viz.workspace.modules import joined
 
 HERE = Path(__file__).parent
 
-# Values come as {"table": its name, "url": its file, "opens": whether choosing opens}. The event
-# "appear" says that the tab is seen for the first time: no file is read before.
+# Values come as {"table": its name, "url": its file, "opens": whether choosing opens}, or as
+# {"missing": true} where there is no file to begin with. The event "appear"
+# says that the tab is seen for the first time: no file is read before.
 MOUNT = """
 const table = new ErrorTable(element.querySelector('.errors'));
 const update = () => {
-  const { table: name, url, opens } = props.value ?? {};
+  const { table: name, url, opens, missing } = props.value ?? {};
+  element.querySelector('.reading').hidden = Boolean(missing);
+  element.querySelector('.none').hidden = !missing;
   if (!name) return;
   const open = (question, methods) => trigger('choose', { table: name, question, methods });
   table.load(url, opens ? open : null).catch((error) => table.fail(error));
 };
 watch('value', update);
 update();
+document.addEventListener('errors-flip', ({ detail }) => {
+  if (!table.flip(detail.by, true)) detail.none();
+});
 new IntersectionObserver((seen, observer) => {
   if (!seen.some((one) => one.isIntersecting)) return;
   observer.disconnect();

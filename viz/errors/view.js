@@ -44,7 +44,7 @@ export class ErrorTable {
       const row = event.target.closest('[role=row]');
       if (row) this.choose(Number(row.dataset.place), true);
     });
-    this.root.addEventListener('keydown', (event) => this.step(event));
+    document.addEventListener('keydown', (event) => this.step(event)); // wherever the focus is
     new ResizeObserver(() => this.later()).observe(this.scroller);
     window.addEventListener('storage', (event) => {
       if (this.marks && event.key === this.marks.name) {
@@ -266,21 +266,27 @@ export class ErrorTable {
 
   /** n and p: the next and the previous flip, wherever the focus is but where one types. */
   step(event) {
-    const typing = event.target.closest('input, select, textarea');
-    if (typing || event.ctrlKey || event.metaKey || event.altKey || !this.shown) return;
+    const typing = event.target.closest?.('input, select, textarea');
+    if (typing || !this.root.checkVisibility() || event.ctrlKey || event.metaKey || event.altKey || !this.shown) return;
     const by = { n: 1, p: -1 }[event.key];
     if (!by) return;
     event.preventDefault();
     event.stopPropagation();
-    const start = this.chosen < 0 && by < 0 ? this.shown.length : this.chosen;
-    for (let place = start + by; place >= 0 && place < this.shown.length; place += by) {
+    if (this.flip(by)) this.scroller.focus({ preventScroll: true });
+    else this.part('found').textContent = `${this.words()}. No ${by > 0 ? 'later' : 'earlier'} flip.`;
+  }
+
+  /** Choose the next flip (by = 1) or the previous one (-1), and open it; whether there is one. */
+  flip(by, open = false) {
+    const count = this.shown?.length ?? 0;
+    const start = this.chosen < 0 && by < 0 ? count : this.chosen;
+    for (let place = start + by; place >= 0 && place < count; place += by) {
       if (this.comparison.isFlip(this.shown[place])) {
-        this.choose(place);
-        this.scroller.focus({ preventScroll: true });
-        return;
+        this.choose(place, open);
+        return true;
       }
     }
-    this.part('found').textContent = `${this.words()}. No ${by > 0 ? 'later' : 'earlier'} flip.`;
+    return false;
   }
 
   // The chosen question ---------------------------------------------------------------------------

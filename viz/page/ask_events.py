@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,7 +14,9 @@ from viz.page.guard import QUIET, name_of
 from viz.page.inspect_tab import Controls
 from viz.page.shown import Showing, Values
 from viz.server.job import job_of, origin_of
+from viz.server.origin import Origin
 from viz.server.runner import Runner, Step, Stopped, failure, sentence
+from viz.server.stand_ins import video_of
 from viz.server.turns import MODEL
 
 
@@ -34,14 +35,14 @@ class Asking:
         """Answer; ``settings`` are those of ``job_of``, in its order."""
         try:
             job = job_of(video, question, *settings)
-            if not Path(job["video"]).is_file():
-                raise InputError("the clip is no longer here; choose or upload it again")
+            origin = self._showing.films.origin(origin_of(job))
+            job |= {"video": video_of(origin), "frames": origin.frames}
         except InputError as error:
             yield self._idle(cards.status(sentence(error), "error"))
             return
         live.stop(self._runner, request)
         try:
-            yield from self._answered(job, request, ticket)
+            yield from self._answered(job, origin, request, ticket)
         except Stopped:
             return  # ``cancelled`` has the word, and another run may have begun
         except Exception as error:
@@ -53,7 +54,9 @@ class Asking:
     def cancelled(self) -> Values:
         return self._idle(cards.status("Cancelled; nothing was changed.", "quiet"))
 
-    def _answered(self, job: dict[str, Any], request: gr.Request, ticket: str) -> Iterator[Values]:
+    def _answered(
+        self, job: dict[str, Any], origin: Origin, request: gr.Request, ticket: str
+    ) -> Iterator[Values]:
         elapsed = 0.0
         for news in self._runner.run(_owner(request, ticket), **job):
             if isinstance(news, Step):
@@ -62,9 +65,7 @@ class Asking:
                 continue
             yield self._late(cards.progress("drawing", 1.0, elapsed))
             done = cards.status(f"Answered in {elapsed:.1f} s.", "done")
-            values = self._showing.trace(
-                news.trace, origin_of(job), ran=True, visitor=name_of(request)
-            )
+            values = self._showing.trace(news.trace, origin, ran=True, visitor=name_of(request))
             yield self._idle(done) | values
 
     def _idle(self, status: str) -> Values:

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 import gradio as gr
 
 from viz.examples import Example
+from viz.page import upload
 from viz.page.guard import QUIET, guarded
 from viz.page.inspect_tab import Controls
 from viz.page.shown import Values
+from viz.server.stand_ins import StandIns
 
 # Gradio's tiles are pictures without a name for those who do not see them.
 NAME_TILES = """() => %s.forEach((name, place) => {
@@ -19,9 +21,14 @@ NAME_TILES = """() => %s.forEach((name, place) => {
 
 
 def wire(
-    demo: gr.Blocks, controls: Controls, examples: Sequence[Example], own: Mapping[str, float]
+    demo: gr.Blocks,
+    controls: Controls,
+    examples: Sequence[Example],
+    own: Mapping[str, float],
+    films: StandIns,
 ) -> None:
-    """Connect the choices; ``own`` is what the checkpoint records as its settings."""
+    """Connect the choices; ``own`` is what the checkpoint records as its settings;
+    ``films`` stand in for uploads that no browser plays."""
     if controls.clips is not None:
         _wire_examples(demo, controls, examples)
     if own:
@@ -29,13 +36,7 @@ def wire(
     controls.suggestions.click(
         lambda chosen: chosen[0], controls.suggestions, controls.question, **QUIET
     )
-    # In the browser alone: as the value that a function returns, Gradio would convert the file.
-    controls.video_file.upload(
-        None, controls.video_file, controls.video, js="(file) => file", **QUIET
-    )
-    controls.video_file.upload(
-        lambda: gr.Dataset(visible=False), None, controls.suggestions, **QUIET
-    )
+    upload.wire(controls.video_file, films, controls.video, controls.suggestions, controls.status)
 
 
 def _wire_examples(demo: gr.Blocks, controls: Controls, examples: Sequence[Example]) -> None:

@@ -14,6 +14,7 @@ import gradio as gr
 from viz.examples import Example
 from viz.page import ask_events, choice_events, figure_events, live, open_events
 from viz.page.inspect_tab import Controls
+from viz.page.one_case import Left
 from viz.page.shown import Showing
 from viz.server.runner import Runner
 
@@ -25,6 +26,7 @@ def wire(
     controls: Controls,
     examples: Sequence[Example],
     own: Mapping[str, float],
+    left: Left,
 ) -> None:
     """Connect the two sides of the tab.
 
@@ -34,9 +36,11 @@ def wire(
         Of the views; the first of its saved traces opens.
     own : mapping
         What the checkpoint records as its settings.
+    left : Left
+        What fills the left side where a trace is opened.
     """
     live.wire(controls, showing, runner)
-    open_events.wire(demo, showing, controls, runner)
+    open_events.wire(demo, showing, controls, runner, left)
     ask_events.wire(showing, controls, runner)
     figure_events.wire(showing.views, showing.shelf)
-    choice_events.wire(demo, controls, examples, own)
+    choice_events.wire(demo, controls, examples, own, showing.films)

@@ -12,17 +12,15 @@ import gradio as gr
 from viz.examples import Example, opening
 from viz.page import cards
 from viz.page.guard import closed
+from viz.page.upload import upload_button
 from viz.pictures.words import TEXTS
-from viz.server.job import BIGGEST, MOST_FRAMES
+from viz.server.job import MOST_FRAMES
 from viz.workspace.component import workspace
 
 MAPS = ("outside", "inside", "contribution", "relevance")
 TABS = {"outside": "Before the LLM", "inside": "At the end", "contribution": "Contribution",
         "relevance": "Relevance"}  # fmt: skip
 ORDER = ("budget", *MAPS, "timeline")
-# Endings that are taken for videos whatever the browser says, in capitals too: for those of phones
-# and camcorders (IMG_1234.MOV) it often has no type, or that of another kind of file (.ts).
-SUFFIXES = (".mov", ".mp4", ".m4v", ".mkv", ".webm", ".avi", ".3gp", ".ts", ".mts", ".m2ts")
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Controls:
     """Hold what a visitor can change or press; ``ticket``, unseen, names the current run."""
 
     video: gr.Video
-    video_file: gr.UploadButton
+    video_file: gr.HTML
     question: gr.Textbox
     suggestions: gr.Dataset
     clips: gr.Dataset | None
@@ -45,6 +43,17 @@ class Controls:
     live_note: gr.HTML
     saved: gr.Dropdown | None
     upload: gr.File
+
+    @property
+    def first_model(self) -> str | None:
+        """Return the model that answers where none is named; None where there is no menu."""
+        menu = self.settings.get("model")
+        return None if menu is None else menu.value
+
+    @property
+    def asked(self) -> list[gr.components.Component]:
+        """Return what says which case is asked: clip, question and settings."""
+        return [self.video, self.question, self.suggestions, *self.settings.values()]
 
 
 @dataclass(frozen=True)
@@ -97,33 +106,30 @@ def ask_side(
     ``own`` are the settings that the checkpoint of ``whose`` records; offered, not used.
     """
     first, asked = opening(examples, saved)
-    video = gr.Video(  # an interactive one would load 32 MB for cutting clips
-        value=str(first.clip) if first else None,
-        label="Clip",
-        interactive=False,
-        height=180,
-        elem_id="clip",
-        buttons=[],
-    )
-    video_file = gr.UploadButton(
-        f"Upload a clip, {BIGGEST >> 20} MiB at most",
-        file_types=["video", *SUFFIXES],
-        size="sm",
-        elem_id="clip-upload",
-    )
-    question = gr.Textbox(
-        value=asked,
-        label="Question",
-        lines=2,
-        max_lines=6,
-        placeholder="What do you want to know about the clip?",
-        elem_id="question",
-    )
-    with gr.Row():
-        run = gr.Button("Run", variant="primary", elem_id="run", scale=3, min_width=120)
-        cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, min_width=90, scale=2)
-    ticket = html("", visible="hidden")
-    status = html(cards.status("Press Run to ask the model."), elem_id="status")
+    with gr.Column(elem_id="ask-now"):  # always in sight
+        video = gr.Video(  # an interactive one would load 32 MB for cutting clips
+            value=str(first.clip) if first else None,
+            label="Clip",
+            interactive=False,
+            height=180,
+            elem_id="clip",
+            buttons=[],
+        )
+        video_file = upload_button()
+        question = gr.Textbox(
+            value=asked,
+            label="Question",
+            lines=2,
+            max_lines=6,
+            placeholder="What do you want to know about the clip?",
+            elem_id="question",
+        )
+        with gr.Row():
+            run = gr.Button("Run", variant="primary", elem_id="run", scale=3, min_width=120)
+            cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, min_width=90, scale=2)
+        ticket = html("", visible="hidden")
+        status = html(cards.status("Press Run to ask the model."), elem_id="status")
+        live_note = html("", elem_id="live-note")
     suggestions = gr.Dataset(
         components=[gr.Textbox(visible=False)],
         label="Questions about this clip",
@@ -142,7 +148,7 @@ def ask_side(
             elem_id="examples",
             samples_per_page=12,
         )
-    live, live_note = _live()
+    live = _live()
     settings, own_settings, more = _settings(own, whose)
     with gr.Accordion("Open a saved trace", open=False, elem_id="open-trace"):
         names = [(path.stem, path.name) for path in saved]
@@ -178,15 +184,14 @@ def ask_side(
     )
 
 
-def _live() -> tuple[gr.Checkbox, gr.HTML]:
-    """Return the switch of the live mode and the line that says what came of it."""
-    switch = gr.Checkbox(
+def _live() -> gr.Checkbox:
+    """Return the switch of the live mode."""
+    return gr.Checkbox(
         True,
         label="Follow the settings",
         elem_id="live",
         info="After a run, a change below asks the same question again at once.",
     )
-    return switch, html("", elem_id="live-note")
 
 
 def _settings(

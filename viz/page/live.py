@@ -20,8 +20,10 @@ from viz.page.guard import QUIET, guarded, name_of
 from viz.page.inspect_tab import Controls
 from viz.page.shown import Showing, Values
 from viz.server.job import job_of, origin_of
+from viz.server.method_text import same_method
 from viz.server.origin import Origin, recall
 from viz.server.runner import Runner, Stopped, failure, sentence
+from viz.server.stand_ins import video_of
 
 
 class Following:
@@ -41,25 +43,26 @@ class Following:
             job = job_of(video, question, *settings)
         except InputError as error:
             return self._say(sentence(error))
-        if asked(job["video"], job["question"]) != asked(origin.video, origin.question):
+        new = self._showing.films.origin(origin_of(job))
+        if asked(new.video, new.question) != asked(origin.video, origin.question):
             return self._say("Another clip or question: press Run.")
-        if job.get("model") != origin.model:
+        first = self._controls.first_model
+        if (job.get("model") or first) != (origin.model or first):
             return self._say("Another model: press Run.")
-        if (job["method"], job["frames"]) == (origin.method, origin.frames):
-            return gr.skip()
         try:
-            return self._answered(job, name_of(request))
+            if new.frames == origin.frames and same_method(new.method, origin.method):
+                return gr.skip()
+            job |= {"video": video_of(new), "frames": new.frames}
+            return self._answered(job, new, name_of(request))
         except Stopped:
             return gr.skip()
         except Exception as error:
             return self._say(str(failure(error)))
 
-    def _answered(self, job: dict[str, Any], visitor: str) -> Values:
+    def _answered(self, job: dict[str, Any], origin: Origin, visitor: str) -> Values:
         began = time.perf_counter()
         *_, answer = self._runner.run(f"{visitor} live {uuid.uuid4().hex}", **job)
-        values = self._showing.trace(
-            answer.trace, origin_of(job), ran=True, follows=True, visitor=visitor
-        )
+        values = self._showing.trace(answer.trace, origin, ran=True, follows=True, visitor=visitor)
         return values | self._say(f"Followed in {time.perf_counter() - began:.2f} s.")
 
     def _of_run(self, shown: dict | None) -> Origin | None:

@@ -9,8 +9,10 @@ import gradio as gr
 from viz.page import cards, live
 from viz.page.guard import QUIET, guarded, name_of
 from viz.page.inspect_tab import Controls
+from viz.page.one_case import Left
 from viz.page.share import wanted
 from viz.page.shown import Showing, Values
+from viz.server.origin import recall
 from viz.server.quota import PAGE
 from viz.server.runner import Runner, failure
 
@@ -20,8 +22,9 @@ PICTURES = {"concurrency_id": "pictures", **QUIET}
 class Opening:
     """Handle these events; each method returns what changes."""
 
-    def __init__(self, showing: Showing, controls: Controls, runner: Runner) -> None:
+    def __init__(self, showing: Showing, controls: Controls, runner: Runner, left: Left) -> None:
         self._showing, self._controls, self._runner = showing, controls, runner
+        self._left = left
 
     def of_address(self, request: gr.Request) -> Values:
         """Return the trace that the page's address asks for, else the first saved one."""
@@ -31,7 +34,9 @@ class Opening:
             return gr.skip()
         saved = asked_for.path in showing.saved
         values = showing.file(asked_for.path, PAGE if saved else name_of(request))
-        if not asked_for.asked:
+        if asked_for.asked:
+            values |= self._beside(values, name_of(request))
+        else:
             values[showing.views.workspace]["other"] = True
         if asked_for.note:
             values[self._controls.status] = cards.status(asked_for.note, "error")
@@ -55,19 +60,25 @@ class Opening:
         del values[self._showing.views.workspace]
         return values
 
+    def _beside(self, values: Values, visitor: str) -> Values:
+        """Return the left side for what the views show."""
+        key = values[self._showing.views.workspace]["key"]
+        return self._left.values(recall(self._showing.shelf.folder, key), visitor)
+
     def _opened(self, path: Path, visitor: str = PAGE) -> Values:
         status = self._controls.status
         try:
             values = self._showing.file(path, visitor)
+            values |= self._beside(values, visitor)
         except Exception as error:
             return {status: cards.status(str(failure(error)), "error")}
         return {status: cards.status(f"Shows the trace {path.name}.", "done"), **values}
 
 
-def wire(demo: gr.Blocks, showing: Showing, controls: Controls, runner: Runner) -> None:
+def wire(demo: gr.Blocks, showing: Showing, controls: Controls, runner: Runner, left: Left) -> None:
     """Open a trace with the page, and others as they are chosen."""
-    opening, views = Opening(showing, controls, runner), showing.views
-    shown = [controls.status, *views.all]
+    opening, views = Opening(showing, controls, runner, left), showing.views
+    shown = [controls.status, *views.all, *controls.asked]
     first = demo.load(  # the queue costs 0.3 s
         guarded(opening.of_address), None, shown, queue=False, **QUIET
     )

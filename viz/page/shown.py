@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from viz.page.inspect_tab import Views
 from viz.server.origin import Origin, about, recall, shelve
 from viz.server.quota import PAGE
 from viz.server.shelf import Shelf
+from viz.server.stand_ins import StandIns
 
 Values = dict[gr.components.Component, Any]  # of those components alone that change
 
@@ -45,6 +47,11 @@ class Showing:
     known: Mapping[tuple[str, str], Known]
     saved: Sequence[Path] = ()
     origins: Mapping[str, tuple[Path, str | None]] | None = None
+
+    @cached_property
+    def films(self) -> StandIns:
+        """What browsers play in place of clips that they cannot."""
+        return StandIns(self.shelf.folder.parent / "films")
 
     def trace(
         self,
@@ -84,9 +91,10 @@ class Showing:
     def file(self, path: Path, visitor: str = PAGE) -> Values:
         """Return the values of all views for a trace file: saved, on the shelf, or uploaded."""
         trace = Trace.load(path)
-        return self.trace(trace, self._origin(path, trace), path, visitor=visitor)
+        return self.trace(trace, self.origin(path, trace), path, visitor=visitor)
 
-    def _origin(self, path: Path, trace: Trace) -> Origin | None:
+    def origin(self, path: Path, trace: Trace) -> Origin | None:
+        """Return what a saved trace, or one of the shelf, was made of; None where nobody knows."""
         found = (self.origins or {}).get(path.name) if path in self.saved else None
         if found is None:
             return recall(self.shelf.folder, path.parent.name)

@@ -9,6 +9,7 @@ rerun            a trace's question asked again
 job              text typed on the page as arguments of ``answer``
 method_text      methods as text
 uploads          what browsers and scripts upload
+stand_ins        films in place of clips that no browser plays
 process_folder   a folder of this process alone
 hosts            the host names under which the page answers
 world_clips      clips of the world of shapes, made again from their seeds

@@ -154,6 +154,11 @@ def make_method(text: str) -> Method:
     return method if read.edit is None else Edited(method, **read.edit)
 
 
+def same_method(one: str, other: str) -> bool:
+    """Tell whether two texts name the same method, whichever of its settings they leave out."""
+    return one == other or make_method(one) == make_method(other)
+
+
 def _call(text: object) -> tuple[str, list[ast.keyword]]:
     """Return (name, keywords) of "Name(keyword=value, ...)"; ``InputError`` for anything else."""
     if not isinstance(text, str) or len(text) > LONGEST:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stc_core.errors import InputError
-from viz.server import world_clips
 from viz.server.method_text import read_method
 from viz.server.origin import Origin
+from viz.server.stand_ins import video_of
 
 if TYPE_CHECKING:
-    from stc_core import Answer, Video
+    from stc_core import Answer
     from viz.server.runner import Runner, Step
 
 
@@ -45,15 +43,7 @@ def rerun(
         Before the run: the video is gone, or ``method`` is no method.
     """
     method = str(read_method(method))
-    video: Video | str
-    if origin.seed is not None and origin.frames is not None:
-        video = world_clips.clip(origin.seed, origin.frames)
-    elif origin.seed is None and Path(origin.video).is_file():
-        video = origin.video
-    else:
-        raise InputError(
-            "the clip of this trace is no longer here; upload it and run the question again"
-        )
+    video = video_of(origin)
     wanted = tuple(dict.fromkeys(text for text in score if text.strip()))
     chosen = {"model": origin.model} if origin.model else {}
     return runner.run(

@@ -94,6 +94,23 @@ def test_a_trace_that_cannot_be_fetched_leaves_nothing_of_the_one_before(both):
     assert page.get_by_text("The trace could not be shown.").is_hidden()
 
 
+def test_a_trace_whose_colors_cannot_be_worked_out_is_a_sentence(both):
+    opened, large, urls = both
+    page = opened.page
+    page.evaluate(
+        "() => { workspace.open = () => { throw new Error('planted') } }"
+    )
+    show(opened, urls)
+    page.get_by_text("The trace could not be shown.").wait_for()
+    assert page.locator(".ws-body").is_hidden()
+    assert any("planted" in error for error in opened.errors)
+    opened.errors.clear()
+    page.evaluate("delete workspace.open")
+    show(opened, urls)
+    opened.wait(f"v.n === {large.grid.size} && v.drawn.frames === 32")
+    assert page.locator(".ws-body").is_visible()
+
+
 SMALL = replace(big(7, 7, 8), question="the small one?", answer="seven")
 LARGE = replace(walked(32), question="the large one?", answer="fourteen")
 

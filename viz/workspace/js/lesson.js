@@ -38,7 +38,7 @@ export class Lesson {
     root.replaceChildren(this.message, this.card, this.quiz.host, this.place);
     this.workspace = new Workspace(this.place);
     this.place.hidden = true;
-    root.addEventListener('keydown', (event) => this.key(event));
+    document.addEventListener('keydown', (event) => this.key(event)); // wherever the focus is
     Object.defineProperty(window, '__lesson', { configurable: true, get: () => this.snapshot() });
   }
 
@@ -118,7 +118,8 @@ export class Lesson {
   }
 
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, select, textarea')) return;
+    if (!this.visible || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest?.('input, select, textarea, [contenteditable]')) return;
     const step = { n: 1, p: -1 }[event.key];
     if (!step || !this.steps.length) return;
     event.preventDefault();

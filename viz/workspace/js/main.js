@@ -206,11 +206,18 @@ export class Workspace {
       if (urls === this.asked) this.close(`The trace could not be shown. ${error.message}`);
       return;
     }
+    try {
+      if (urls.live && alike(this.before, this.trace)) this.stay();
+      else this.open();
+      this.look = new Look(this.trace, this.state); // no view may meet that of the trace before
+    } catch (error) {
+      console.error('The trace could not be shown.', error);
+      Object.assign(this, { trace: null, look: null });
+      this.close('The trace could not be shown. Something broke here; open another one, or tell who runs this page.');
+      return;
+    }
     this.message.hidden = true;
     this.body.hidden = false;
-    if (urls.live && alike(this.before, this.trace)) this.stay();
-    else this.open();
-    this.look = new Look(this.trace, this.state); // no view may meet that of the trace before
     for (const view of Object.values(this.views)) this.give(view);
     this.state.changed.add('all');
     this.state.flush();

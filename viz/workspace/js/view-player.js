@@ -20,6 +20,7 @@ export class PlayerView extends View {
       + 'by frame, Space plays, h hides the marks, Escape clears.', () => this.draw(new Set(['size'])));
     this.video = el('video', { muted: true, playsinline: true, preload: 'auto', tabindex: '-1',
       'aria-hidden': 'true', onerror: () => this.lose(), onloadeddata: () => this.ready(),
+      onseeked: () => this.arrive(),
       onended: () => this.state.set({ playing: false }) });
     this.video.muted = true;
     this.layers.box.prepend(this.video);
@@ -33,6 +34,7 @@ export class PlayerView extends View {
     this.clock = el('span', { class: 'ws-clock' });
     host.append(el('div', { class: 'ws-transport' }, this.button, this.slider, this.clock));
     this.live = false; // whether the file can be played
+    this.seeking = false; // whether the file still shows the moment before
   }
 
   load(trace) {
@@ -49,6 +51,7 @@ export class PlayerView extends View {
     this.pause();
     this.clip = clip;
     this.live = false;
+    this.seeking = false;
     this.video.hidden = true;
     if (clip) this.video.src = new URL(clip, document.baseURI).href;
     else this.video.removeAttribute('src');
@@ -112,8 +115,18 @@ export class PlayerView extends View {
 
   /** Show this moment; called by the workspace whenever somebody else chose it. */
   seek(seconds) {
-    if (this.live) this.video.currentTime = seconds + 1e-3; // not the end of the frame before
+    if (this.live) {
+      this.seeking = true; // until then the frame of the trace covers the old picture
+      this.video.currentTime = seconds + 1e-3; // not the end of the frame before
+    }
     this.since = { clock: performance.now(), time: seconds };
+  }
+
+  /** The picture of the moment that was sought is there. */
+  arrive() {
+    if (!this.seeking || this.video.seeking) return;
+    this.seeking = false;
+    this.layers.clear('under');
   }
 
   // --- drawing ----------------------------------------------------------------------------------
@@ -148,7 +161,7 @@ export class PlayerView extends View {
     const { layers, state, trace, workspace } = this;
     const whole = { x: 0, y: 0, w: layers.wide, h: layers.tall };
     layers.clear('under', 'over', 'marks');
-    if (!this.live) drawFrame(layers.under, workspace, state.frame, whole);
+    if (!this.live || this.seeking) drawFrame(layers.under, workspace, state.frame, whole);
     drawLook(layers.over, workspace, state.frame, whole);
     const { look } = workspace;
     const first = state.frame * trace.perFrame;
