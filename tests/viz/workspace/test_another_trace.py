@@ -97,9 +97,7 @@ def test_a_trace_that_cannot_be_fetched_leaves_nothing_of_the_one_before(both):
 def test_a_trace_whose_colors_cannot_be_worked_out_is_a_sentence(both):
     opened, large, urls = both
     page = opened.page
-    page.evaluate(
-        "() => { workspace.open = () => { throw new Error('planted') } }"
-    )
+    page.evaluate("() => { workspace.open = () => { throw new Error('planted') } }")
     show(opened, urls)
     page.get_by_text("The trace could not be shown.").wait_for()
     assert page.locator(".ws-body").is_hidden()
