@@ -76,21 +76,22 @@ class SavedCase:
     method: Method
 
 
-# Chosen by what they show: what 2 % keep and lose, and where. The page opens on the first.
+# Chosen by what they show: what 2 % keep and lose, and where. The page opens on the first, in which
+# the answer turns because its evidence is lost.
 _BLINKING, _FLASHES = "circling-and-blinking.mp4", "what flashes?"
 CASES = (
-    SavedCase("1 flash, STC 2 percent, right", _BLINKING, _FLASHES, STC(retention=0.02)),
-    SavedCase("2 flash, uniform 2 percent, wrong", _BLINKING, _FLASHES, Uniform(retention=0.02)),
     SavedCase(
-        "3 lost before the LLM, STC 2 percent",
+        "1 evidence lost before the LLM, STC 2 percent",
         "behind-a-triangle.mp4",
         "which shape does the small object have?",
         STC(retention=0.02),
     ),
+    SavedCase("2 flash, STC 2 percent, right", _BLINKING, _FLASHES, STC(retention=0.02)),
+    SavedCase("3 flash, uniform 2 percent, wrong", _BLINKING, _FLASHES, Uniform(retention=0.02)),
     SavedCase(
-        "4 lost inside the LLM, STC 2 percent",
-        "five-on-clouds.mp4",
-        _FLASHES,
+        "4 evidence lost inside the LLM, STC 2 percent",
+        _BLINKING,
+        "is the purple triangle small or large?",
         STC(retention=0.02),
     ),
     SavedCase(
