@@ -63,7 +63,8 @@ class QuestionReader:
         bos = self._tokenizer.bos_token
         if bos is not None and before.startswith(bos):  # the template writes it itself
             options["add_special_tokens"] = False
-        tokenizer, sides, back = self._tokenizer, (before, after), {}
+        tokenizer, sides = self._tokenizer, (before, after)
+        back: dict[int, int] = {}
         if self._special(before + self._question + after) != self._special(before, after):
             tokenizer, sides, back = self._guarded(before, after)
             options["split_special_tokens"] = True
@@ -106,7 +107,8 @@ class QuestionReader:
             [AddedToken(token.content, special=True) for token in added if not token.special],
             special_tokens=True,
         )
-        names, back = {}, {}
+        names: dict[str, str] = {}
+        back: dict[int, int] = {}
         for token in added:
             text = token.content
             if text in before or text in after:

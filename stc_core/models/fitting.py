@@ -100,4 +100,5 @@ def _stored(where: Path | Checkpoint) -> int:
     if isinstance(where, Checkpoint) and where.cached is None:
         return sum(size for name, size in where.sizes.items() if name.endswith(".safetensors"))
     folder = where if isinstance(where, Path) else where.cached
+    assert folder is not None  # the case above
     return sum(file.stat().st_size for file in folder.glob("model*.safetensors"))

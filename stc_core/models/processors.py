@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from stc_core.models.families import Family
 from stc_core.models.stock import StockClass, StockConfig, StockProcessor
@@ -64,7 +65,7 @@ def _of_named_parts(folder: Path, video_processor: str, config: StockConfig) -> 
     """Open the parts one by one and join them, as ``from_pretrained`` does with parts it finds."""
     import transformers
 
-    kind = transformers.PROCESSOR_MAPPING[type(config)]
+    kind: Any = transformers.PROCESSOR_MAPPING[type(config)]
     openers = {
         "video_processor": getattr(transformers, video_processor),
         "image_processor": transformers.AutoImageProcessor,

@@ -51,7 +51,7 @@ def fit_familiarity(
     rows = np.concatenate([*world, *outside])
     labels = np.repeat([0, 1], [sum(map(len, world)), sum(map(len, outside))])
     scaler = StandardScaler().fit(rows)
-    found = LogisticRegression(C=PENALTY, max_iter=2000, class_weight="balanced")
+    found: Any = LogisticRegression(C=PENALTY, max_iter=2000, class_weight="balanced")
     found.fit(scaler.transform(rows), labels)
     weight = found.coef_[0] / scaler.scale_
     bias = float(found.intercept_[0] - weight @ scaler.mean_)
@@ -71,7 +71,8 @@ def lossy(frames: np.ndarray, quality: int) -> np.ndarray:
     import cv2
 
     coded = [cv2.imencode(".jpg", f, [cv2.IMWRITE_JPEG_QUALITY, quality])[1] for f in frames]
-    return np.stack([cv2.imdecode(c, cv2.IMREAD_UNCHANGED) for c in coded])
+    decoded: list[Any] = [cv2.imdecode(c, cv2.IMREAD_UNCHANGED) for c in coded]
+    return np.stack(decoded)
 
 
 def summary_of(vlm: Any, frames: np.ndarray) -> np.ndarray:

@@ -108,12 +108,9 @@ def _writing(dice: np.random.Generator, side: int) -> np.ndarray:
     for _ in range(dice.integers(1, 7)):
         mask = np.zeros((side, side), np.uint8)
         word = "".join(dice.choice(letters, dice.integers(3, 16)))
-        place = int(dice.integers(-20, side * 0.6)), int(dice.integers(10, side))
-        font, size, width = (
-            int(dice.integers(0, 8)),
-            float(dice.uniform(0.25, 1.3)),
-            int(dice.integers(1, 3)),
-        )
+        place = int(dice.integers(-20, int(0.6 * side))), int(dice.integers(10, side))
+        font, size = int(dice.integers(0, 8)), float(dice.uniform(0.25, 1.3))
+        width = int(dice.integers(1, 3))
         cv2.putText(mask, word, place, font, size, 255, width, cv2.LINE_AA)
         picture = _over(picture, mask, _color(dice))
     return picture
@@ -122,7 +119,7 @@ def _writing(dice: np.random.Generator, side: int) -> np.ndarray:
 def _grain(dice: np.random.Generator, side: int) -> np.ndarray:
     """Paint noise of one scale, with some crooked lines."""
     fine = dice.uniform(0.3, 6.0)
-    noise = dice.normal(size=(side, side))
+    noise: np.ndarray = dice.normal(size=(side, side))
     longer = fine * np.exp(dice.normal(0, 0.5))
     coarse = cv2.GaussianBlur(noise, (0, 0), fine * dice.uniform(1.5, 4))
     noise = cv2.GaussianBlur(noise, (0, 0), fine, sigmaY=longer) - coarse
