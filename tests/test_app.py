@@ -26,6 +26,7 @@ from helpers.page_actions import (
     downloaded,
     examples,
     figure,
+    open_second,
     open_settings,
     run_to_end,
     saved_trace,
@@ -288,13 +289,6 @@ def test_another_trace_may_be_opened_during_a_comparison(tab):
     runs = page.locator("#workspace .ws-compare-runs li")
     expect(runs).to_have_count(2)
     expect(runs.nth(1)).to_contain_text("Uniform")
-
-
-def open_second(tab: Tab) -> None:
-    """The second trace that is saved with the project."""
-    tab.page.get_by_role("button", name="Open a saved trace").click()
-    tab.page.locator("#saved input").click()
-    tab.page.get_by_role("option").nth(1).click()
 
 
 def test_the_cards_follow_an_edit_and_come_back(tab):

@@ -13,7 +13,7 @@ from stc_core.models.stock import StockProcessor
 
 
 class QuestionReader:
-    """Stand for a processor's tokenizer; put the question where a marker stands, then tokenize.
+    """Replace a processor's tokenizer; put the question where a marker stands, then tokenize.
 
     A processor writes the placeholders of a video into the text and gives all of it to its
     tokenizer. The question comes in only then, so that nothing in it is a placeholder, and in one

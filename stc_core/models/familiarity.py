@@ -48,7 +48,7 @@ class Familiarity:
         return {"weight": list(self.weight), "bias": self.bias}
 
     def score(self, model: StockModel, pixels: Tensor) -> float:
-        """Score a clip: above 0 it is not of the model's world.
+        """Return the score of a clip; above 0 it is not of the model's world.
 
         Parameters
         ----------

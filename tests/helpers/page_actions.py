@@ -98,3 +98,10 @@ def upload_trace(tab: Tab, path: Path) -> None:
 
 def saved_trace() -> Trace:
     return Trace.load(sorted(TRACES.glob("*.npz"))[0])
+
+
+def open_second(tab: Tab) -> None:
+    """Open the second trace that is saved with the project."""
+    tab.page.get_by_role("button", name="Open a saved trace").click()
+    tab.page.locator("#saved input").click()
+    tab.page.get_by_role("option").nth(1).click()

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from browser import chromium  # noqa: F401
-from playwright.sync_api import expect
-from test_app import (  # noqa: F401
-    Tab,
+from helpers.page_actions import (
     another,
     choose_example,
-    downloaded,
-    examples,
     open_second,
-    open_tab,
     run_to_end,
     saved_trace,
-    served,
     source,
-    tab,
     upload_trace,
-    view,
-    wait_view,
 )
+from playwright.sync_api import expect
 
 FLIPPED = "() => document.querySelectorAll('.rows .flipped').length > 1"
 
 
 @pytest.fixture
-def case(tab):  # noqa: F811
+def case(tab):
     """The page with the first flip of the error table open."""
     page, before = tab.page, source(tab)
     page.locator("#tabs").get_by_role("tab", name="Errors", exact=True).click()
@@ -38,11 +29,11 @@ def case(tab):  # noqa: F811
     return tab
 
 
-def stale(tab):  # noqa: F811
+def stale(tab):
     return expect(tab.page.locator("#stale"))
 
 
-def agree(tab) -> None:  # noqa: F811
+def agree(tab) -> None:
     """Both sides are of one case, and nothing says otherwise."""
     shown = tab.page.locator("#answers .question")
     expect(shown).to_contain_text(tab.page.input_value("#question textarea"))
@@ -93,7 +84,7 @@ def test_the_bar_leads_to_the_flips_around_and_back(case):
     agree(case)
 
 
-def test_the_right_side_says_that_it_is_of_another_clip_or_question(tab):  # noqa: F811
+def test_the_right_side_says_that_it_is_of_another_clip_or_question(tab):
     agree(tab)
     before = tab.page.input_value("#question textarea")
     tab.page.fill("#question textarea", "what moves?")
@@ -108,7 +99,7 @@ def test_the_right_side_says_that_it_is_of_another_clip_or_question(tab):  # noq
     agree(tab)
 
 
-def test_a_saved_trace_fills_the_left_side(tab):  # noqa: F811
+def test_a_saved_trace_fills_the_left_side(tab):
     choose_example(tab, 1)
     stale(tab).to_contain_text("another clip")
     before = source(tab)
@@ -117,7 +108,7 @@ def test_a_saved_trace_fills_the_left_side(tab):  # noqa: F811
     agree(tab)
 
 
-def test_a_trace_without_its_clip_is_said_to_be_so(tab, tmp_path):  # noqa: F811
+def test_a_trace_without_its_clip_is_said_to_be_so(tab, tmp_path):
     before = source(tab)
     from dataclasses import replace
 
@@ -128,7 +119,7 @@ def test_a_trace_without_its_clip_is_said_to_be_so(tab, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1280, 720)])
-def test_what_is_asked_stays_in_sight(open_tab, width, height):  # noqa: F811
+def test_what_is_asked_stays_in_sight(open_tab, width, height):
     page = open_tab(width, height).page
     for name in ("ask", "see"):
         rolls = page.evaluate(

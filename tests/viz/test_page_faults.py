@@ -7,23 +7,18 @@ import urllib.request
 from dataclasses import replace
 
 import pytest
-from browser import chromium  # noqa: F401
 from handmade import big
-from playwright.sync_api import expect
-from test_app import (  # noqa: F401
+from helpers.page_actions import (
     TRACES,
     another,
-    open_tab,
-    saved_trace,
-    served,
     source,
-    tab,
     upload_trace,
     wait_view,
 )
+from playwright.sync_api import expect
 
 
-def test_every_trace_opens_in_any_order(tab, tmp_path):  # noqa: F811
+def test_every_trace_opens_in_any_order(tab, tmp_path):
     """Those of the project, one of 32 x 14 x 14 and one of 64 frames, there and back."""
     page = tab.page
     page.get_by_role("button", name="Open a saved trace").click()
@@ -48,7 +43,7 @@ def test_every_trace_opens_in_any_order(tab, tmp_path):  # noqa: F811
         assert tab.errors == []
 
 
-def test_the_lesson_turns_by_key_wherever_the_focus_is(tab):  # noqa: F811
+def test_the_lesson_turns_by_key_wherever_the_focus_is(tab):
     page = tab.page
     page.locator("#tabs").get_by_role("tab", name="Learn", exact=True).click()
     page.wait_for_function("window.__lesson?.settled && window.__lesson.steps > 1")
@@ -67,7 +62,7 @@ def test_the_lesson_turns_by_key_wherever_the_focus_is(tab):  # noqa: F811
 
 
 @pytest.mark.parametrize("width", [1440, 1280])
-def test_the_error_table_reads_its_file_and_cuts_no_answer(open_tab, width):  # noqa: F811
+def test_the_error_table_reads_its_file_and_cuts_no_answer(open_tab, width):
     page = open_tab(width, 900).page
     page.evaluate(
         """() => {
@@ -95,7 +90,7 @@ def test_the_error_table_reads_its_file_and_cuts_no_answer(open_tab, width):  # 
     expect(page.locator(".rows .flipped[aria-selected=true]")).to_have_count(1)
 
 
-def test_headings_do_not_meet_the_handle_of_the_table_on_a_phone(open_tab):  # noqa: F811
+def test_headings_do_not_meet_the_handle_of_the_table_on_a_phone(open_tab):
     page = open_tab(390, 844, is_mobile=True, has_touch=True).page
     met = page.evaluate(
         """() => [...document.querySelectorAll('#workspace .ws-view')].filter((view) => {
@@ -113,7 +108,7 @@ def test_headings_do_not_meet_the_handle_of_the_table_on_a_phone(open_tab):  # n
     assert met == []
 
 
-def test_flow_has_no_black_lines(tab):  # noqa: F811
+def test_flow_has_no_black_lines(tab):
     page = tab.page
     page.locator("#workspace").get_by_role("tab", name="Flow", exact=True).click()
     page.locator(".ws-flow-band").first.wait_for()
@@ -124,7 +119,7 @@ def test_flow_has_no_black_lines(tab):  # noqa: F811
     assert set(strokes) == {"none"}
 
 
-def test_each_endpoint_has_its_own_name(served):  # noqa: F811
+def test_each_endpoint_has_its_own_name(served):
     with urllib.request.urlopen(f"{served.url}config") as answer:
         events = json.load(answer)["dependencies"]
     public = [one["api_name"] for one in events if one["api_visibility"] == "public"]

@@ -60,7 +60,7 @@ TEMPLATE = """<nav class="case-bar" aria-label="Case of the error table" hidden>
 
 @dataclass(frozen=True)
 class Signs:
-    """What stands above the answers: the bar of a case, and the line that they are of another."""
+    """Hold what stands above the answers: the bar of a case, the line that they are of another."""
 
     bar: gr.HTML
     stale: gr.HTML
@@ -79,7 +79,7 @@ def signs() -> Signs:
 
 
 class Left:
-    """The left side as values: what a trace was made of."""
+    """Give the values of the left side for a trace: what it was made of."""
 
     def __init__(
         self, controls: Controls, showing: Showing, examples: Sequence[Example] = ()
@@ -120,7 +120,7 @@ class Left:
 
 
 class Fit:
-    """Whether the two sides are of the same case."""
+    """Tell whether the two sides are of the same case."""
 
     def __init__(self, controls: Controls, showing: Showing, marks: Signs) -> None:
         self._controls, self._showing, self._marks = controls, showing, marks

@@ -50,7 +50,7 @@ class Showing:
 
     @cached_property
     def films(self) -> StandIns:
-        """What browsers play in place of clips that they cannot."""
+        """Return what browsers play in place of clips that they cannot."""
         return StandIns(self.shelf.folder.parent / "films")
 
     def trace(

@@ -36,7 +36,7 @@ PIXELS = {"yuv420p", "yuvj420p"}
 
 
 class StandIns:
-    """The films of one folder, which must lie in Gradio's temporary directory."""
+    """Keep the films of one folder, which must lie in Gradio's temporary directory."""
 
     def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
         self.folder = Path(folder).resolve()
