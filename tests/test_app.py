@@ -131,6 +131,7 @@ def test_clip_and_selection_lead_each_other(tab):
 
 
 def test_a_token_is_chosen_without_asking_the_server(tab):
+    tab.page.wait_for_load_state("networkidle")  # what the opening asks is over
     asked = []
     tab.page.on("request", lambda request: asked.append(request.url))
     canvas = tab.page.locator("#workspace .ws-strip-view canvas").last
