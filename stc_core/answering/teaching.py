@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # the page names the model's limits before torch is imported
+    from torch import Tensor
 
-from stc_core.models.vlm import VLM
-from stc_core.shapes.world.question_forms import has_known_form
+    from stc_core.models.vlm import VLM
 
 __all__ = ["FOREIGN_CLIP", "FOREIGN_QUESTION", "REAL_MODEL", "TEACHING", "outside_its_world"]
 
@@ -47,6 +48,8 @@ def outside_its_world(
     """
     if not vlm.embedded:
         return []
+    from stc_core.shapes.world.question_forms import has_known_form
+
     notes = []
     known = vlm.familiarity
     if (

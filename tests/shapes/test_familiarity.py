@@ -159,7 +159,7 @@ def test_the_shipped_model_tells_real_films_and_photographs_from_its_world(vlm, 
     report = examine_familiarity(vlm, 20, folder)
     rows = {row.name: row for row in report.rows}
     assert rows["real videos and pictures"].others == ("a.mp4",)  # a title on a plain ground
-    assert rows["clips of the world"].flagged <= 1
+    assert rows["clips of the world"].flagged <= 2
     assert rows["generated clips from outside"].flagged >= 17
     assert rows["questions of the world"].flagged == 0
     assert rows["questions, unknown words"].flagged == 30
