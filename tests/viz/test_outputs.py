@@ -25,6 +25,9 @@ CLIP = ROOT / "assets" / "clips" / "two-on-waves.mp4"
 QUESTION = "what flashed?"
 VIEWS = {"answers", "workspace", "costs", "notes", "run-line", "figures"}
 LINE = {"status", "run", "cancel"}
+ASKED = {"clip", "question", "suggestions"}
+EVERY = {"frames", "model", "retention"}  # settings that each method has
+SETTINGS = EVERY | {"tau", "cluster-ratio", "layer", "keep-inside", "lambda"}
 UNCHANGED = {"__type__": "update"}
 
 
@@ -35,12 +38,13 @@ class Visitor:
         self.url, self.demo, self.folder = url, demo, folder
         self.session = uuid.uuid4().hex[:10]
 
-    def event(self, elem_id: str, event: str):
-        """The function behind the event of a component."""
+    def event(self, elem_id: str, event: str, *, shows: str = ""):
+        """The function behind the event of a component, of several the one that ``shows`` this."""
         (found,) = [
             fn for fn in self.demo.fns.values() if fn.fn is not None
             for block, name in fn.targets
             if name == event and self._elem_id(block) == elem_id
+            and (not shows or shows in [part.elem_id for part in fn.outputs])
         ]  # fmt: skip
         return found
 
@@ -167,15 +171,16 @@ def run_inputs(visitor: Visitor, fn, **changes) -> list:
 def test_the_page_opens_on_a_trace(visitor):
     (first,) = [fn for fn in visitor.demo.fns.values()
                 if fn.fn and ("load" in [name for _, name in fn.targets])
-                and len(fn.outputs) == len(VIEWS) + 1]  # fmt: skip
+                and "answers" in [part.elem_id for part in fn.outputs]]  # fmt: skip
     (news,) = visitor.send(first)
-    assert set(news) == VIEWS and shows(visitor, news).question == Trace.load(saved()[0]).question
+    assert set(news) == VIEWS | ASKED | SETTINGS
+    assert shows(visitor, news).question == Trace.load(saved()[0]).question
 
 
 def test_a_saved_trace_opens(visitor):
     path = saved()[1]
     (news,) = visitor.send(visitor.event("saved", "input"), path.name)
-    assert set(news) == VIEWS | {"status"} and path.name in news["status"]
+    assert set(news) == VIEWS | ASKED | SETTINGS | {"status"} and path.name in news["status"]
     assert shows(visitor, news).answer == Trace.load(path).answer
 
 
@@ -201,7 +206,7 @@ def test_a_run_and_what_follows_it(visitor):
     assert (last["run"]["interactive"], last["cancel"]["interactive"]) == (True, False)
     assert shows(visitor, last).question == QUESTION
 
-    follow = visitor.event("live", "change")
+    follow = visitor.event("live", "change", shows="live-note")
     given = run_inputs(visitor, follow, retention=0.3, live=True, workspace=last["workspace"])
     (said,) = visitor.send(follow, *given)
     assert set(said) == VIEWS | {"live-note"} and "Followed in" in said["live-note"]
@@ -259,8 +264,9 @@ def test_a_case_of_the_error_table_opens(visitor):
            if place in asked and not method["uncompressed"]][:2]  # fmt: skip
     choose = visitor.event("errors-table", "choose")
     *before, last = visitor.send(choose, table=name, question=0, methods=two)
-    assert before and all(set(news) == {"errors-status"} for news in before)
-    assert set(last) == VIEWS | {"errors-status", "tabs"}
+    assert before and all(set(news) == {"errors-status", "status"} for news in before)
+    assert set(last) - SETTINGS == VIEWS | ASKED | {"errors-status", "status", "tabs", "case-bar"}
+    assert EVERY <= set(last)
     assert "is open on the page Inspect" in last["errors-status"]
     assert last["tabs"]["selected"] == "inspect"
     assert shows(visitor, last).method == table["methods"][two[0]]["repr"]
@@ -268,4 +274,4 @@ def test_a_case_of_the_error_table_opens(visitor):
     assert visitor.trace(other["key"]).method == table["methods"][two[1]]["repr"]
 
     (news,) = visitor.send(choose, table=name, question=10**6, methods=two)
-    assert set(news) == {"errors-status"} and "error" in news["errors-status"]
+    assert set(news) == {"errors-status", "status"} and "error" in news["errors-status"]
