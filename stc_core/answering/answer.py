@@ -6,6 +6,7 @@ import math
 import operator
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from stc_core.answering.video import MAX_SIDE, Video, read_video, thumbnails
 from stc_core.errors import InputError
 from stc_core.hooks.compression import compress
 from stc_core.hooks.run_cache import RunCache, fingerprint
-from stc_core.hooks.tower import vision
+from stc_core.hooks.tower import tower_output, vision
 from stc_core.methods import STC, Method
 from stc_core.methods.stc import paper_layer
 from stc_core.models.vlm import VLM
@@ -162,17 +163,15 @@ def answer(
         reference, full_attention = _kept(vlm, cache, what, whole)
     watch = Reporter(vlm.device, report, start, 1.0)
     about = about | {"question": question}
-    with compress(vlm.model, method, watch=watch, record=record, **about) as live:
+    with (
+        tower_output(vlm.model) if vlm.embedded else nullcontext([]) as seen,
+        compress(vlm.model, method, watch=watch, record=record, **about) as live,
+    ):
         said = generate(vlm, prompt, watch, max_new_tokens, see=see, layer=layer)
         scores = scores_of(vlm, said, forced)
     costs = costs_of(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
-    foreign = outside_its_world(
-        vlm,
-        question,
-        prompt.inputs,
-        lambda score: _kept(vlm, cache, clip and ("familiarity", clip), score),
-    )
+    foreign = outside_its_world(vlm, question, seen)
     fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), frames)
     notes = [note for note in (shown.warning, fewer, *foreign, *prompt.notes) if note]
     trace = replace(

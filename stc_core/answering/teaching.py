@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the page names the model's limits before torch is imported
@@ -27,12 +27,7 @@ FOREIGN_QUESTION = (
 )
 
 
-def outside_its_world(
-    vlm: VLM,
-    question: str,
-    inputs: Mapping[str, Tensor],
-    keep: Callable[[Callable[[], float]], float],
-) -> list[str]:
+def outside_its_world(vlm: VLM, question: str, seen: Sequence[Tensor]) -> list[str]:
     """Return a sentence for each of clip and question that the embedded model was not taught.
 
     Parameters
@@ -40,22 +35,15 @@ def outside_its_world(
     vlm : VLM
         Any other than the embedded model gets no sentence.
     question : str
-    inputs : mapping of tensors
-        Of the prompt, as the processor makes them.
-    keep : callable
-        Given a function without arguments that scores the clip; returns its score, which is above
-        0 where the clip is foreign. A caller may keep it for the next question.
+    seen : sequence of (T, patches, width) tensors
+        What the vision tower gave for the clip; empty where it did not run.
     """
     if not vlm.embedded:
         return []
     from stc_core.shapes.world.question_forms import has_known_form
 
     notes = []
-    known = vlm.familiarity
-    if (
-        known is not None
-        and keep(lambda: known.score(vlm.model, inputs["pixel_values_videos"][0])) > 0
-    ):
+    if vlm.familiarity is not None and seen and vlm.familiarity.score(seen[0]) > 0:
         notes.append(FOREIGN_CLIP)
     if not has_known_form(question):
         notes.append(FOREIGN_QUESTION)

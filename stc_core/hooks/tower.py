@@ -226,6 +226,24 @@ def _read_by(model: StockModel, methods: Iterable[Method]) -> set[nn.Module]:
     }
 
 
+@contextmanager
+def tower_output(model: StockModel) -> Iterator[list[Tensor]]:
+    """Collect the last layer of the vision tower inside the ``with``, a tensor for each run.
+
+    Where ``vision`` is entered inside, its batches are one run, and features of its cache count.
+    """
+    found: list[Tensor] = []
+    tower = family_of(model.config).tower(model)
+    with ExitStack() as stack:
+        attach(
+            stack,
+            tower,
+            lambda module, args, out: found.append(out.last_hidden_state),
+            after=True,
+        )
+        yield found
+
+
 def _is_listened_to(module: nn.Module, tower: StockModel) -> bool:
     """Tell whether this module is listened to: by a kernel of its own or, at a head, by a hook."""
     config = getattr(module, "config", None)

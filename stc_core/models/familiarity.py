@@ -47,25 +47,34 @@ class Familiarity:
         """Return plain values for a config."""
         return {"weight": list(self.weight), "bias": self.bias}
 
-    def score(self, model: StockModel, pixels: Tensor) -> float:
+    def score(self, seen: Tensor) -> float:
         """Return the score of a clip; above 0 it is not of the model's world.
 
         Parameters
         ----------
-        model
-            The model whose config holds this boundary.
-        pixels : (T, 3, H, W) tensor
-            Frames as the model's processor makes them; at most 8 of them, evenly spread, are used.
+        seen : (T, patches, width) tensor
+            What the tower's last layer gives for each frame; at most 8 of them are looked at.
         """
-        some = torch.linspace(0, len(pixels) - 1, min(len(pixels), FRAMES)).round().long()
-        found = summaries(model, pixels[some])
+        some = torch.linspace(0, len(seen) - 1, min(len(seen), FRAMES)).round().long()
+        found = summaries_of(seen[some.to(seen.device)])
         weight = torch.tensor(self.weight, dtype=found.dtype, device=found.device)
         return float((found @ weight).mean()) + self.bias
 
 
+def summaries_of(seen: Tensor) -> Tensor:
+    """Return (T, 2 * width) float32: mean and deviation of each frame's patch features.
+
+    Parameters
+    ----------
+    seen : (T, patches, width) tensor
+    """
+    seen = seen.float()
+    return torch.cat([seen.mean(dim=1), seen.std(dim=1)], dim=1)
+
+
 @torch.no_grad()
 def summaries(model: StockModel, pixels: Tensor) -> Tensor:
-    """Return (T, 2 * width) float32: mean and deviation of each frame's patch features.
+    """Return ``summaries_of`` what the tower gives for frames.
 
     Parameters
     ----------
@@ -75,5 +84,4 @@ def summaries(model: StockModel, pixels: Tensor) -> Tensor:
     """
     tower = family_of(model.config).tower(model)
     weight: Tensor = next(tower.parameters())
-    seen = tower(pixels.to(weight.device, weight.dtype)).last_hidden_state.float()
-    return torch.cat([seen.mean(dim=1), seen.std(dim=1)], dim=1)
+    return summaries_of(tower(pixels.to(weight.device, weight.dtype)).last_hidden_state)
