@@ -6,7 +6,7 @@ import math
 import operator
 import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -163,8 +163,11 @@ def answer(
         reference, full_attention = _kept(vlm, cache, what, whole)
     watch = Reporter(vlm.device, report, start, 1.0)
     about = about | {"question": question}
+    listened: AbstractContextManager[list] = nullcontext([])
+    if vlm.embedded:
+        listened = tower_output(vlm.model)
     with (
-        tower_output(vlm.model) if vlm.embedded else nullcontext([]) as seen,
+        listened as seen,
         compress(vlm.model, method, watch=watch, record=record, **about) as live,
     ):
         said = generate(vlm, prompt, watch, max_new_tokens, see=see, layer=layer)

@@ -228,7 +228,7 @@ def _read_by(model: StockModel, methods: Iterable[Method]) -> set[nn.Module]:
 
 @contextmanager
 def tower_output(model: StockModel) -> Iterator[list[Tensor]]:
-    """Collect the last layer of the vision tower inside the ``with``, a tensor for each run.
+    """Keep what the vision tower's last layer gives inside the ``with``, a tensor for each run.
 
     Where ``vision`` is entered inside, its batches are one run, and features of its cache count.
     """
