@@ -200,6 +200,12 @@ def _config(published: dict, vision: Path | None, pool: str) -> LlavaVideoConfig
                 f"this checkpoint has {name} = {published.get(name, absent)!r}; "
                 f"only {wanted!r}, as in the published LLaVA-Video, can be converted"
             )
+    told = published.get("mm_spatial_pool_mode") or "bilinear"
+    if told not in ("average", "bilinear"):  # it was trained on other tokens than either gives
+        raise InputError(
+            f"LLaVA-Video pools its patches by 'average' or 'bilinear', not by {told!r}, as this "
+            f"checkpoint does"
+        )
     text = {name: published[name] for name in TEXT_SETTINGS if name in published}
     try:
         config = LlavaVideoConfig(
@@ -222,7 +228,7 @@ def _config(published: dict, vision: Path | None, pool: str) -> LlavaVideoConfig
         ) from error
     config.stc = {
         "frames": FRAMES,
-        "published_pool": published.get("mm_spatial_pool_mode") or "bilinear",
+        "published_pool": told,
         "times": bool(published.get("add_time_instruction", False)),
     }
     return config
