@@ -73,8 +73,8 @@ def summaries_of(seen: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def summaries(model: StockModel, pixels: Tensor) -> Tensor:
-    """Return ``summaries_of`` what the tower gives for frames.
+def seen_by_tower(model: StockModel, pixels: Tensor) -> Tensor:
+    """Return (T, patches, width): what the tower's last layer gives for frames.
 
     Parameters
     ----------
@@ -84,4 +84,4 @@ def summaries(model: StockModel, pixels: Tensor) -> Tensor:
     """
     tower = family_of(model.config).tower(model)
     weight: Tensor = next(tower.parameters())
-    return summaries_of(tower(pixels.to(weight.device, weight.dtype)).last_hidden_state)
+    return tower(pixels.to(weight.device, weight.dtype)).last_hidden_state

@@ -131,7 +131,7 @@ def test_of_a_long_clip_frames_from_start_to_end_are_looked_at():
     some = np.linspace(0, 3 * FRAMES - 1, FRAMES).round().astype(int)
     assert known.score(seen) == pytest.approx(known.score(seen[some]), abs=1e-6)
     changed = seen.clone()
-    changed[-1] += dice.normal(size=(5, 4))
+    changed[-1] += torch.from_numpy(dice.normal(size=(5, 4)))
     assert abs(known.score(changed) - known.score(seen)) > 1e-3
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stc_core.errors import InputError
-from stc_core.writing import written_whole
+from stc_core.writing import write_whole, written_whole
 from viz.server import world_clips
 from viz.server.origin import Origin
 from viz.server.quota import PAGE, Ledger, Limits
@@ -49,8 +49,13 @@ class StandIns:
         if seed is not None:
             if frames is None:
                 return None
-            made = self._film(origin.video, frames, f"clip-{seed}", visitor, world_clips.clip)
-            return made(seed, frames)
+            return self._film(
+                origin.video,
+                frames,
+                f"clip-{seed}",
+                visitor,
+                lambda: world_clips.clip(seed, frames),
+            )
         path = Path(origin.video)
         return self.of_file(path, visitor) if path.is_file() else None
 
@@ -67,8 +72,13 @@ class StandIns:
         check_video(path)
         if played(path):
             return path
-        made = self._film(str(path), None, path.name, visitor, read_video)
-        return made(path, FRAMES, max_side=SIDE)
+        return self._film(
+            str(path),
+            None,
+            path.name,
+            visitor,
+            lambda: read_video(path, FRAMES, max_side=SIDE),
+        )
 
     def origin(self, origin: Origin) -> Origin:
         """Return the origin with what its video stands for, where that is a film of this folder."""
@@ -82,25 +92,20 @@ class StandIns:
         return replace(origin, video=about["video"], frames=origin.frames or about["frames"])
 
     def _film(
-        self, video: str, frames: int | None, name: str, visitor: str, read: Callable[..., Video]
-    ) -> Callable[..., Path]:
-        """Return a function that makes the film from what ``read`` gives, once."""
+        self, video: str, frames: int | None, name: str, visitor: str, read: Callable[[], Video]
+    ) -> Path:
+        """Return the film of what ``read`` gives, made once."""
         key = hashlib.sha256(f"{video} {frames}".encode()).hexdigest()[:20]
         place = self.folder / key
         path = place / f"{name}.mp4"
-
-        def made(*given, **named) -> Path:
-            if not path.is_file():
-                place.mkdir(exist_ok=True)
-                write_film(path, read(*given, **named))
-                with written_whole(place / RECORD) as partial:
-                    partial.write_text(json.dumps({"video": video, "frames": frames}), "utf-8")
-            self._ledger.add(key, visitor, path.stat().st_size)
-            for old in self._ledger.excess(visitor):
-                shutil.rmtree(self.folder / old, ignore_errors=True)
-            return path
-
-        return made
+        if not path.is_file():
+            place.mkdir(exist_ok=True)
+            write_film(path, read())
+            write_whole(place / RECORD, json.dumps({"video": video, "frames": frames}))
+        self._ledger.add(key, visitor, path.stat().st_size)
+        for old in self._ledger.excess(visitor):
+            shutil.rmtree(self.folder / old, ignore_errors=True)
+        return path
 
 
 def video_of(origin: Origin) -> Video | str:

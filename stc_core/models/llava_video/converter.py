@@ -22,7 +22,11 @@ from transformers import (
 from stc_core.errors import InputError
 from stc_core.models.checkpoint import some
 from stc_core.models.hub import announce, find
-from stc_core.models.llava_video.model import LlavaVideoConfig, LlavaVideoForConditionalGeneration
+from stc_core.models.llava_video.model import (
+    LlavaVideoConfig,
+    LlavaVideoForConditionalGeneration,
+    checked_pool,
+)
 from stc_core.models.llava_video.processor import (
     CHAT_TEMPLATE,
     FRAMES,
@@ -200,12 +204,7 @@ def _config(published: dict, vision: Path | None, pool: str) -> LlavaVideoConfig
                 f"this checkpoint has {name} = {published.get(name, absent)!r}; "
                 f"only {wanted!r}, as in the published LLaVA-Video, can be converted"
             )
-    told = published.get("mm_spatial_pool_mode") or "bilinear"
-    if told not in ("average", "bilinear"):  # it was trained on other tokens than either gives
-        raise InputError(
-            f"LLaVA-Video pools its patches by 'average' or 'bilinear', not by {told!r}, as this "
-            f"checkpoint does"
-        )
+    told = checked_pool(published.get("mm_spatial_pool_mode") or "bilinear")
     text = {name: published[name] for name in TEXT_SETTINGS if name in published}
     try:
         config = LlavaVideoConfig(

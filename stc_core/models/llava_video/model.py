@@ -20,6 +20,15 @@ from stc_core.models.llava_video.processor import NO_IMAGES, LlavaVideoProcessor
 from stc_core.models.stock import StockClass, StockConfig
 
 
+def checked_pool(mode: str) -> str:
+    """Return how patches are pooled; ``InputError`` where it is neither way of LLaVA-Video."""
+    if mode not in ("average", "bilinear"):
+        raise InputError(
+            f"LLaVA-Video pools its patches by 'average' or 'bilinear', not by {mode!r}"
+        )
+    return mode
+
+
 class LlavaVideoConfig(LlavaOnevisionConfig):
     """Extend LLaVA-OneVision's config by how patches are pooled.
 
@@ -40,11 +49,7 @@ class LlavaVideoConfig(LlavaOnevisionConfig):
 
     def __post_init__(self, **kwargs) -> None:
         super().__post_init__(**kwargs)
-        if self.spatial_pool_mode not in ("average", "bilinear"):
-            raise InputError(
-                f"LLaVA-Video pools its patches by 'average' or 'bilinear', not by "
-                f"{self.spatial_pool_mode!r}"
-            )
+        checked_pool(self.spatial_pool_mode)
         if not 1 <= self.spatial_pool_stride <= self.patches_per_side:
             raise InputError(
                 f"{self.patches_per_side} x {self.patches_per_side} patches cannot be pooled by "

@@ -15,7 +15,7 @@ from stc_core.models.familiarity import FRAMES
 from stc_core.shapes.exam.asking import search_questions
 from stc_core.shapes.exam.calibration import wilson
 from stc_core.shapes.exam.grids import checked_frames
-from stc_core.shapes.model.familiar_pictures import recordings, summary_of
+from stc_core.shapes.model.familiar_pictures import recordings, seen_of
 from stc_core.shapes.model.opened import open_model
 from stc_core.shapes.world.foreign import FOREIGN_SEEDS, foreign_clip
 from stc_core.shapes.world.outside_questions import OUTSIDE
@@ -111,10 +111,10 @@ def examine_familiarity(
 
     def foreign(frames: np.ndarray) -> bool:
         nonlocal done
-        score = summary_of(vlm, frames) @ np.array(known.weight)
+        score = known.score(seen_of(vlm, frames))
         done += 1
         on_progress(done, total)
-        return bool(score.mean() + known.bias > 0)
+        return score > 0
 
     rows = [
         Flagged("clips of the world", clips, sum(map(foreign, recordings(seeds, clips)))),

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from stc_core.models.familiarity import FRAMES, Familiarity, summaries
+from stc_core.models.familiarity import FRAMES, Familiarity, seen_by_tower, summaries_of
 from stc_core.models.loading import load
 from stc_core.shapes.model.opened import open_model
 from stc_core.shapes.world.clip import make_clip
@@ -75,10 +76,15 @@ def lossy(frames: np.ndarray, quality: int) -> np.ndarray:
     return np.stack(decoded)
 
 
+def seen_of(vlm: Any, frames: np.ndarray) -> Tensor:
+    """Return (T, patches, width): what the tower gives for frames (T, H, W, 3)."""
+    pixels = vlm.processor.video_processor(frames, return_tensors="pt").pixel_values_videos[0]
+    return seen_by_tower(vlm.model, pixels)
+
+
 def summary_of(vlm: Any, frames: np.ndarray) -> np.ndarray:
     """Return (T, 2 * width): what the tower's patches of each frame are like."""
-    pixels = vlm.processor.video_processor(frames, return_tensors="pt").pixel_values_videos[0]
-    return summaries(vlm.model, pixels).double().cpu().numpy()
+    return summaries_of(seen_of(vlm, frames)).double().cpu().numpy()
 
 
 def write_familiarity(folder: Path, **counts: int) -> Familiarity:
