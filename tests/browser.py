@@ -8,15 +8,22 @@ import shutil
 import pytest
 
 PATIENCE = 120_000  # milliseconds: the machine may be busy with other work
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 @pytest.fixture(scope="module")  # every module that imports it has its own: no two may live at once
 def chromium():
     """Headless Chromium; tests are skipped where there is none, except in CI."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-                None)  # fmt: skip
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if path is None:
         if os.environ.get("CI"):
             pytest.fail("no Chromium on PATH: in CI the page must be tested")

@@ -18,9 +18,12 @@ from stc_core.shapes.model.sizes import build
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--fuzz", type=int, default=0, metavar="N",
+        "--fuzz",
+        type=int,
+        default=0,
+        metavar="N",
         help="damaged trace files to try, at random and each drawn in full; default: a fixed few",
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

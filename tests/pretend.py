@@ -25,9 +25,13 @@ class Placed(torch.Tensor):
     @staticmethod
     def __new__(cls, data: torch.Tensor, device: torch.device) -> Placed:
         return torch.Tensor._make_wrapper_subclass(
-            cls, data.size(), strides=data.stride(), storage_offset=data.storage_offset(),
-            dtype=data.dtype, device=device,
-        )  # fmt: skip
+            cls,
+            data.size(),
+            strides=data.stride(),
+            storage_offset=data.storage_offset(),
+            dtype=data.dtype,
+            device=device,
+        )
 
     def __init__(self, data: torch.Tensor, device: torch.device) -> None:
         self.data_ = data

@@ -146,9 +146,14 @@ def test_a_small_frame_is_told_from_its_transpose(vlm):
 def test_no_stage_is_told_of_again_after_the_next_one(vlm):
     told = []
     answer(
-        vlm, clip(), "what color is the star?", STC(retention=0.3), baseline=True,
-        max_new_tokens=5, progress=lambda stage, share: told.append((stage, share)),
-    )  # fmt: skip
+        vlm,
+        clip(),
+        "what color is the star?",
+        STC(retention=0.3),
+        baseline=True,
+        max_new_tokens=5,
+        progress=lambda stage, share: told.append((stage, share)),
+    )
     stages = [stage.partition(" ")[0] if "/" in stage else stage for stage, _ in told]
     groups = [stage for stage, _ in itertools.groupby(stages)]
     assert len(groups) == len(set(groups)), groups
@@ -169,9 +174,14 @@ def test_fewer_frames_than_were_asked_for_are_noted(wanted, noted):
 def test_an_answer_carries_its_trace_and_costs(vlm):
     told = []
     result = answer(
-        vlm, clip(), "what color is the star?", STC(retention=0.1), baseline=True,
-        max_new_tokens=3, progress=lambda stage, share: told.append((stage, share)),
-    )  # fmt: skip
+        vlm,
+        clip(),
+        "what color is the star?",
+        STC(retention=0.1),
+        baseline=True,
+        max_new_tokens=3,
+        progress=lambda stage, share: told.append((stage, share)),
+    )
     trace, costs = result.trace, result.costs
     assert type(trace).__name__ == "Trace" and trace.costs == costs.to_json()
     json.dumps(trace.costs)
@@ -188,8 +198,14 @@ def test_an_answer_carries_its_trace_and_costs(vlm):
         costs.real_flops["compression"] > 0 == trace.baseline["costs"]["real_flops"]["compression"]
     )
     stages = [stage for stage, _ in told]
-    for stage in ("uncompressed: vision", "uncompressed: prefill", "vision", "compression",
-                  "prefill", "answer"):  # fmt: skip
+    for stage in (
+        "uncompressed: vision",
+        "uncompressed: prefill",
+        "vision",
+        "compression",
+        "prefill",
+        "answer",
+    ):
         assert stage in stages
     shares = [share for _, share in told]
     assert shares == sorted(shares) and shares[-1] == 1.0
@@ -343,9 +359,14 @@ def test_attention_of_words_equals_the_masked_reference(vlm, name):
 @torch.no_grad()
 def test_attention_of_the_uncompressed_run_is_what_eager_attention_weighs(vlm):
     trace = answer(
-        vlm, clip(), QUESTION, METHODS["uniform"](retention=0.3), record=True, baseline=True,
+        vlm,
+        clip(),
+        QUESTION,
+        METHODS["uniform"](retention=0.3),
+        record=True,
+        baseline=True,
         max_new_tokens=4,
-    ).trace  # fmt: skip
+    ).trace
     said = [word.text.strip() for word in trace.full_words if word.kind == "answer"]
     inputs, ids = continued(vlm, clip(), said)
     vlm.model.set_attn_implementation("eager")

@@ -43,8 +43,14 @@ from viz.page.inspect_tab import ORDER
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIPS, TRACES = ROOT / "assets" / "clips", ROOT / "assets" / "traces"
-NASTY = ("<img src=x onerror=alert(1)>", "${1+1}", "{{x}}", "$\\frac{a}{b}$", "`${alert(2)}`",
-         "<script>alert(3)</script>")  # fmt: skip
+NASTY = (
+    "<img src=x onerror=alert(1)>",
+    "${1+1}",
+    "{{x}}",
+    "$\\frac{a}{b}$",
+    "`${alert(2)}`",
+    "<script>alert(3)</script>",
+)
 
 
 # --- opening -------------------------------------------------------------------------------------
@@ -86,8 +92,12 @@ def test_opening_takes_no_more_than_a_few_files(open_tab):
 
 def test_figures_are_drawn_when_they_are_opened(tab):
     assert tab.page.locator("#picture-outside img").count() == 0
-    for name, label in (("outside", "Before the LLM"), ("inside", "At the end"),
-                        ("contribution", "Contribution"), ("relevance", "Relevance")):  # fmt: skip
+    for name, label in (
+        ("outside", "Before the LLM"),
+        ("inside", "At the end"),
+        ("contribution", "Contribution"),
+        ("relevance", "Relevance"),
+    ):
         figure(tab, "budget")
         tab.page.get_by_role("tab", name=label, exact=True).click()
         figure(tab, name)
@@ -179,9 +189,16 @@ def test_clips_play(tab):
 
 # --- looks and access ----------------------------------------------------------------------------
 
-PANELS = {"sheet": "What the LLM got", "plane": "Space and time", "replay": "Replay",
-          "compare": "Compare", "flow": "Flow", "embedding": "Likeness", "edits": "What if",
-          "evidence": "Evidence"}  # fmt: skip
+PANELS = {
+    "sheet": "What the LLM got",
+    "plane": "Space and time",
+    "replay": "Replay",
+    "compare": "Compare",
+    "flow": "Flow",
+    "embedding": "Likeness",
+    "edits": "What if",
+    "evidence": "Evidence",
+}
 
 
 def places(tab: Tab):
@@ -358,15 +375,28 @@ def test_an_example_runs(tab):
 
 def test_settings_reach_the_method(tab):
     open_settings(tab)
-    for name, value in (("retention", "0.25"), ("frames", "6"), ("tau", "0.5"),
-                        ("cluster-ratio", "0.4"), ("keep-inside", "0.6"), ("lambda", "0.2"),
-                        ("layer", "1")):  # fmt: skip
+    for name, value in (
+        ("retention", "0.25"),
+        ("frames", "6"),
+        ("tau", "0.5"),
+        ("cluster-ratio", "0.4"),
+        ("keep-inside", "0.6"),
+        ("lambda", "0.2"),
+        ("layer", "1"),
+    ):
         tab.page.fill(f"#{name} input", value)
     tab.page.uncheck("#baseline input")
     assert "Answered" in run_to_end(tab)
     line = tab.page.locator("#run-line")
-    for needed in ("retention=0.25", "tau=0.5", "cluster_ratio=0.4", "keep_inside=0.6",
-                   "lam=0.2", "layer=1", "in 6 frames"):  # fmt: skip
+    for needed in (
+        "retention=0.25",
+        "tau=0.5",
+        "cluster_ratio=0.4",
+        "keep_inside=0.6",
+        "lam=0.2",
+        "layer=1",
+        "in 6 frames",
+    ):
         expect(line).to_contain_text(needed)
     expect(tab.page.locator("#answers")).to_contain_text("not run")
 
@@ -404,8 +434,9 @@ def upload_video(tab: Tab, file: Path | dict) -> str:
     name = file.name if isinstance(file, Path) else file["name"]
     tab.page.wait_for_function(
         "name => { const s = document.querySelector('#status .status');"
-        " return !s.classList.contains('busy') && s.innerText.includes(name + ' is') }", arg=name,
-    )  # fmt: skip
+        " return !s.classList.contains('busy') && s.innerText.includes(name + ' is') }",
+        arg=name,
+    )
     return status(tab)
 
 
@@ -437,9 +468,14 @@ def frames_of(path: Path) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("suffix", "codec", "pixels"),
-    [("avi", "mpeg4", "yuv420p"), ("mkv", "libx264", "yuv420p"), ("gif", "gif", "rgb8"),
-     ("mpg", "mpeg2video", "yuv420p"), ("ts", "mpeg2video", "yuv420p")],
-)  # fmt: skip
+    [
+        ("avi", "mpeg4", "yuv420p"),
+        ("mkv", "libx264", "yuv420p"),
+        ("gif", "gif", "rgb8"),
+        ("mpg", "mpeg2video", "yuv420p"),
+        ("ts", "mpeg2video", "yuv420p"),
+    ],
+)
 def test_a_video_that_no_browser_plays_is_shown_as_decoded(tab, tmp_path, suffix, codec, pixels):
     path = tmp_path / f"moving.{suffix}"
     with av.open(str(path), "w") as container:
@@ -546,7 +582,7 @@ BAD = [
     ("layer input", "99", "layer"),
     ("layer input", "x", "layer K must be a whole number"),
     ("frames input", "0", "number of frames"),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -644,10 +680,14 @@ def half_a_character(path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(damaged, "damaged"), (from_the_future, "newer"), (no_trace, "not a trace"),
-     (half_a_character, "not valid Unicode")],
+    [
+        (damaged, "damaged"),
+        (from_the_future, "newer"),
+        (no_trace, "not a trace"),
+        (half_a_character, "not valid Unicode"),
+    ],
     ids=["damaged", "newer", "other file", "half a character"],
-)  # fmt: skip
+)
 def test_bad_traces_are_refused_in_a_sentence(tab, tmp_path, make, words):
     before = source(tab)
     upload_trace(tab, make(tmp_path / "bad.npz"))
@@ -658,10 +698,17 @@ def test_bad_traces_are_refused_in_a_sentence(tab, tmp_path, make, words):
 def test_strangers_text_is_shown_as_typed_and_never_run(tab, tmp_path):
     text = " ".join(NASTY)
     trace = replace(
-        saved_trace(), question=text, answer=text, method=text, model=text, notes=(text,),
-        baseline={"answer": text, "costs": {}}, words=(Word(text, "question"),),
-        attention=None, full_attention=None,
-    )  # fmt: skip
+        saved_trace(),
+        question=text,
+        answer=text,
+        method=text,
+        model=text,
+        notes=(text,),
+        baseline={"answer": text, "costs": {}},
+        words=(Word(text, "question"),),
+        attention=None,
+        full_attention=None,
+    )
     upload_trace(tab, trace.save(tmp_path / "nasty.npz"))
     tab.page.wait_for_function("document.querySelector('#answers').innerText.includes('onerror')")
     assert tab.page.locator("#answers .question").inner_text().endswith(text)

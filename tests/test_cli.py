@@ -110,12 +110,14 @@ BAD = {
     "long question": (["answer", "CLIP", "star " * 10_000], "shorter question"),
     "Chinese question": (["answer", "CLIP", "星星是什么颜色"], "knows no word"),
     "trace folder": (
-        ["answer", "CLIP", QUESTION, "--trace", "no/such/t.npz"], "does not exist; create it"
+        ["answer", "CLIP", QUESTION, "--trace", "no/such/t.npz"],
+        "does not exist; create it",
     ),
     "no questions": (["evaluate", "--questions", "0"], "at least one question"),
     "too many frames": (["evaluate", "--frames", "100"], "1 to 64 frames"),
     "not its option": (
-        ["answer", "CLIP", QUESTION, "--method", "uniform", "--tau", "0.5"], "has no --tau"
+        ["answer", "CLIP", QUESTION, "--method", "uniform", "--tau", "0.5"],
+        "has no --tau",
     ),
     "no clips": (["clips", "OUT", "--count", "0"], "development clips"),
     "odd clips": (["clips", "OUT", "--count", "1", "--side", "33"], "even sides"),
@@ -127,16 +129,18 @@ BAD = {
         "cannot write into the folder 'README.md/x'",
     ),
     "training below a file": (
-        ["train", "--output", "README.md/x"], "cannot write into the folder 'README.md/x-training'"
+        ["train", "--output", "README.md/x"],
+        "cannot write into the folder 'README.md/x-training'",
     ),
     "traces below a file": (
-        ["clips", "OUT", "--traces", "README.md/x"], "cannot write into the folder 'README.md/x'"
+        ["clips", "OUT", "--traces", "README.md/x"],
+        "cannot write into the folder 'README.md/x'",
     ),
     "a folder for a trace": (["answer", "CLIP", QUESTION, "--trace", "tests"], "name a file"),
     "a start that is not there": (["train", "--output", "OUT", "--start", "none"], "checkpoint"),
     "a file to convert": (["convert", "README.md", "OUT"], "is no checkpoint folder"),
     "an address": (["answer", "https://a.b/c.mp4", QUESTION], "is an address"),
-}  # fmt: skip
+}
 
 
 WRITES = ("odd clips", "tiny clips", "long clips")  # the folder was made when this was found
@@ -185,8 +189,11 @@ def test_a_fault_of_the_program_is_a_traceback_and_never_the_users_error(clip):
     """A ``ValueError`` from deep inside a real run, as ``zip(strict=True)`` raises it."""
     done = subprocess.run(
         [sys.executable, "-c", FAULT, "answer", str(clip), QUESTION, "--frames", "2"],
-        capture_output=True, text=True, cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )
     assert done.returncode == 1 and done.stdout == ""
     assert "Traceback (most recent call last)" in done.stderr
     assert done.stderr.rstrip().splitlines()[-1].startswith("ValueError: zip()")
@@ -210,8 +217,11 @@ def test_a_full_device_is_one_sentence(arguments, clip):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "stc_core", *given],
-            stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        )  # fmt: skip
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
     assert done.stderr.splitlines()[-1].endswith("cannot write the output: No space left on device")

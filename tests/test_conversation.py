@@ -78,10 +78,15 @@ def test_later_questions_run_neither_the_tower_nor_the_outside_stage(vlm, counte
 
 @pytest.mark.parametrize(
     "method",
-    [METHOD, STC(retention=0.4, layer=2, positions="compact"), METHODS["fastv"](retention=0.3),
-     METHODS["vidcom2"](retention=0.3), METHODS["random"](retention=0.3)],
+    [
+        METHOD,
+        STC(retention=0.4, layer=2, positions="compact"),
+        METHODS["fastv"](retention=0.3),
+        METHODS["vidcom2"](retention=0.3),
+        METHODS["random"](retention=0.3),
+    ],
     ids=repr,
-)  # fmt: skip
+)
 def test_every_question_is_answered_as_if_it_were_the_first(vlm, method):
     talk = Conversation(vlm, clip(), method)
     options = {"record": True, "max_new_tokens": 4}

@@ -212,9 +212,14 @@ def tiny_qwen(kernel: str):
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
-        vocab_size=97, hidden_size=48, intermediate_size=80, num_hidden_layers=3,
-        num_attention_heads=6, num_key_value_heads=2, attn_implementation=kernel,
-    )  # fmt: skip
+        vocab_size=97,
+        hidden_size=48,
+        intermediate_size=80,
+        num_hidden_layers=3,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        attn_implementation=kernel,
+    )
     torch.manual_seed(0)
     return Qwen2ForCausalLM(config).eval()
 
@@ -247,9 +252,14 @@ def test_vision_counts_equal_torchs_counter() -> None:
     from transformers import SiglipVisionConfig, SiglipVisionModel
 
     config = SiglipVisionConfig(
-        hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3,
-        image_size=20, patch_size=5, vision_use_head=False,
-    )  # fmt: skip
+        hidden_size=24,
+        intermediate_size=40,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        image_size=20,
+        patch_size=5,
+        vision_use_head=False,
+    )
     model = SiglipVisionModel(config).eval()
     shape = VisionShape.from_config(config)
     assert shape.patches == 16
@@ -392,9 +402,17 @@ def test_shapes_of_the_published_checkpoint() -> None:
 
 @pytest.mark.parametrize(
     "family",
-    ["llava_onevision", "llava_next_video", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl",
-     "smolvlm", "video_llama_3"],
-)  # fmt: skip
+    [
+        "llava_onevision",
+        "llava_next_video",
+        "qwen2_vl",
+        "qwen2_5_vl",
+        "qwen3_vl",
+        "internvl",
+        "smolvlm",
+        "video_llama_3",
+    ],
+)
 def test_every_family_has_shapes(family: str) -> None:
     from transformers import AutoConfig
 

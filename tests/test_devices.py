@@ -29,10 +29,14 @@ def spread(tiny):
     model.set_attn_implementation("eager")  # fused kernels are chosen by the real device
     body, decoder = model.model, model.model.language_model
     places = {
-        body.vision_tower: SECOND, body.multi_modal_projector: SECOND, decoder.embed_tokens: FIRST,
-        decoder.rotary_emb: FIRST, decoder.norm: SECOND, model.lm_head: SECOND,
+        body.vision_tower: SECOND,
+        body.multi_modal_projector: SECOND,
+        decoder.embed_tokens: FIRST,
+        decoder.rotary_emb: FIRST,
+        decoder.norm: SECOND,
+        model.lm_head: SECOND,
         **{layer: FIRST if i < 3 else SECOND for i, layer in enumerate(decoder.layers)},
-    }  # fmt: skip
+    }
     with machine():
         put(body, FIRST, recurse=False)
         for part, device in places.items():
@@ -60,9 +64,11 @@ def run(model, inputs, method):
         mask = torch.cat([inputs["attention_mask"], torch.ones_like(token)], 1)
         length = inputs["input_ids"].shape[1]
         second = model(
-            input_ids=token, attention_mask=mask, past_key_values=cache,
+            input_ids=token,
+            attention_mask=mask,
+            past_key_values=cache,
             position_ids=torch.full_like(token, length),
-        )  # fmt: skip
+        )
         return torch.cat([first.logits, second.logits], 1).cpu(), cache, trace.freeze()
 
 

@@ -95,9 +95,11 @@ def test_the_pipeline_is_measured_against_length_and_retention(tmp_path, capsys)
 def test_targets_are_judged_by_pairs_of_answers():
     def costs(prefill, first, decode, peak):
         return {
-            "seconds": {"prefill": prefill, "vision": 1.0}, "time_to_first_token": first,
-            "seconds_per_token": [decode], "peak_memory_bytes": peak,
-        }  # fmt: skip
+            "seconds": {"prefill": prefill, "vision": 1.0},
+            "time_to_first_token": first,
+            "seconds_per_token": [decode],
+            "peak_memory_bytes": peak,
+        }
 
     def said(*less):
         pairs = [{"uncompressed": costs(2.2, 4.0, 0.1, 100), "compressed": costs(*less)}]

@@ -57,11 +57,16 @@ def test_a_letterbox_has_cells_that_show_nothing_of_the_frame():
 @pytest.mark.parametrize(
     "arguments",
     [
-        (0, 1, 1), (1, -1, 1), (1, 1, 0), (1, 1, 1, -5, 1), (1, 1, 1, 10, 10, (5, 0, 5, 10)),
-        (1, 1, 1, 10, 10, (-np.inf, 0, 5, 10)), (1, 1, 1, 10, 10, (0, 0, 5, np.inf)),
+        (0, 1, 1),
+        (1, -1, 1),
+        (1, 1, 0),
+        (1, 1, 1, -5, 1),
+        (1, 1, 1, 10, 10, (5, 0, 5, 10)),
+        (1, 1, 1, 10, 10, (-np.inf, 0, 5, 10)),
+        (1, 1, 1, 10, 10, (0, 0, 5, np.inf)),
         (1, 1, 1, 10, 10, (0, np.nan, 5, 10)),
     ],
-)  # fmt: skip
+)
 def test_impossible_grids_are_refused(arguments):
     with pytest.raises(ValueError):
         TokenGrid(*arguments)

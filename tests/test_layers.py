@@ -17,9 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 OWN = {"stc_core", "viz"}
 # how hooks reach into a stock model: nothing of it is an interface that transformers promises
 INTERNALS = {
-    "register_forward_hook", "register_forward_pre_hook", "_forward_hooks", "_forward_pre_hooks",
-    "_attn_implementation", "_attn_implementation_internal", "ALL_ATTENTION_FUNCTIONS",
-}  # fmt: skip
+    "register_forward_hook",
+    "register_forward_pre_hook",
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "ALL_ATTENTION_FUNCTIONS",
+}
 
 
 def packages(path: Path) -> Iterator[str]:
@@ -93,7 +98,7 @@ RULES = {
     "the server is no page": ("viz/server", uses("gradio")),
     "viz sees no model": ("viz", loads("torch", "transformers")),
     "tests share helpers, not each other": ("tests", imported_tests),
-}  # fmt: skip
+}
 
 
 def files(folder: str) -> list[Path]:
@@ -119,29 +124,37 @@ def test_only_hooks_touch_the_internals_of_models():
     assert not found
 
 
-@pytest.mark.parametrize(("rule", "line"), [
-    ("record is numpy and plain Python", "def f():\n    import torch"),
-    ("record is numpy and plain Python", "from scipy.stats import norm"),
-    ("methods see bare tensors", "import transformers.models"),
-    ("stc_core knows no page", "import gradio as gr"),
-    ("stc_core draws only when asked", "if True:\n    import matplotlib.pyplot"),
-    ("pictures need no page and no model", "def f():\n    from torch import nn"),
-    ("the server is no page", "def f():\n    import gradio"),
-    ("viz sees no model", "try:\n    import torch\nexcept ImportError:\n    pass"),
-    ("tests share helpers, not each other", "from test_trace import full"),
-    ("tests share helpers, not each other", "def f():\n    import tests.viz.test_runs as runs"),
-    ("tests share helpers, not each other", "from tests.methods import test_methods"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "line"),
+    [
+        ("record is numpy and plain Python", "def f():\n    import torch"),
+        ("record is numpy and plain Python", "from scipy.stats import norm"),
+        ("methods see bare tensors", "import transformers.models"),
+        ("stc_core knows no page", "import gradio as gr"),
+        ("stc_core draws only when asked", "if True:\n    import matplotlib.pyplot"),
+        ("pictures need no page and no model", "def f():\n    from torch import nn"),
+        ("the server is no page", "def f():\n    import gradio"),
+        ("viz sees no model", "try:\n    import torch\nexcept ImportError:\n    pass"),
+        ("tests share helpers, not each other", "from test_trace import full"),
+        ("tests share helpers, not each other", "def f():\n    import tests.viz.test_runs as runs"),
+        ("tests share helpers, not each other", "from tests.methods import test_methods"),
+    ],
+)
 def test_a_planted_violation_is_found(tmp_path, rule, line):
     planted = tmp_path / "planted.py"
     planted.write_text(line)
     assert RULES[rule][1](planted)
 
 
-@pytest.mark.parametrize("line", [
-    "module.register_forward_hook(f)", "model.config._attn_implementation",
-    "layer.forward = mine", "from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "module.register_forward_hook(f)",
+        "model.config._attn_implementation",
+        "layer.forward = mine",
+        "from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS",
+    ],
+)
 def test_a_planted_hand_in_a_model_is_found(tmp_path, line):
     planted = tmp_path / "planted.py"
     planted.write_text(line)

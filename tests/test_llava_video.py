@@ -59,9 +59,14 @@ def siglip(folder, side):
         patch_size=2,
     )
     text = dict(
-        vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
-        num_attention_heads=1, max_position_embeddings=4, projection_size=WIDTH,
-    )  # fmt: skip
+        vocab_size=8,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        max_position_embeddings=4,
+        projection_size=WIDTH,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
@@ -95,8 +100,11 @@ def write(folder, tensors, shards):
     where = {name: number % shards for number, name in enumerate(sorted(tensors))}
     files = [f"model-{number + 1:05d}-of-{shards:05d}.safetensors" for number in range(shards)]
     for number, file in enumerate(files):
-        save_file({n: t.contiguous() for n, t in tensors.items() if where[n] == number},
-                  folder / file, metadata={"format": "pt"})  # fmt: skip
+        save_file(
+            {n: t.contiguous() for n, t in tensors.items() if where[n] == number},
+            folder / file,
+            metadata={"format": "pt"},
+        )
     index = {"metadata": {}, "weight_map": {name: files[i] for name, i in where.items()}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
@@ -170,10 +178,14 @@ class Published:
 
     def text_config(self):
         return Qwen2Config(
-            **{name: value for name, value in self.config.items() if not name.startswith("mm_")
-               and name not in ("architectures", "model_type", "torch_dtype")},
+            **{
+                name: value
+                for name, value in self.config.items()
+                if not name.startswith("mm_")
+                and name not in ("architectures", "model_type", "torch_dtype")
+            },
             attn_implementation="eager",
-        )  # fmt: skip
+        )
 
     def save(self, shards=3):
         (self.folder / "config.json").write_text(json.dumps(self.config))
@@ -184,8 +196,12 @@ class Published:
     def features(self, pixels):
         """(T, 3, s, s) -> the video's embeddings as a list of vectors, newlines in their places."""
         w = self.tower
-        x = F.conv2d(pixels, w[TOWER + "embeddings.patch_embedding.weight"],
-                     w[TOWER + "embeddings.patch_embedding.bias"], stride=2)  # fmt: skip
+        x = F.conv2d(
+            pixels,
+            w[TOWER + "embeddings.patch_embedding.weight"],
+            w[TOWER + "embeddings.patch_embedding.bias"],
+            stride=2,
+        )
         x = x.flatten(2).mT + w[TOWER + "embeddings.position_embedding.weight"]
         for layer in range(DEPTH - 1):
             x = self.tower_layer(x, f"{TOWER}encoder.layers.{layer}.")
@@ -311,9 +327,13 @@ def test_a_converted_checkpoint_computes_what_the_published_one_does(
     expected = source.logits(ids[0], pixels[0], placeholder)
     torch.testing.assert_close(model(**inputs).logits[0], expected, atol=1e-5, rtol=1e-5)
     out = model.generate(
-        **inputs, do_sample=False, max_new_tokens=3, min_new_tokens=3, return_dict_in_generate=True,
+        **inputs,
+        do_sample=False,
+        max_new_tokens=3,
+        min_new_tokens=3,
+        return_dict_in_generate=True,
         output_logits=True,
-    )  # fmt: skip
+    )
     for step, logits in enumerate(out.logits):
         so_far = out.sequences[0, : ids.shape[1] + step]
         torch.testing.assert_close(
@@ -406,16 +426,28 @@ def test_the_published_size_is_right():
     """27 layers of SigLIP so400m less one, and Qwen2-7B: 16.06 GB of bf16, as on the model hub."""
     tower = _tower({"mm_vision_tower": "google/siglip-so400m-patch14-384"}, None)
     stock = LlavaOnevisionConfig().vision_config  # LLaVA-OneVision has the same one
-    for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-                 "image_size", "patch_size", "hidden_act", "layer_norm_eps"):  # fmt: skip
+    for name in (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "image_size",
+        "patch_size",
+        "hidden_act",
+        "layer_norm_eps",
+    ):
         assert getattr(tower, name) == getattr(stock, name), name
     config = LlavaVideoConfig(
         vision_config=tower,
         text_config=Qwen2Config(
-            vocab_size=152064, hidden_size=3584, intermediate_size=18944, num_hidden_layers=28,
-            num_attention_heads=28, num_key_value_heads=4,
+            vocab_size=152064,
+            hidden_size=3584,
+            intermediate_size=18944,
+            num_hidden_layers=28,
+            num_attention_heads=28,
+            num_key_value_heads=4,
         ),
-    )  # fmt: skip
+    )
     with torch.device("meta"):
         model = LlavaVideoForConditionalGeneration(config)
     size = 2 * sum(tensor.numel() for tensor in model.state_dict().values())
@@ -482,9 +514,16 @@ def test_conversion_on_the_command_line(published, tmp_path):
     again = CliRunner().invoke(cli, arguments)
     assert again.exit_code == 2 and "exists already" in again.stderr
     other = CliRunner().invoke(
-        cli, [*arguments[:2], str(tmp_path / "b"), "--vision", str(published.vision), "--pool",
-              "bilinear"],
-    )  # fmt: skip
+        cli,
+        [
+            *arguments[:2],
+            str(tmp_path / "b"),
+            "--vision",
+            str(published.vision),
+            "--pool",
+            "bilinear",
+        ],
+    )
     assert "4 x 4 tokens and 4 newlines a frame, by bilinear pooling" in other.stdout
     assert LlavaVideoConfig.from_pretrained(tmp_path / "b").spatial_pool_mode == "bilinear"
 
@@ -523,9 +562,11 @@ def test_a_checkpoint_of_the_hub_is_fetched_and_converted(published, tmp_path, m
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
         said = []
         convert(
-            name, tmp_path / "out", vision=published.vision,
+            name,
+            tmp_path / "out",
+            vision=published.vision,
             on_download=lambda *told: said.append(told),
-        )  # fmt: skip
+        )
         with pytest.raises(InputError, match="there is no model 'lmms-lab/none' on the model hub"):
             convert("lmms-lab/none", tmp_path / "other", vision=published.vision)
     assert [told for told, _ in said] == [name]
@@ -536,11 +577,13 @@ def test_a_checkpoint_of_the_hub_is_fetched_and_converted(published, tmp_path, m
 def test_weights_arrive_bit_for_bit_and_shard_by_shard(published, tmp_path):
     steps = []
     convert(
-        published.folder, tmp_path / "out", vision=published.vision,
+        published.folder,
+        tmp_path / "out",
+        vision=published.vision,
         progress=lambda stage, share: steps.append(
             sorted(path.name for path in tmp_path.glob(".out.unfinished/*.safetensors"))
         ),
-    )  # fmt: skip
+    )
     assert [len(names) for names in steps] == [1, 2, 3]
     stored = {}
     for file in sorted((tmp_path / "out").glob("*.safetensors")):
@@ -718,8 +761,9 @@ def vlm(published, tmp_path):
 def clip(frames=4, height=28, width=56):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (frames, height, width, 3)).astype(np.uint8)
-    return Video(pixels, np.arange(frames) * 0.5, "clip.mp4", frames * 0.5, frames, 2.0,
-                 (height, width))  # fmt: skip
+    return Video(
+        pixels, np.arange(frames) * 0.5, "clip.mp4", frames * 0.5, frames, 2.0, (height, width)
+    )
 
 
 def masked_logits(model, embeds, gone, gone_later, layer):
@@ -749,9 +793,12 @@ def test_a_rows_newline_stays_while_the_row_keeps_a_token(published, vlm, method
     inputs = inputs_of(vlm.processor, clip_frames(4))
     with compress(vlm.model, method) as trace:
         logits = vlm.model.generate(
-            **inputs, do_sample=False, max_new_tokens=1, output_logits=True,
+            **inputs,
+            do_sample=False,
+            max_new_tokens=1,
+            output_logits=True,
             return_dict_in_generate=True,
-        ).logits[0][0]  # fmt: skip
+        ).logits[0][0]
     assert (trace.grid.frames, trace.grid.rows, trace.grid.cols) == (4, 3, 3)
     ids = inputs["input_ids"][0]
     places = (ids == vlm.processor.video_token_id).nonzero().flatten().view(4 * 3, 4)

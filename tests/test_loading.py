@@ -103,10 +103,15 @@ def test_defaults_recorded_in_a_checkpoint_are_used(checkpoint):
     assert vlm.model.config.stc["contribution_layer"] == 0
 
 
-@pytest.mark.parametrize(("config", "context", "frames"), [
-    (VideoLlavaConfig, 4096, 8), (LlavaNextVideoConfig, 4096, 16),
-    (LlavaOnevisionConfig, 32768, 32), (LlavaOnevisionConfig, 16, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "context", "frames"),
+    [
+        (VideoLlavaConfig, 4096, 8),
+        (LlavaNextVideoConfig, 4096, 16),
+        (LlavaOnevisionConfig, 32768, 32),
+        (LlavaOnevisionConfig, 16, 1),
+    ],
+)
 def test_frames_by_default_leave_room_in_the_context(config, context, frames):
     """Those on which Video-LLaVA was tuned, and no more than LLaVA-NeXT-Video can read."""
     config = config()
@@ -369,9 +374,12 @@ def test_a_model_whose_weights_wait_elsewhere_answers_alike(spread, saved, tmp_p
         ]
         rest += [f"model.language_model.{name}" for name in ("embed_tokens", "norm", "rotary_emb")]
         accelerate.dispatch_model(
-            vlm.model, layers | dict.fromkeys(rest, "cpu"), main_device="cpu",
-            offload_dir=str(tmp_path / "disk"), force_hooks=True,
-        )  # fmt: skip
+            vlm.model,
+            layers | dict.fromkeys(rest, "cpu"),
+            main_device="cpu",
+            offload_dir=str(tmp_path / "disk"),
+            force_hooks=True,
+        )
     waiting = {str(p.device) for p in vlm.model.get_decoder().layers[4].parameters()}
     assert waiting == {"meta"}
     found = traced(vlm.model, vlm.processor)
@@ -435,8 +443,11 @@ def test_a_model_of_the_hub_says_its_size_and_is_downloaded_once(hub, saved, tmp
     sizes = {file.name: file.stat().st_size for file in saved.iterdir()}
     said = []
     vlm = load(NAME, device="cpu", on_download=lambda *told: said.append(told))
-    wanted = sum(size for name, size in sizes.items() if name.endswith((".json", ".jinja"))
-                 or name == "model.safetensors")  # fmt: skip
+    wanted = sum(
+        size
+        for name, size in sizes.items()
+        if name.endswith((".json", ".jinja")) or name == "model.safetensors"
+    )
     assert said == [(NAME, wanted - sizes["config.json"])]  # that one came first, to be looked at
     assert vlm.name == NAME
     first = answer(vlm, clip(), QUESTION, METHOD, max_new_tokens=2).trace
@@ -572,9 +583,13 @@ def test_the_command_line_says_the_size_and_needs_no_network_the_second_time(hub
     setting = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
     for offline in ("0", "1"):
         done = subprocess.run(
-            command, env=setting | {"HF_HUB_OFFLINE": offline}, capture_output=True, text=True,
-            cwd=Path(__file__).parent.parent, timeout=500,
-        )  # fmt: skip
+            command,
+            env=setting | {"HF_HUB_OFFLINE": offline},
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+            timeout=500,
+        )
         assert done.returncode == 0, done.stderr
         assert (f"downloading {NAME}, " in done.stderr) == (offline == "0")
 

@@ -152,8 +152,15 @@ def test_a_fit_says_what_it_needs(tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 kB"), (999_600, "1 MB"), (16_060e6, "16.1 GB"),
-     (1.5e12, "1.5 TB"), (999_949_999_999, "1.0 TB")],
-)  # fmt: skip
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (999_600, "1 MB"),
+        (16_060e6, "16.1 GB"),
+        (1.5e12, "1.5 TB"),
+        (999_949_999_999, "1.0 TB"),
+    ],
+)
 def test_bytes_in_words(size, words):
     assert in_bytes(size) == words

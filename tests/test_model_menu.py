@@ -29,9 +29,12 @@ def served(folder: Path, *options: str | Path, **settings: str):
     command = [sys.executable, "app.py", "--port", str(port), "--device", "cpu", *options]
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=log,
+            command,
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
             env={**os.environ, "TMPDIR": str(folder), **settings},
-        )  # fmt: skip
+        )
         try:
             deadline = time.monotonic() + PATIENCE / 1000
             while time.monotonic() < deadline:
@@ -141,8 +144,10 @@ def test_where_all_of_the_hub_is_allowed_a_name_is_looked_up_there_and_nowhere_e
     with serving() as hub:
         hub.models["some-org/shapes"] = EMBEDDED
         settings = {
-            "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0",
-        }  # fmt: skip
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_HUB_OFFLINE": "0",
+        }
         with served(tmp_path, "--allow", "any", **settings) as url:
             page = chromium.new_page()
             page.set_default_timeout(PATIENCE)

@@ -98,8 +98,10 @@ def test_only_who_knows_the_password_gets_in(open_page):
         Client(url, auth=("me", "wrong"), verbose=False)
     client = Client(url, auth=("me", "secret"), verbose=False)
     assert set(client.view_api(return_format="dict")["named_endpoints"]) == {
-        "/answer", "/compare", "/trace",
-    }  # fmt: skip
+        "/answer",
+        "/compare",
+        "/trace",
+    }
     line = Path(f"/proc/{process.pid}/cmdline")
     assert not line.exists() or b"secret" not in line.read_bytes()
 

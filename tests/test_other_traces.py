@@ -35,10 +35,15 @@ def large(tmp_path_factory) -> Path:
     fate[kept], target[kept] = Fate.KEPT, kept
     frames = rng.integers(0, 256, (32, 96, 96, 3), np.uint8)
     trace = Trace.from_stages(
-        grid, (Stage("outside", None, target, fate),), question="how many cats are there?",
-        answer="two", method="STC(retention=0.02)", frames=frames, seconds=np.arange(32) * 0.5,
+        grid,
+        (Stage("outside", None, target, fate),),
+        question="how many cats are there?",
+        answer="two",
+        method="STC(retention=0.02)",
+        frames=frames,
+        seconds=np.arange(32) * 0.5,
         contribution=rng.random(grid.size).astype(np.float32),
-    )  # fmt: skip
+    )
     return trace.save(tmp_path_factory.mktemp("large") / "large.npz")
 
 

@@ -21,9 +21,11 @@ from stc_core.benchmark.readme_section import write_readme
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [
-    README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")),
+    README,
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "assets").rglob("README.md")),
-]  # fmt: skip
+]
 TEXTS = {path: path.read_text("utf-8") for path in PAGES}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`]+)`")
@@ -72,9 +74,13 @@ def test_its_python_runs_as_it_stands(path, tmp_path):
     script = "\n".join(block for kind, block in FENCE.findall(TEXTS[path]) if kind == "python")
     assert script
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     if path == README:
         assert done.stdout.startswith("green heart - uncompressed: green heart\n")

@@ -204,8 +204,9 @@ def test_listening_hears_eager_attention_at_prefill_and_at_every_step(tiny, kern
     assert snapshot(model) == before
     assert all(torch.equal(a, b) for a, b in zip(stock.logits, out.logits, strict=True))
     assert [tuple(rows.shape) for rows in heard] == [
-        (5, length), *((1, length + step) for step in range(1, 6))
-    ]  # fmt: skip
+        (5, length),
+        *((1, length + step) for step in range(1, 6)),
+    ]
     model.set_attn_implementation("eager")
     ids = out.sequences
     inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

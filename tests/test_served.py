@@ -65,9 +65,12 @@ def test_the_prompt_is_what_the_stock_processor_makes_of_the_template(served, qu
     content = [{"type": "video", "video": video}, {"type": "text", "text": question}]
     stock = vlm.processor.apply_chat_template(
         [{"role": "user", "content": content}],
-        add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
         processor_kwargs=stock_options(vlm),
-    )  # fmt: skip
+    )
     assert prompt.inputs["input_ids"].tolist() == stock["input_ids"].tolist()
     for name in prompt.inputs:
         torch.testing.assert_close(prompt.inputs[name].double(), stock[name].double())
@@ -157,13 +160,16 @@ def test_sizes_that_older_processors_leave_to_the_model_come_from_its_config(fol
     assert build_prompt(vlm, clip(2, (48, 64)), QUESTION, 8).video_tokens == 2 * 144
 
 
-@pytest.mark.parametrize(("scaling", "context"), [
-    (None, 4096),
-    ({"type": "linear", "factor": 2.5}, 10240),
-    ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}, 4096),
-    ({"rope_type": "yarn", "factor": 4.0}, 16384),
-    ({"rope_type": "dynamic", "factor": 2.0}, 4096),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("scaling", "context"),
+    [
+        (None, 4096),
+        ({"type": "linear", "factor": 2.5}, 10240),
+        ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}, 4096),
+        ({"rope_type": "yarn", "factor": 4.0}, 16384),
+        ({"rope_type": "dynamic", "factor": 2.0}, 4096),
+    ],
+)
 def test_the_context_counts_the_factor_that_stretches_it(scaling, context):
     text = {"max_position_embeddings": 4096, "rope_scaling": scaling, "model_type": "llama"}
     assert context_of(LlavaNextVideoConfig(text_config=text)) == context

@@ -64,8 +64,13 @@ def test_stages_compose_to_final_fates_targets_and_weights():
     assert trace.survivors.tolist() == [0, 5]
     assert trace.members(0).tolist() == [0, 1, 2, 3]
     assert trace.counts() == {
-        "kept": 1, "center": 1, "merged": 3, "dropped": 1, "merged_inside": 1, "dropped_inside": 1
-    }  # fmt: skip
+        "kept": 1,
+        "center": 1,
+        "merged": 3,
+        "dropped": 1,
+        "merged_inside": 1,
+        "dropped_inside": 1,
+    }
 
 
 def test_tokens_merged_into_a_center_that_is_dropped_inside_are_carried_by_none():
@@ -109,13 +114,14 @@ BROKEN = {
     "did not reach it": [OUTSIDE, inside([K, K, C, M, M, C, D, K], [0, 1, 2, -1, -1, 5, -1, 7])],
     "did not reach it ": [OUTSIDE, inside([K, MI, C, M, M, C, D, K], [0, 0, 2, -1, -1, 5, -1, 7])],
     "without a fate of its own": [
-        OUTSIDE, inside([K, M, D, M, M, C, D, K], [0, -1, -1, -1, -1, 5, -1, 7])
+        OUTSIDE,
+        inside([K, M, D, M, M, C, D, K], [0, -1, -1, -1, -1, 5, -1, 7]),
     ],
     "below 6": [outside([K, M, C, M, M, C, 9, K], [0, 2, 2, 2, 5, 5, -1, 7])],
     "must be 8 numbers": [outside([K] * 7, range(7))],
     "named 'outside' or 'inside'": [Stage("twice", None, OUTSIDE.target, OUTSIDE.fate)],
     "at least one stage": [],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("message", BROKEN)
@@ -226,10 +232,16 @@ def as_format_1(path, trace):
     arrays = {
         name: getattr(trace, name)
         for name in (
-            "fate", "target", "weight", "contribution", "similarity", "relevance", "seconds",
+            "fate",
+            "target",
+            "weight",
+            "contribution",
+            "similarity",
+            "relevance",
+            "seconds",
             "frames",
         )
-    }  # fmt: skip
+    }
     for number, stage in enumerate(trace.stages):
         arrays |= {f"stage{number}_target": stage.target, f"stage{number}_fate": stage.fate}
     raw = json.dumps(header, ensure_ascii=False).encode()

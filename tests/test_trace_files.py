@@ -96,8 +96,11 @@ def inner_lists(about, arrays):
 
 
 def deep_header(about, arrays):
-    return {"text": json.dumps(about | {"notes": 0}).replace(
-        '"notes": 0', '"notes": ' + "[" * 1_000_000 + "]" * 1_000_000)}  # fmt: skip
+    return {
+        "text": json.dumps(about | {"notes": 0}).replace(
+            '"notes": 0', '"notes": ' + "[" * 1_000_000 + "]" * 1_000_000
+        )
+    }
 
 
 def open_texts(about, arrays):  # each quote begins a text that never ends
@@ -111,8 +114,10 @@ def long_array_header(about, arrays):
 
 def many_words(about, arrays):
     word = {"text": "a ", "kind": "answer", "logprob": -1.0}
-    return {"text": json.dumps(about | {"words": [word] * 60_000}),
-            "attention": npy(np.zeros((60_000, 4), np.float16))}  # fmt: skip
+    return {
+        "text": json.dumps(about | {"words": [word] * 60_000}),
+        "attention": npy(np.zeros((60_000, 4), np.float16)),
+    }
 
 
 def many_notes(about, arrays):
@@ -145,8 +150,12 @@ def wrong_attention(about, arrays):
     arrays.clear()
     arrays.update({name: getattr(trace, name) for name in trace_file._ARRAYS})
     arrays.update(stage0_fate=trace.fate, stage0_target=trace.target, full_attention=rows)
-    changes = {"grid": grid, "stages": [{"name": "outside", "layer": None}], "words": [],
-               "baseline": {"words": words}}  # fmt: skip
+    changes = {
+        "grid": grid,
+        "stages": [{"name": "outside", "layer": None}],
+        "words": [],
+        "baseline": {"words": words},
+    }
     return {"text": json.dumps(about | changes)}
 
 
@@ -209,8 +218,11 @@ def test_a_directory_of_very_many_members_is_not_read(tmp_path):
 
 # --- what must open ------------------------------------------------------------------------------
 
-REAL = {"32 x 14 x 14": (32, 14, 14, 48), "128 x 729": (128, 27, 27, 48),
-        "1024 x 7 x 7": (1024, 7, 7, 320)}  # fmt: skip
+REAL = {
+    "32 x 14 x 14": (32, 14, 14, 48),
+    "128 x 729": (128, 27, 27, 48),
+    "1024 x 7 x 7": (1024, 7, 7, 320),
+}
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -221,12 +233,15 @@ def test_real_sizes_open_in_time(tmp_path, name):
     words = tuple(Word("a ", "answer", -1.0) for _ in range(count))
     still = rng.integers(0, 256, (1, 144, 256, 3)).astype(np.uint8)
     trace = plain(
-        TokenGrid(frames, rows, cols), frames=np.tile(still, (frames, 1, 1, 1)), words=words,
-        attention=np.full((count, 1), 0.5, np.float16), attention_layer=3,
+        TokenGrid(frames, rows, cols),
+        frames=np.tile(still, (frames, 1, 1, 1)),
+        words=words,
+        attention=np.full((count, 1), 0.5, np.float16),
+        attention_layer=3,
         full_attention=np.full((count, n), 0.001, np.float16),
         features=rng.normal(size=(n, 16)).astype(np.float16),
         baseline={"answer": "a", "words": [asdict(word) for word in words]},
-    )  # fmt: skip
+    )
     path = trace.save(tmp_path / "a.npz")
     seconds, _, said = measured(path)
     assert said == f"{n} tokens" and seconds < 5
@@ -240,11 +255,17 @@ def test_what_is_at_the_limits_opens(tmp_path):
     trace = small(notes=notes, words=words, scores=scores, answer="a" * trace_header.LONGEST_ANSWER)
     again = Trace.load(trace.save(tmp_path / "a.npz"))
     assert (again.notes, again.words, again.scores) == (notes, words, scores)
-    for more in ({"notes": (*notes, "a")}, {"words": (*words, words[0])},
-                 {"scores": scores | {"b": 0.0}}, {"answer": trace.answer + "a"},
-                 {"seconds": np.array([0.0, 0.0])}, {"seconds": np.array([0.0, 1e8])},
-                 {"question": "\ud800"}, {"costs": {"kv_bytes": 0.5}},
-                 {"frames": np.zeros((2, 5000, 1, 3), np.uint8)}):  # fmt: skip
+    for more in (
+        {"notes": (*notes, "a")},
+        {"words": (*words, words[0])},
+        {"scores": scores | {"b": 0.0}},
+        {"answer": trace.answer + "a"},
+        {"seconds": np.array([0.0, 0.0])},
+        {"seconds": np.array([0.0, 1e8])},
+        {"question": "\ud800"},
+        {"costs": {"kv_bytes": 0.5}},
+        {"frames": np.zeros((2, 5000, 1, 3), np.uint8)},
+    ):
         with pytest.raises(InputError, match="^this trace cannot be saved: "):
             replace(trace, **more).save(tmp_path / "b.npz")
     with pytest.raises(InputError, match="bytes where 4194304 are the most"):
@@ -315,14 +336,20 @@ ODD = {
     "a score of a long text": ({"scores": {"a" * 300_000: -1.0}}, {}),
     "a layer that is a float": ({"attention_layer": 2.0}, {}),
     "an inside stage without a layer": (
-        {"stages": [{"name": "outside", "layer": None}, {"name": "inside", "layer": None}]}, {}),
+        {"stages": [{"name": "outside", "layer": None}, {"name": "inside", "layer": None}]},
+        {},
+    ),
     "stages in the other order": (
-        {"stages": [{"name": "inside", "layer": 2}, {"name": "outside", "layer": None}]}, {}),
+        {"stages": [{"name": "inside", "layer": 2}, {"name": "outside", "layer": None}]},
+        {},
+    ),
     "a word of an odd kind": ({"words": [{"text": "a", "kind": ["answer"]}] * 2}, {}),
     "a note that is a number": ({"notes": [3]}, {}),
     "half a character": ({"question": "\ud800"}, {}),
-    "half a character in a word": ({"baseline": {"words": [{"text": "\udc00", "kind": "answer"}]}},
-                                   {}),
+    "half a character in a word": (
+        {"baseline": {"words": [{"text": "\udc00", "kind": "answer"}]}},
+        {},
+    ),
     "a null character": ({"answer": "a\0"}, {}),
     "an escape in a note": ({"notes": ["\x1b[2J"]}, {}),
     "a name that is a number": ({"model": 3}, {}),
@@ -345,7 +372,7 @@ ODD = {
     "a box of almost nothing": ({"grid": {"seen": [0, 0, 1e-300, 30]}}, {}),
     "a grid that is a truth": ({"grid": {"frames": True}}, {}),
     "a format that is a text": ({"format": "2"}, {}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -407,9 +434,11 @@ except InputError as error:
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, limit):
     path = tmp_path / "a.npz"
     run = subprocess.run(
-        [sys.executable, "-c", FULL, path, str(limit)], capture_output=True, text=True,
+        [sys.executable, "-c", FULL, path, str(limit)],
+        capture_output=True,
+        text=True,
         env={"PYTHONPATH": ":".join(sys.path)},
-    )  # fmt: skip
+    )
     assert run.stdout == f"cannot write {path}: File too large\n" and run.stderr == ""
     assert list(tmp_path.iterdir()) == []
 
@@ -417,6 +446,14 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, limit):
 def test_the_limits_are_those_that_the_reader_is_told():
     assert archive.MAX_MEMBERS == 32 and trace_header.MAX_DEPTH == 16
     told = Trace.load.__doc__
-    for name in ("MAX_UNPACKED", "MAX_TOKENS", "MAX_FRAMES", "MAX_CELLS", "MAX_PICTURES",
-                 "MAX_PICTURE_SIDE", "MAX_ATTENTION", "MAX_SECONDS"):  # fmt: skip
+    for name in (
+        "MAX_UNPACKED",
+        "MAX_TOKENS",
+        "MAX_FRAMES",
+        "MAX_CELLS",
+        "MAX_PICTURES",
+        "MAX_PICTURE_SIDE",
+        "MAX_ATTENTION",
+        "MAX_SECONDS",
+    ):
         assert name in told and hasattr(trace_file, name)

@@ -87,9 +87,12 @@ def test_of_two_moments_in_a_frame_one_is_shown(tmp_path: Path, name: str, kwarg
 
 def test_dv(tmp_path: Path) -> None:
     path = write_clip(
-        tmp_path / "a.avi", [0, 40, 80], codec="dvvideo", base=Fraction(1, 25),
+        tmp_path / "a.avi",
+        [0, 40, 80],
+        codec="dvvideo",
+        base=Fraction(1, 25),
         picture=lambda index: numbered(index, 576, 720),
-    )  # fmt: skip
+    )
     video = read_video(path, max_side=None)
     assert numbers(video.frames) == [0, 1, 2]
     assert video.source_size[0] == 576
@@ -125,11 +128,18 @@ def textured(index: int) -> np.ndarray:
 def test_no_byte_of_a_frame_is_memory_that_nobody_wrote(tmp_path: Path) -> None:
     """The C library fills what it hands out with one byte, then with another: frames stay."""
     kinds = [
-        ("a.mp4", {}), ("b.mov", PRORES), ("c.mkv", {"codec": "mjpeg", "pixels": "yuvj420p"}),
-        ("d.webm", {"codec": "libvpx"}), ("e.mkv", {"codec": "ffv1"}), ("g.ts", {}),
-        ("f.avi", {"codec": "mpeg4"}), ("h.mov", {"codec": "png", "pixels": "rgb24"}),
-        ("j.gif", {"codec": "gif", "pixels": "rgb8"}), ("i.mp4", X264), ("k.mkv", MPEG2),
-    ]  # fmt: skip
+        ("a.mp4", {}),
+        ("b.mov", PRORES),
+        ("c.mkv", {"codec": "mjpeg", "pixels": "yuvj420p"}),
+        ("d.webm", {"codec": "libvpx"}),
+        ("e.mkv", {"codec": "ffv1"}),
+        ("g.ts", {}),
+        ("f.avi", {"codec": "mpeg4"}),
+        ("h.mov", {"codec": "png", "pixels": "rgb24"}),
+        ("j.gif", {"codec": "gif", "pixels": "rgb8"}),
+        ("i.mp4", X264),
+        ("k.mkv", MPEG2),
+    ]
     paths = []
     for name, kwargs in kinds:
         whole = write_clip(tmp_path / name, range(0, 640, 40), picture=textured, **kwargs)
@@ -143,9 +153,13 @@ def test_no_byte_of_a_frame_is_memory_that_nobody_wrote(tmp_path: Path) -> None:
     seen = set()
     for fill in ("90", "165"):
         done = subprocess.run(
-            [sys.executable, "-c", SHOW, *paths], capture_output=True, text=True, check=True,
-            cwd=Path(__file__).parents[1], env=os.environ | {"MALLOC_PERTURB_": fill},
-        )  # fmt: skip
+            [sys.executable, "-c", SHOW, *paths],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[1],
+            env=os.environ | {"MALLOC_PERTURB_": fill},
+        )
         assert len(done.stdout.splitlines()) == len(paths)
         seen.add(done.stdout)
     assert len(seen) == 1
@@ -366,9 +380,12 @@ def test_refusing_an_index_takes_no_memory(tmp_path: Path) -> None:
         "except ValueError: print(peak() - before)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "a.mp4")], capture_output=True, text=True,
-        cwd=Path(__file__).parents[1], check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code, str(tmp_path / "a.mp4")],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        check=True,
+    )
     assert int(done.stdout) < 20_000  # kB on Linux, bytes on a Mac
 
 

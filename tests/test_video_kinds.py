@@ -147,11 +147,19 @@ HEVC_OPEN = {
 @pytest.mark.parametrize(
     ("name", "kwargs"),
     [
-        ("a.mp4", BFRAMES), ("a.mkv", BFRAMES), ("a.mp4", OPEN), ("a.mkv", OPEN), ("a.mov", OPEN),
-        ("a.mp4", HEVC_OPEN), ("a.mkv", HEVC_OPEN), ("a.webm", VP9), ("a.mp4", REFRESH),
-        ("a.mkv", REFRESH), ("a.mp4", {"muxing": {"movflags": "frag_keyframe+empty_moov"}}),
+        ("a.mp4", BFRAMES),
+        ("a.mkv", BFRAMES),
+        ("a.mp4", OPEN),
+        ("a.mkv", OPEN),
+        ("a.mov", OPEN),
+        ("a.mp4", HEVC_OPEN),
+        ("a.mkv", HEVC_OPEN),
+        ("a.webm", VP9),
+        ("a.mp4", REFRESH),
+        ("a.mkv", REFRESH),
+        ("a.mp4", {"muxing": {"movflags": "frag_keyframe+empty_moov"}}),
     ],
-)  # fmt: skip
+)
 def test_seeking_gives_the_frames_of_decoding_everything(
     tmp_path: Path, name: str, kwargs: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:

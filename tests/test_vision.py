@@ -200,9 +200,11 @@ def test_the_uncompressed_run_is_made_once_for_a_question(vlm):
             whole.append(share)
 
     for question, method in (
-        (QUESTION, STC(retention=0.05)), (QUESTION, STC(retention=0.1)),
-        (QUESTION, Uniform(retention=0.1)), ("what shape is red ?", STC(retention=0.05)),
-    ):  # fmt: skip
+        (QUESTION, STC(retention=0.05)),
+        (QUESTION, STC(retention=0.1)),
+        (QUESTION, Uniform(retention=0.1)),
+        ("what shape is red ?", STC(retention=0.05)),
+    ):
         answer(vlm, CLIP, question, method, frames=4, baseline=True, cache=cache, progress=watch)
     assert len(whole) == 2
 
@@ -326,9 +328,13 @@ def test_the_layers_that_nobody_asked_for_are_kept_only_where_they_are_small(vlm
         runs, hook = tower_runs(vlm.model)
         for layer in (None, 0, 0):
             answer(
-                vlm, CLIP, QUESTION, STC(retention=0.1, contribution_layer=layer), frames=16,
+                vlm,
+                CLIP,
+                QUESTION,
+                STC(retention=0.1, contribution_layer=layer),
+                frames=16,
                 cache=cache,
-            )  # fmt: skip
+            )
         hook.remove()
         needs.append(runs)
     assert needs == [[], [16]]
@@ -403,9 +409,11 @@ def test_pixels_of_a_long_video_are_never_held_at_once(tmp_path):
     count, (height, width) = 160, (1440, 2560)
     picture = numbered(0b1011001110001, height, width)
     clip = write_clip(
-        tmp_path / "long.mp4", range(0, 40 * count, 40), picture=lambda index: picture,
+        tmp_path / "long.mp4",
+        range(0, 40 * count, 40),
+        picture=lambda index: picture,
         options={"preset": "ultrafast"},
-    )  # fmt: skip
+    )
     frames, more = printed(ANSWER.replace("FRAMES", str(count)), clip)
     assert frames == count
     assert more < 0.45 * count * height * width * 3 / 1024

@@ -72,9 +72,13 @@ class Installed:
     def run(self, *command: str | Path) -> subprocess.CompletedProcess:
         """Run a command from a folder that knows nothing of the checkout."""
         return subprocess.run(
-            list(map(str, command)), cwd=self.elsewhere, env=self.environment,
-            capture_output=True, text=True, timeout=PATIENCE,
-        )  # fmt: skip
+            list(map(str, command)),
+            cwd=self.elsewhere,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
 
     def script(self, name: str) -> Path:
         return self.place / "bin" / name
@@ -152,9 +156,17 @@ def test_the_command_line_is_there(installed):
     assert done.stdout.splitlines() == [str(one) for one in versions.installed()]
     clip = next((installed.place / "stc_core" / "assets" / "clips").glob("*.mp4"))
     done = installed.run(
-        installed.script("stc"), "answer", clip, "how many objects are there?", "--frames", "4",
-        "--device", "cpu", "--trace", "fate.npz",
-    )  # fmt: skip
+        installed.script("stc"),
+        "answer",
+        clip,
+        "how many objects are there?",
+        "--frames",
+        "4",
+        "--device",
+        "cpu",
+        "--trace",
+        "fate.npz",
+    )
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
     assert (installed.elsewhere / "fate.npz").is_file()
 
@@ -167,9 +179,11 @@ def test_the_page_opens_on_its_saved_traces(installed, tmp_path):
     with log.open("w") as written:
         process = subprocess.Popen(
             [installed.script("stc-app"), "--port", str(port), "--device", "cpu"],
-            cwd=installed.elsewhere, stdout=written, stderr=written,
+            cwd=installed.elsewhere,
+            stdout=written,
+            stderr=written,
             env=installed.environment | {"TMPDIR": str(tmp_path)},
-        )  # fmt: skip
+        )
     try:
         answer = first_answer(f"http://127.0.0.1:{port}/", process, log)
         assert answer.status_code == 200

@@ -36,7 +36,13 @@ def answer(case, method="none", right=True, kind="color", frames=8, cells=4, end
 
 def outcome_of(answers, skipped=()):
     about = {
-        "model": "tiny", "checkpoint": "0" * 64, "dtype": "float32", "device": "cpu",
-        "source": "shapes", "split": "held-out", "seeds": [5, 9], "versions": {"torch": "2"},
-    }  # fmt: skip
+        "model": "tiny",
+        "checkpoint": "0" * 64,
+        "dtype": "float32",
+        "device": "cpu",
+        "source": "shapes",
+        "split": "held-out",
+        "seeds": [5, 9],
+        "versions": {"torch": "2"},
+    }
     return Outcome(about, list(answers), list(skipped), 1.0)

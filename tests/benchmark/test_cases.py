@@ -71,9 +71,15 @@ def test_questions_about_one_video_come_together_and_broken_ones_are_skipped(
     tiny, videos, tmp_path
 ):
     source = folder_of(
-        tiny, videos, tmp_path, line(id="one"), line("broken.mp4"), line("b.mp4"), "",
+        tiny,
+        videos,
+        tmp_path,
+        line(id="one"),
+        line("broken.mp4"),
+        line("b.mp4"),
+        "",
         line(question="what shape is it?", answer=" Star ", kind="shape"),
-    )  # fmt: skip
+    )
     cases = list(source.cases(source.count(100), 4))
     assert [case.id for case in cases] == ["one", "line 5", "line 2", "line 3"]
     assert isinstance(cases[2], Skipped) and "broken.mp4" in cases[2].why
@@ -86,9 +92,12 @@ def test_questions_about_one_video_come_together_and_broken_ones_are_skipped(
 def test_options_are_put_with_letters_and_answered_by_letter_or_text(tiny, videos, tmp_path):
     options = ["red", "dark blue", "b"]
     source = folder_of(
-        tiny, videos, tmp_path, line(options=options, answer="Dark blue"),
+        tiny,
+        videos,
+        tmp_path,
+        line(options=options, answer="Dark blue"),
         line("b.mp4", options=options, answer="(C)"),
-    )  # fmt: skip
+    )
     blue, letter = source.cases(9, 2)
     assert "\nA. red\nB. dark blue\nC. b\n" in blue.question and blue.answer == "B"
     for said in ("B", "b", "(B)", "B.", "dark blue", " Dark Blue", "B. dark blue"):

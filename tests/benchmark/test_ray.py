@@ -268,9 +268,11 @@ def test_a_killed_command_leaves_no_process_and_a_file_to_go_on_with(tmp_path):
     path = output / NAME
     with ray_home() as home:
         process = subprocess.Popen(
-            [*map(str, call), "--ray", "local", "--workers", "2"], cwd=ROOT,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [*map(str, call), "--ray", "local", "--workers", "2"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         limit = time.monotonic() + 300
         while time.monotonic() < limit and count(path) < 8:
             time.sleep(0.05)

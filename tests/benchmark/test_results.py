@@ -133,9 +133,15 @@ def test_settings_of_the_models_own_are_shown_beside_the_papers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "<!-- benchmark -->", "<!-- /benchmark --> <!-- benchmark -->",
-                "<!-- benchmark --><!-- benchmark --><!-- /benchmark -->", None],
-)  # fmt: skip
+    "content",
+    [
+        "",
+        "<!-- benchmark -->",
+        "<!-- /benchmark --> <!-- benchmark -->",
+        "<!-- benchmark --><!-- benchmark --><!-- /benchmark -->",
+        None,
+    ],
+)
 def test_a_readme_without_a_place_is_refused(tmp_path, content):
     path = tmp_path / "README.md"
     if content is not None:

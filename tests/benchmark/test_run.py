@@ -134,9 +134,13 @@ def test_a_run_goes_on_where_another_stopped_and_asks_nothing_twice(tiny, tmp_pa
     path.write_bytes(path.read_bytes()[:-20])  # four whole answers and a torn one
     counted, told = [], []
     again = run(
-        vlm, Shapes(vlm), rows, tmp_path / "torn", on_answer=lambda *n: counted.append(n),
+        vlm,
+        Shapes(vlm),
+        rows,
+        tmp_path / "torn",
+        on_answer=lambda *n: counted.append(n),
         tell=told.append,
-    )  # fmt: skip
+    )
     assert counted == [(i + 1, 5) for i in range(5)]
     assert "3 cases" in told[0] and "4 of them known" in told[0]
     assert plain(again.answers) == plain(whole.answers) == plain(lines(tmp_path / "torn")[1:])
@@ -182,9 +186,12 @@ def test_a_killed_process_leaves_a_file_to_go_on_with(checkpoint, tmp_path):
     call = [sys.executable, "-m", "stc_core", "benchmark", "--output", tmp_path, "--workers", 1]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     process = subprocess.Popen(
-        [str(part) for part in (*call, *options)], cwd=ROOT, env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [str(part) for part in (*call, *options)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     path = tmp_path / NAME
     limit = time.monotonic() + 300
     while time.monotonic() < limit and (not path.exists() or path.read_bytes().count(b"\n") < 4):
@@ -232,8 +239,9 @@ def test_the_quick_grid_with_a_newly_registered_method(checkpoint, tmp_path, mon
     about = lines(output)[0]
     assert about["split"] == "held-out" and len(about["checkpoint"]) == 64
     assert {"python", "torch", "transformers", "numpy"} == set(about["versions"])
-    again = command("--quick", "--model", checkpoint, "--workers", 1, "--output", output,
-                    "--questions", 6)  # fmt: skip
+    again = command(
+        "--quick", "--model", checkpoint, "--workers", 1, "--output", output, "--questions", 6
+    )
     assert again.exit_code == 0 and again.stdout == done.stdout
 
 
@@ -243,11 +251,16 @@ def test_a_folder_of_videos_with_one_that_is_broken(checkpoint, tmp_path):
     write_clip(videos / "a.mp4", range(0, 2000, 250))
     (videos / "broken.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(64))
     asked = [
-        {"video": "a.mp4", "question": "what color is the star?", "answer": "Red", "kind": "color",
-         "evidence": [[0, 1, 0, 0, 0.5, 0.5]]},
+        {
+            "video": "a.mp4",
+            "question": "what color is the star?",
+            "answer": "Red",
+            "kind": "color",
+            "evidence": [[0, 1, 0, 0, 0.5, 0.5]],
+        },
         {"video": "broken.mp4", "question": "what color is the star?", "answer": "red"},
         {"video": "a.mp4", "question": "星星是什么", "answer": "red"},
-    ]  # fmt: skip
+    ]
     file.write_text("\n".join(json.dumps(line) for line in asked), encoding="utf-8")
     output = tmp_path / "results"
     options = ["--model", checkpoint, "--videos", videos, "--questions-file", file]
@@ -263,8 +276,10 @@ def test_a_folder_of_videos_with_one_that_is_broken(checkpoint, tmp_path):
     assert np.isfinite(summary["rows"][1]["log_right"])
     for line in lines(output)[1:]:
         assert (line["clip"], line["question"], line["expected"]) == (
-            "a.mp4", "what color is the star?", "Red",
-        )  # fmt: skip
+            "a.mp4",
+            "what color is the star?",
+            "Red",
+        )
     file.write_text(file.read_text() + "\n")  # another file, another configuration
     done = command(*options)
     assert done.exit_code == 2 and "questions_sha256" in done.stderr

@@ -41,9 +41,17 @@ NEW_TOKENS = 8
 # Cosine of the logits to those of the masked run, at least: what rounding leaves of equality.
 ALIKE = {"bfloat16": 0.995, "float16": 0.999, "float32": 0.99999}
 HEAD = (
-    "model", "kernel", "frames", "video tokens", "peak memory, GiB", "vision, s", "prefill, s",
-    "compression, s", "first token, s", "cosine to the masked run (uncompressed)",
-)  # fmt: skip
+    "model",
+    "kernel",
+    "frames",
+    "video tokens",
+    "peak memory, GiB",
+    "vision, s",
+    "prefill, s",
+    "compression, s",
+    "first token, s",
+    "cosine to the masked run (uncompressed)",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

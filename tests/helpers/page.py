@@ -52,9 +52,12 @@ def served(tmp_path_factory):
     log = (folder / "log.txt").open("w")
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port)], cwd=ROOT, stdout=log, stderr=log,
+        [sys.executable, "app.py", "--port", str(port)],
+        cwd=ROOT,
+        stdout=log,
+        stderr=log,
         env={**os.environ, "TMPDIR": str(folder)},
-    )  # fmt: skip
+    )
     try:
         while time.perf_counter() - start < PATIENCE / 1000:
             with socket.socket() as probe:

@@ -27,8 +27,9 @@ def another(tab: Tab, than: str) -> None:
     """Wait until the workspace shows another trace."""
     tab.page.wait_for_function(
         "key => { const k = document.querySelector('#workspace .workspace').dataset.key;"
-        " return k && k !== key }", arg=than,
-    )  # fmt: skip
+        " return k && k !== key }",
+        arg=than,
+    )
 
 
 def view(tab: Tab) -> dict:
@@ -49,8 +50,9 @@ def figure(tab: Tab, name: str) -> None:
     tab.page.wait_for_function(
         "name => { const i = document.querySelector(`#picture-${name} img`);"
         " i?.parentElement.scrollIntoView();"
-        " return i && i.complete && i.naturalWidth > 500 }", arg=name,
-    )  # fmt: skip
+        " return i && i.complete && i.naturalWidth > 500 }",
+        arg=name,
+    )
 
 
 def status(tab: Tab) -> str:
@@ -64,8 +66,9 @@ def run_to_end(tab: Tab) -> str:
     tab.page.wait_for_function(
         "before => { const s = document.querySelector('#status .status');"
         " return !s.classList.contains('busy') && s.innerText !== before"
-        " && !document.querySelector('#run').disabled }", arg=before,
-    )  # fmt: skip
+        " && !document.querySelector('#run').disabled }",
+        arg=before,
+    )
     return status(tab)
 
 

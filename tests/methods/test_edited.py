@@ -85,8 +85,9 @@ def test_edits_equal_the_reference(data, seed):
         expected = means(tokens.tolist(), target)
         np.testing.assert_allclose(after.apply(tokens).numpy(), expected, atol=1e-12)
     else:
-        rows = torch.stack([(share[:, None] * tokens)[torch.tensor(target) == s].sum(0)
-                            for s in after.survivors])  # fmt: skip
+        rows = torch.stack(
+            [(share[:, None] * tokens)[torch.tensor(target) == s].sum(0) for s in after.survivors]
+        )
         torch.testing.assert_close(after.apply(tokens), rows)
     for survivor in add:
         row = after.apply(tokens)[after.survivors.tolist().index(survivor)]

@@ -70,8 +70,11 @@ def smolvlm(folder: Path) -> None:
         bos_token="<|im_start|>", extra_special_tokens=SMOL, **SMOL,
     )  # fmt: skip
     ids = tokenizer.convert_tokens_to_ids
-    ends = {"bos_token_id": ids("<|im_start|>"), "eos_token_id": ids("<end_of_utterance>"),
-            "pad_token_id": tokenizer.pad_token_id}  # fmt: skip
+    ends = {
+        "bos_token_id": ids("<|im_start|>"),
+        "eos_token_id": ids("<end_of_utterance>"),
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     config = {
         "architectures": ["SmolVLMForConditionalGeneration"],
         "model_type": "smolvlm",

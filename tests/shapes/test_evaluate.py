@@ -149,9 +149,11 @@ def test_the_diagram_is_written_and_repeats(tmp_path, suffix):
 
 def test_the_baseline_without_looking_is_the_most_common_answer():
     report = report_of(
-        one("count", "two", "two"), one("count", "two", "one"), one("count", "one", "one"),
+        one("count", "two", "two"),
+        one("count", "two", "one"),
+        one("count", "one", "one"),
         one("color", "red", "blue"),
-    )  # fmt: skip
+    )
     assert report.kinds["count"] == Score(3, 2, 2, "two")
     assert report.kinds["color"] == Score(1, 0, 1, "red")
     assert report.overall == Score(4, 2, 3)
@@ -193,13 +195,15 @@ def test_an_empty_clip_that_is_answered_better_is_the_baseline():
 def test_refusals_are_counted_where_there_is_an_answer_and_outside():
     texts = [group[0] for group in OUTSIDE.values()]
     report = report_of(
-        one("count", "two", UNANSWERABLE), one("color", "red", "red"), one("color", "red", "one"),
+        one("count", "two", UNANSWERABLE),
+        one("color", "red", "red"),
+        one("color", "red", "one"),
         one(UNANSWERABLE, UNANSWERABLE, UNANSWERABLE),
         outside=(
             one("outside", UNANSWERABLE, UNANSWERABLE, text=texts[0]),
             one("outside", UNANSWERABLE, "red", text=texts[1]),
         ),
-    )  # fmt: skip
+    )
     assert report.false_refusals == (3, 1)
     content = json.loads(json.dumps(report.as_dict()))
     assert content["false_refusals"]["share"] == pytest.approx(1 / 3)
@@ -389,9 +393,11 @@ def test_answers_of_another_run_are_refused(tiny, tmp_path):
         ({"seeds": DEVELOPMENT_SEEDS}, "seeds"),
         ({"evidence": (0.0, 0.5)}, "evidence"),
         ({"blank": 3}, "blank"),
-        ({"source": SimpleNamespace(model=build(TINY, seed=1)[0], processor=tiny.processor)},
-         "checkpoint"),
-    ):  # fmt: skip
+        (
+            {"source": SimpleNamespace(model=build(TINY, seed=1)[0], processor=tiny.processor)},
+            "checkpoint",
+        ),
+    ):
         arguments = {"source": tiny, "questions": 2, "frames": 4, **arguments}
         with pytest.raises(ValueError, match=rf"another configuration \({named}\)"):
             evaluate(**arguments, partial=file)
@@ -421,11 +427,18 @@ def test_the_fingerprint_is_that_of_the_weights(tiny):
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"questions": 0}, {"frames": 0}, {"frames": 65}, {"batch": 0}, {"batch": -1}, {"blank": -1},
-        {"evidence": (0.3, 0.1)}, {"evidence": (-1, 0.1)}, {"evidence": (0.1, math.nan)},
+        {"questions": 0},
+        {"frames": 0},
+        {"frames": 65},
+        {"batch": 0},
+        {"batch": -1},
+        {"blank": -1},
+        {"evidence": (0.3, 0.1)},
+        {"evidence": (-1, 0.1)},
+        {"evidence": (0.1, math.nan)},
         {"evidence": (0.97, 1.0)},
     ],
-)  # fmt: skip
+)
 def test_bad_arguments_are_refused(tiny, arguments):
     with pytest.raises(ValueError):
         evaluate(tiny, **{"questions": 2, "frames": 2, **arguments})

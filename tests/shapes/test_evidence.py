@@ -156,11 +156,14 @@ def test_the_figure_is_drawn(found, tmp_path):
         draw(report, tmp_path / "a.pdf")
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    (["--retention", "0.1"], "leave out --retention"),
-    (["--questions", "0"], "at least one question"),
-    (["--figure", "nowhere/a.svg"], "does not exist"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--retention", "0.1"], "leave out --retention"),
+        (["--questions", "0"], "at least one question"),
+        (["--figure", "nowhere/a.svg"], "does not exist"),
+    ],
+)
 def test_what_cannot_be_examined_is_one_sentence(options, sentence):
     done = CliRunner().invoke(cli, ["evaluate", "--evidence", *options])
     assert done.exit_code == 2 and sentence in done.stderr and done.stderr.count("\n") == 1

@@ -232,9 +232,11 @@ def slow_answerable(kind: str, evidence: list, kept: np.ndarray, share: np.ndarr
 
 @settings(max_examples=400, deadline=None)
 @given(
-    kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32), cells=st.integers(0, 12),
+    kind=st.sampled_from(KINDS),
+    seed=st.integers(0, 2**32),
+    cells=st.integers(0, 12),
     amount=st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 1.0]),
-)  # fmt: skip
+)
 def test_a_question_is_asked_where_its_evidence_survives(kind, seed, cells, amount):
     dice = np.random.default_rng(seed)
     share, kept = painted(seed, 3, (6, 2, 3)), dice.random((6, 2, 3)) < amount
@@ -286,8 +288,7 @@ def test_batches_of_parts_hold_what_their_seeds_say(stage, tokenizer):
                 there[:] = False
                 there.flat[kept] = True
             asked = ask(scene, stage.world.at_pace(len(drawn.times)), drawn.times, share)
-            asked = [q for q in asked
-                     if slow_answerable(q.kind, q.evidence.tolist(), there, share)]  # fmt: skip
+            asked = [q for q in asked if slow_answerable(q.kind, q.evidence.tolist(), there, share)]
             chosen = choose(asked, stage.questions, scene.seed + view * VIEW_SEEDS)
             assert chosen and batch["turn"][row].max() == len(chosen)
             for number, question in enumerate(chosen, 1):
@@ -354,17 +355,28 @@ def test_the_loss_of_a_part_is_the_stock_models_asked_one_by_one(shown, tokenize
         for number in range(1, int(batch["turn"][row].max()) + 1):
             turn = batch["turn"][row] == number
             ids, labels = batch["ids"][row][turn], batch["labels"][row][turn]
-            inputs = torch.cat([
-                embed(opening), video[kept], model.model.image_newline[None], embed(ids),
-            ])  # fmt: skip
+            inputs = torch.cat(
+                [
+                    embed(opening),
+                    video[kept],
+                    model.model.image_newline[None],
+                    embed(ids),
+                ]
+            )
             after = first + count
-            places = torch.cat([
-                torch.arange(first), first + kept, torch.arange(after, after + 1 + len(ids)),
-            ])  # fmt: skip
+            places = torch.cat(
+                [
+                    torch.arange(first),
+                    first + kept,
+                    torch.arange(after, after + 1 + len(ids)),
+                ]
+            )
             hidden = model.model.language_model(
-                inputs_embeds=inputs[None], position_ids=places[None],
-                attention_mask=torch.ones(1, len(inputs), dtype=torch.long), use_cache=False,
-            ).last_hidden_state[0, -len(ids) :]  # fmt: skip
+                inputs_embeds=inputs[None],
+                position_ids=places[None],
+                attention_mask=torch.ones(1, len(inputs), dtype=torch.long),
+                use_cache=False,
+            ).last_hidden_state[0, -len(ids) :]
             told = labels != IGNORED
             logits = model.lm_head(hidden)[told]
             losses += nn.functional.cross_entropy(logits, labels[told], reduction="sum").item()

@@ -269,8 +269,11 @@ def test_a_state_that_cannot_be_written_leaves_the_former_one_whole(tmp_path):
     pytest.importorskip("resource")  # not on Windows
     output = tmp_path / "model"
     done = subprocess.run(
-        [sys.executable, "-c", script, str(output)], capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", script, str(output)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     work = tmp_path / "model-training"
     sentence = r"the state .* cannot be written to '.*' \(.*\); make room and resume: .*\n"
     assert re.fullmatch(sentence, done.stdout)
@@ -280,10 +283,13 @@ def test_a_state_that_cannot_be_written_leaves_the_former_one_whole(tmp_path):
     assert train(output, recipe=SHORT, resume=True, **EXACT).finished
 
 
-@pytest.mark.parametrize("error", [
-    RuntimeError("[enforce fail at inline_container.cc:778] . unexpected pos 1 vs 2\nframe #0"),
-    OSError(28, "No space left on device"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail at inline_container.cc:778] . unexpected pos 1 vs 2\nframe #0"),
+        OSError(28, "No space left on device"),
+    ],
+)
 def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, error):
     def broken(state, file):
         Path(file).write_bytes(b"half")
@@ -354,9 +360,13 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(tmp_path, straight):
     still = replace(SHORT, stages=tuple(replace(s, rate=(0.0, 0.0)) for s in SHORT.stages))
     seen = []
     train(
-        tmp_path / "model", recipe=still, start=straight, first_stage=2,
-        on_step=lambda p: seen.append((p.stage, p.done)), **EXACT,
-    )  # fmt: skip
+        tmp_path / "model",
+        recipe=still,
+        start=straight,
+        first_stage=2,
+        on_step=lambda p: seen.append((p.stage, p.done)),
+        **EXACT,
+    )
     assert seen == [(2, 7), (2, 8)]
     assert same(checkpoint(tmp_path / "model"), checkpoint(straight))
 
@@ -468,9 +478,16 @@ def test_batches_from_the_middle_are_the_batches_of_a_whole_run():
 
 def test_dense_labels_name_the_thing_at_the_token():
     still = replace(
-        WORLD, objects=(1, 1), always=1.0, moving=0.0, resting=1.0, panning=0.0, flashing=0.0,
-        crossing=0.0, shapes=("square",),
-    )  # fmt: skip
+        WORLD,
+        objects=(1, 1),
+        always=1.0,
+        moving=0.0,
+        resting=1.0,
+        panning=0.0,
+        flashing=0.0,
+        crossing=0.0,
+        shapes=("square",),
+    )
     drawn = draw_step(TrainingStage("vision", 1, 6, (2,), (0, 0), still), 0, 0, Size())
     labels = token_labels(drawn)
     assert {name: len(values) for name, values in LOOKS.items()} == LABELS
@@ -582,8 +599,10 @@ def test_an_answer_is_right_when_all_its_words_are():
     told = kind >= 0
     wrong = torch.tensor([False, False, True, False, True, False, False])
     assert whole_answers(wrong, told, turn, kind) == {
-        "right": (2.0, 4.0), "right/color": (2.0, 2.0), "right/order": (0.0, 2.0),
-    }  # fmt: skip
+        "right": (2.0, 4.0),
+        "right/color": (2.0, 2.0),
+        "right/order": (0.0, 2.0),
+    }
 
 
 def test_a_batch_that_shows_nothing_has_a_loss():
@@ -634,9 +653,11 @@ def test_training_lowers_the_loss(tmp_path):
     losses = []
     recipe = Recipe(size=TINY, stages=(stage,), warmup=5, middle=0)
     train(
-        tmp_path / "model", recipe=recipe,
-        on_step=lambda p: losses.append(p.scores["off"]), **EXACT,
-    )  # fmt: skip
+        tmp_path / "model",
+        recipe=recipe,
+        on_step=lambda p: losses.append(p.scores["off"]),
+        **EXACT,
+    )
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
@@ -646,8 +667,10 @@ def test_training_lowers_the_loss(tmp_path):
 def test_the_log_is_flat_and_tells_every_kind(straight):
     lines = read(straight.with_name("model-training") / "log.jsonl")
     assert [(line["stage"], line["step"], line["done"]) for line in lines] == [
-        (0, 3, 3), (1, 3, 6), (2, 2, 8),
-    ]  # fmt: skip
+        (0, 3, 3),
+        (1, 3, 6),
+        (2, 2, 8),
+    ]
     assert {"loss", "rate", "seconds", "part", "sees/present", "off"} <= lines[0].keys()
     kinds = {name for name in lines[2] if name.startswith("right/")}
     assert "right" in lines[2] and kinds and kinds <= {f"right/{kind}" for kind in KINDS}

@@ -6,12 +6,20 @@ import torch
 from torch import nn
 
 TOWER = {
-    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-}  # fmt: skip
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+}
 DECODER = {
-    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 5, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 4096, "initializer_range": 0.05,
-}  # fmt: skip
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+    "initializer_range": 0.05,
+}
 
 
 def random_model(model_class: type[nn.Module], config, seed: int) -> nn.Module:

@@ -18,7 +18,12 @@ def six_fates() -> Trace:
     relevance = np.full(12, np.nan, np.float32)
     relevance[[0, 1, 2, 5, 6]] = [0.9, 0.1, 0.8, 0.2, 0.3]
     return build(
-        grid, kept=(0, 1, 5, 6), centers={2: (3, 4, 7)}, ended={1: 0, 6: -1},
-        contribution=score, relevance=relevance, seconds=np.array([0.0, 1.5]),
+        grid,
+        kept=(0, 1, 5, 6),
+        centers={2: (3, 4, 7)},
+        ended={1: 0, 6: -1},
+        contribution=score,
+        relevance=relevance,
+        seconds=np.array([0.0, 1.5]),
         baseline={"answer": "red", "costs": {}},
-    )  # fmt: skip
+    )

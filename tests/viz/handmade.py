@@ -60,16 +60,23 @@ def big(rows: int, cols: int, frames: int = 32, share: float = 0.02) -> Trace:
     budget = max(4, round(share * grid.size))
     kept, centers = order[: budget * 7 // 10], order[budget * 7 // 10 : budget]
     rest = order[budget:]
-    members = {int(c): tuple(part) for c, part in
-               zip(centers, np.array_split(rest, len(centers)), strict=True)}  # fmt: skip
+    members = {
+        int(c): tuple(part)
+        for c, part in zip(centers, np.array_split(rest, len(centers)), strict=True)
+    }
     ended = {int(token): int(centers[0]) for token in kept[: len(kept) // 2]}
     relevance = np.full(grid.size, np.nan, np.float32)
     relevance[order[:budget]] = rng.random(budget)
     return build(
-        grid, kept=kept, centers=members, ended=ended, relevance=relevance,
+        grid,
+        kept=kept,
+        centers=members,
+        ended=ended,
+        relevance=relevance,
         contribution=rng.random(grid.size).astype(np.float32),
-        frames=None, seconds=np.arange(frames) * 0.5,
-    )  # fmt: skip
+        frames=None,
+        seconds=np.arange(frames) * 0.5,
+    )
 
 
 def pixels(data: bytes) -> np.ndarray:

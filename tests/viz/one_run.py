@@ -42,8 +42,15 @@ class Page:
         runner, shelf = Runner(lambda: vlm, ask), Shelf(folder)
         method = "STC(retention=0.05)"
         origin = Origin(str(CLIP), QUESTION, 8, method)
-        *_, said = runner.run("me", video=str(CLIP), question=QUESTION, method=method, frames=8,
-                              baseline=True, record=True)  # fmt: skip
+        *_, said = runner.run(
+            "me",
+            video=str(CLIP),
+            question=QUESTION,
+            method=method,
+            frames=8,
+            baseline=True,
+            record=True,
+        )
         home = shelf.put(said.trace)
         remember(home, origin)
         return cls(vlm, runner, shelf, origin, home, said.trace)

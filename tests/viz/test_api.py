@@ -51,9 +51,7 @@ def test_answers_as_the_library_does(client, vlm):
     said = client.predict(
         handle_file(CLIP), QUESTION, "stc@0.1,keep_inside=1", 4, True, api_name="/answer"
     )
-    here = answer(
-        vlm, CLIP, QUESTION, STC(retention=0.1, keep_inside=1), frames=4, baseline=True
-    )  # fmt: skip
+    here = answer(vlm, CLIP, QUESTION, STC(retention=0.1, keep_inside=1), frames=4, baseline=True)
     assert said["answer"] == here.text and said["method"] == here.trace.method
     assert said["logprob"] == pytest.approx(here.logprob, abs=1e-4)
     assert said["uncompressed"]["answer"] == here.trace.baseline["answer"]

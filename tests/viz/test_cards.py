@@ -35,13 +35,22 @@ class Reader(HTMLParser):
 @pytest.mark.parametrize("text", NASTY)
 def test_strangers_text_is_text_everywhere(six_fates, text):
     trace = replace(
-        six_fates, question=text, answer=text, method=text, model=text, notes=(text,),
+        six_fates,
+        question=text,
+        answer=text,
+        method=text,
+        model=text,
+        notes=(text,),
         baseline={"answer": text, "costs": {"seconds": {text: 1.0}}},
-    )  # fmt: skip
+    )
     for markup in (
-        cards.answers(trace, Known(text, text)), cards.costs(trace), cards.run_line(trace),
-        cards.notes(trace), cards.status(text, "error"), cards.progress(text, 0.5, 1.0),
-    ):  # fmt: skip
+        cards.answers(trace, Known(text, text)),
+        cards.costs(trace),
+        cards.run_line(trace),
+        cards.notes(trace),
+        cards.status(text, "error"),
+        cards.progress(text, 0.5, 1.0),
+    ):
         found = Reader(markup)
         assert not {"img", "script"} & set(found.tags)
         assert text.lower() in found.words.lower()
@@ -50,10 +59,17 @@ def test_strangers_text_is_text_everywhere(six_fates, text):
 
 @pytest.mark.parametrize(
     "costs",
-    [{}, {"seconds": None}, {"seconds": [1]}, {"real_flops": {"total": "x"}}, {"kv_bytes": True},
-     {"tokens_llm": float("nan")}, {"paper_flops": -1}],
+    [
+        {},
+        {"seconds": None},
+        {"seconds": [1]},
+        {"real_flops": {"total": "x"}},
+        {"kv_bytes": True},
+        {"tokens_llm": float("nan")},
+        {"paper_flops": -1},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_missing_or_odd_costs_are_a_dash(six_fates, costs):
     trace = replace(six_fates, costs=costs, baseline={"answer": "x", "costs": costs})
     assert cards.DASH in Reader(cards.costs(trace)).words
@@ -61,12 +77,24 @@ def test_missing_or_odd_costs_are_a_dash(six_fates, costs):
 
 
 def test_costs_stand_side_by_side(six_fates):
-    whole = {"tokens_llm": 6272, "tokens_end": 6272, "paper_flops": 41.4e12, "kv_bytes": 359661568,
-             "real_flops": {"prefill": 97.6e12, "vision_tower": 2.4e12},
-             "seconds": {"a": 1.0, "b": 0.5}, "time_to_first_token": 1.1047}  # fmt: skip
-    small = {"tokens_llm": 128, "tokens_end": 64, "paper_flops": 1.1e12, "kv_bytes": 7340032,
-             "real_flops": {"prefill": 1.6e12, "vision_tower": 2.4e12}, "seconds": {"a": 0.3},
-             "time_to_first_token": 0.4738}  # fmt: skip
+    whole = {
+        "tokens_llm": 6272,
+        "tokens_end": 6272,
+        "paper_flops": 41.4e12,
+        "kv_bytes": 359661568,
+        "real_flops": {"prefill": 97.6e12, "vision_tower": 2.4e12},
+        "seconds": {"a": 1.0, "b": 0.5},
+        "time_to_first_token": 1.1047,
+    }
+    small = {
+        "tokens_llm": 128,
+        "tokens_end": 64,
+        "paper_flops": 1.1e12,
+        "kv_bytes": 7340032,
+        "real_flops": {"prefill": 1.6e12, "vision_tower": 2.4e12},
+        "seconds": {"a": 0.3},
+        "time_to_first_token": 0.4738,
+    }
     trace = replace(six_fates, costs=small, baseline={"answer": "blue", "costs": whole})
     words = Reader(cards.costs(trace)).words
     for needed in ("Costs: FLOPs of the LLM 37.6 × less", "6 272", "128", "41.4 T", "1.1 T",

@@ -42,9 +42,16 @@ def test_tokens_are_whole_numbers_of_the_clip(name, tokens):
         read_edit({**NOTHING, name: tokens}, 4)
 
 
-@pytest.mark.parametrize(("name", "tokens"), [
-    ("remove", None), ("add", "12"), ("only", {"0": 1}), ("remove", 3), ("add", [0] * 5),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [
+        ("remove", None),
+        ("add", "12"),
+        ("only", {"0": 1}),
+        ("remove", 3),
+        ("add", [0] * 5),
+    ],
+)
 def test_tokens_come_as_lists_no_longer_than_the_clip(name, tokens):
     with pytest.raises(InputError, match="must be a list of at most 4"):
         read_edit({**NOTHING, name: tokens}, 4)
@@ -170,8 +177,10 @@ def test_an_edited_trace_can_be_edited_again(page):
     origin = recall(page.shelf.folder, twice["urls"]["key"])
     assert (origin.video, origin.question, origin.frames) == (str(CLIP), QUESTION, 8)
     assert read_method(origin.method).edit == {
-        "remove": (), "add": (), "only": tuple(tokens[4:]),
-    }  # fmt: skip
+        "remove": (),
+        "add": (),
+        "only": tuple(tokens[4:]),
+    }
 
 
 @pytest.mark.parametrize("key", ["0" * 20, "../../etc/passwd", None, 3, ["a"]])

@@ -49,11 +49,14 @@ def test_shares_of_the_variance_are_those_of_what_the_trace_holds():
     assert held(np.zeros((4, 2), np.float16)) == [0.0, 0.0]
 
 
-@pytest.mark.parametrize(("trace", "how", "words"), [
-    (recorded(None), "pca", "record=True"),
-    (recorded(groups()), "tsne", "not by 'tsne'"),
-    (build(TokenGrid(1, 3, 5, 30, 40), features=groups(15)), "umap", "16 to 100000 tokens"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("trace", "how", "words"),
+    [
+        (recorded(None), "pca", "record=True"),
+        (recorded(groups()), "tsne", "not by 'tsne'"),
+        (build(TokenGrid(1, 3, 5, 30, 40), features=groups(15)), "umap", "16 to 100000 tokens"),
+    ],
+)
 def test_what_has_no_embedding_says_so(trace, how, words):
     with pytest.raises(InputError, match=words):
         embedding(trace, how=how)
@@ -122,8 +125,11 @@ def test_a_visitor_hears_of_the_fit_until_it_is_there_and_all_share_it(tmp_path)
     assert np.array_equal(found, to_scale(places.umap(features)))
     assert path.is_relative_to(tmp_path) and not list(tmp_path.rglob("*.part*"))
     assert last["settings"] == {
-        "neighbors": 15, "distance": 0.1, "metric": "euclidean", "fitted": 60,
-    }  # fmt: skip
+        "neighbors": 15,
+        "distance": 0.1,
+        "metric": "euclidean",
+        "fitted": 60,
+    }
     # the same clip under another method, on a page started later: no fit, no wait
     other = shelf.put(recorded(features, method="random")).parent.name
     assert other != key and list(follow(shelf, Fits(shelf.folder), other)) == [last]

@@ -35,9 +35,12 @@ def start(tmp_path):
 
     def one():
         process = subprocess.Popen(
-            [sys.executable, "-c", LIVES, str(tmp_path)], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "-c", LIVES, str(tmp_path)],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         begun.append(process)
         folder = Path(process.stdout.readline().strip())
         assert (folder / "upload").is_file()
@@ -87,11 +90,14 @@ def test_a_folder_that_is_in_use_elsewhere_in_this_process_stays(tmp_path):
 def test_many_that_start_together_leave_each_other_alone(tmp_path):
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", LIVES, str(tmp_path)], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-c", LIVES, str(tmp_path)],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         for _ in range(8)
-    ]  # fmt: skip
+    ]
     folders = [Path(process.stdout.readline().strip()) for process in processes]
     time.sleep(0.1)
     try:

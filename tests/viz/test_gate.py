@@ -47,9 +47,13 @@ def page(tmp_path, monkeypatch):
     demo.queue(max_size=200)
     gate = Middleware(Gate, hosts=Hosts("127.0.0.1"), uploads=uploads, waiting=waiting_in(demo))
     _, url, _ = demo.launch(
-        prevent_thread_lock=True, quiet=True, ssr_mode=False, server_name="127.0.0.1",
-        max_file_size=200_000, app_kwargs={"middleware": [gate]},
-    )  # fmt: skip
+        prevent_thread_lock=True,
+        quiet=True,
+        ssr_mode=False,
+        server_name="127.0.0.1",
+        max_file_size=200_000,
+        app_kwargs={"middleware": [gate]},
+    )
     yield url.rstrip("/"), uploads, go
     go.set()
     demo.close()
@@ -217,10 +221,12 @@ def test_the_length_that_is_announced_is_the_one_that_counts(tmp_path, headers):
         sent.append(message)
 
     scope = {
-        "type": "http", "method": "POST", "path": "/gradio_api/upload",
+        "type": "http",
+        "method": "POST",
+        "path": "/gradio_api/upload",
         "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()]
         + [(b"host", b"127.0.0.1")],
-    }  # fmt: skip
+    }
     gate = Gate(app, Hosts("127.0.0.1"), Uploads(tmp_path, SMALL, reserve=1))
     asyncio.run(gate(scope, receive, send))
     assert reached == [] and sent[0]["status"] in (411, 413)
@@ -232,9 +238,11 @@ def test_who_goes_away_during_an_upload_is_no_fault_of_the_page(tmp_path, caplog
 
     uploads = Uploads(tmp_path, SMALL, reserve=1)
     scope = {
-        "type": "http", "method": "POST", "path": "/gradio_api/upload",
+        "type": "http",
+        "method": "POST",
+        "path": "/gradio_api/upload",
         "headers": [(b"host", b"127.0.0.1"), (b"content-length", b"5")],
-    }  # fmt: skip
+    }
     asyncio.run(Gate(app, Hosts("127.0.0.1"), uploads)(scope, None, None))
     assert not caplog.records and uploads._coming.total() == 0
 

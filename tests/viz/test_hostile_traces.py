@@ -37,12 +37,20 @@ from viz.workspace.bundle import pack, sprite, unpack
 EXAMPLES = 400  # by default, about 40 s
 DEEP = "@deep@"  # in a header: 3000 brackets, which the encoder of json would not write
 COSTS = {
-    "tokens_full": 12, "tokens_llm": 5, "tokens_end": 3, "tokens_per_layer": [5, 5, 3],
-    "text_tokens": 9, "generated_tokens": 2, "paper_flops": 2.5e8,
-    "real_flops": {"vision": 1e10, "prefill": 2e8, "total": 1.02e10}, "kv_bytes": 4096,
-    "seconds": {"decode": 0.1, "vision": 0.5}, "seconds_per_token": [0.01],
-    "time_to_first_token": 0.7, "peak_memory_bytes": None,
-}  # fmt: skip
+    "tokens_full": 12,
+    "tokens_llm": 5,
+    "tokens_end": 3,
+    "tokens_per_layer": [5, 5, 3],
+    "text_tokens": 9,
+    "generated_tokens": 2,
+    "paper_flops": 2.5e8,
+    "real_flops": {"vision": 1e10, "prefill": 2e8, "total": 1.02e10},
+    "kv_bytes": 4096,
+    "seconds": {"decode": 0.1, "vision": 0.5},
+    "seconds_per_token": [0.01],
+    "time_to_first_token": 0.7,
+    "peak_memory_bytes": None,
+}
 
 
 def bases():
@@ -87,8 +95,10 @@ def files(tmp_path_factory):
 NUMBERS = st.one_of(
     st.sampled_from([0, 1, -1, 2, 3, 0.5, -0.0, 5e-324, 1e-13, 1e30, 1e308, 10**400, -(10**400)]),
     st.sampled_from([float("nan"), float("inf"), float("-inf"), 2**31, 2**53 + 1, 2**63, 65537]),
-    st.integers(-3, 70), st.floats(-100, 100), st.booleans(),
-)  # fmt: skip
+    st.integers(-3, 70),
+    st.floats(-100, 100),
+    st.booleans(),
+)
 TEXTS = st.one_of(
     st.sampled_from(["", "red", "outside", "inside", "compact", "answer", "\ud800", "\udcff a",
                      "\0", "\x1b[2J", "\u202e", "\uffff", "\u2028", "$x^2$ {{y}}", "</script>",
@@ -98,11 +108,12 @@ TEXTS = st.one_of(
 VALUES = st.recursive(
     st.one_of(st.none(), NUMBERS, TEXTS),
     lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3),
+        st.lists(inner, max_size=3),
+        st.dictionaries(TEXTS, inner, max_size=3),
         st.builds(lambda value, count: [value] * count, inner, st.sampled_from([4, 65, 5000])),
     ),
     max_leaves=4,
-)  # fmt: skip
+)
 
 
 def places(value, path=()):
@@ -144,9 +155,11 @@ def change_array(data, header, arrays):
     if how in ("element", "fill") and array.size:
         array = array.copy()
         value = data.draw(NUMBERS)
-        place = ... if how == "fill" else np.unravel_index(
-            data.draw(st.integers(0, array.size - 1)), array.shape
-        )  # fmt: skip
+        place = (
+            ...
+            if how == "fill"
+            else np.unravel_index(data.draw(st.integers(0, array.size - 1)), array.shape)
+        )
         with np.errstate(all="ignore"), contextlib.suppress(OverflowError, ValueError):
             array[place] = np.array(value, object).astype(array.dtype)
     elif how == "swap":
@@ -172,8 +185,10 @@ def change_array(data, header, arrays):
 
 def change_members(data, header, arrays):
     name = data.draw(st.sampled_from(["extra", "stage2_fate", "frames", "features", "header"]))
-    arrays[name] = np.zeros(data.draw(st.sampled_from([(0,), (12,), (2, 1, 1, 3), (12, 1)])),
-                            data.draw(st.sampled_from(["uint8", "float16"])))  # fmt: skip
+    arrays[name] = np.zeros(
+        data.draw(st.sampled_from([(0,), (12,), (2, 1, 1, 3), (12, 1)])),
+        data.draw(st.sampled_from(["uint8", "float16"])),
+    )
 
 
 def written(header, arrays, path):
@@ -240,9 +255,13 @@ def test_a_changed_file_is_refused_or_drawn(files, tmp_path, request):
     thorough, met = bool(count), Counter()
 
     @settings(
-        max_examples=count or EXAMPLES, deadline=None, derandomize=not thorough, database=None,
-        suppress_health_check=list(HealthCheck), phases=[Phase.generate],
-    )  # fmt: skip
+        max_examples=count or EXAMPLES,
+        deadline=None,
+        derandomize=not thorough,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
     @given(st.data())
     def check(data):
         header, arrays = copy.deepcopy(files[data.draw(st.integers(0, len(files) - 1))])

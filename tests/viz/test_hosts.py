@@ -21,8 +21,15 @@ def test_what_is_this_machine_alone(host, alone):
     assert is_loopback(host) == alone
 
 
-ALONE = ("localhost:7860", "127.0.0.1:7860", "[::1]:7860", "localhost", "LOCALHOST:7860",
-         "localhost.:7860", "localhost:8888")  # fmt: skip
+ALONE = (
+    "localhost:7860",
+    "127.0.0.1:7860",
+    "[::1]:7860",
+    "localhost",
+    "LOCALHOST:7860",
+    "localhost.:7860",
+    "localhost:8888",
+)
 BAD = ("", "evil.com", "evil.com:7860", "localhost.evil.com", "127.0.0.1.evil.com:7860", "a b",
        "evil.com@localhost", "localhost/evil.com", "localhost:x", "localhost:7860:1", "[::1",
        "2130706433", "0x7f.1", "localhost#", "localhost?x")  # fmt: skip

@@ -49,8 +49,10 @@ def bundles(tmp_path_factory) -> Path:
 def test_a_file_of_tests(node_path, bundles, path):  # noqa: F811
     done = subprocess.run(
         [node_path, "--test", "--test-reporter=tap", path],
-        env={**os.environ, "BUNDLES": str(bundles)}, capture_output=True, text=True,
-    )  # fmt: skip
+        env={**os.environ, "BUNDLES": str(bundles)},
+        capture_output=True,
+        text=True,
+    )
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert int(re.search(r"^# pass (\d+)", said, re.MULTILINE)[1]) > 0, said

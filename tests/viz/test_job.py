@@ -22,9 +22,17 @@ from viz.server.job import LONGEST, job_of, recorded
 from viz.server.method_text import make_method
 
 GOOD = {
-    "video": "clip.mp4", "question": " what color? ", "retention": 0.02, "frames": " 32",
-    "keep_inside": 0.5, "baseline": True, "tau": 0.7, "cluster_ratio": 0.3, "layer": "", "lam": 0.5,
-}  # fmt: skip
+    "video": "clip.mp4",
+    "question": " what color? ",
+    "retention": 0.02,
+    "frames": " 32",
+    "keep_inside": 0.5,
+    "baseline": True,
+    "tau": 0.7,
+    "cluster_ratio": 0.3,
+    "layer": "",
+    "lam": 0.5,
+}
 
 BAD = [
     ({"video": None}, "upload a video"),
@@ -34,8 +42,10 @@ BAD = [
     ({"question": "word " * 10_000}, f"{LONGEST} is the most"),
     ({"question": "what\ud800?"}, "the question is not valid Unicode"),
     ({"question": "what\0?"}, "the question has the control character"),
-    *(({"retention": x}, "retention ratio must be above 0 to 1") for x in
-      (0, -0.1, 1.5, float("nan"), float("inf"), None)),
+    *(
+        ({"retention": x}, "retention ratio must be above 0 to 1")
+        for x in (0, -0.1, 1.5, float("nan"), float("inf"), None)
+    ),
     *(({"tau": x}, "tau must be a number from -1 to 1") for x in (-1.1, 1.1, None)),
     ({"tau": float("nan")}, "option tau must be a number"),
     *(({"cluster_ratio": x}, "cluster_ratio must be a number from 0") for x in (-0.1, 1.1, None)),
@@ -45,17 +55,20 @@ BAD = [
     ({"frames": "many"}, "number of frames must be a whole number or empty"),
     ({"frames": "9" * 5000}, "number of frames must be"),
     ({"layer": "1.5"}, "layer K must be a whole number or empty"),
-]  # fmt: skip
+]
 
 
 def test_good_input_is_passed_on_whole():
     job = job_of(**GOOD)
     assert job == {
-        "video": "clip.mp4", "question": "what color?", "frames": 32, "baseline": True,
+        "video": "clip.mp4",
+        "question": "what color?",
+        "frames": 32,
+        "baseline": True,
         "record": True,
         "method": "STC(retention=0.02, tau=0.7, cluster_ratio=0.3, layer=None, keep_inside=0.5, "
         "lam=0.5)",
-    }  # fmt: skip
+    }
     assert job_of(**{**GOOD, "frames": ""})["frames"] is None
     assert job_of(**{**GOOD, "layer": "3"})["method"].count("layer=3, ") == 1
 
@@ -72,8 +85,14 @@ def test_own_settings_of_a_checkpoint_are_those_of_the_loaded_model(tmp_path):
 
     assert recorded(EMBEDDED) == load(device="cpu").settings != {}
     assert recorded(tmp_path) == {}
-    for text in ("[]", "{", '{"stc": null}', '{"stc": {"settings": {"tau": "x"}}}', "{}",
-                 '{"stc": {"settings": {"__class__": 1}}}'):  # fmt: skip
+    for text in (
+        "[]",
+        "{",
+        '{"stc": null}',
+        '{"stc": {"settings": {"tau": "x"}}}',
+        "{}",
+        '{"stc": {"settings": {"__class__": 1}}}',
+    ):
         (tmp_path / "config.json").write_text(text)
         assert recorded(tmp_path) == {}
 
@@ -116,8 +135,9 @@ def test_a_saved_trace_knows_its_clip(tmp_path):
     )
     clips = tmp_path / "clips"
     assert read_origins(tmp_path, clips) == {
-        "1.npz": (clips / "a.mp4", None), "2.npz": (clips / "b.mp4", method),
-    }  # fmt: skip
+        "1.npz": (clips / "a.mp4", None),
+        "2.npz": (clips / "b.mp4", method),
+    }
 
 
 def test_the_page_begins_with_the_clip_and_the_question_of_its_trace(tmp_path, six_fates):

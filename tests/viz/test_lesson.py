@@ -48,10 +48,12 @@ def test_redundancy_shows_the_closest_pair(main):
     step = steps({"main": main})[0]
     near, token = map(int, step.state["tok"].split("."))
     aside = [
-        i for i in range(GRID.size)
-        if trace.stages[0].fate[i] != Fate.KEPT and trace.nearest[i] >= 0
+        i
+        for i in range(GRID.size)
+        if trace.stages[0].fate[i] != Fate.KEPT
+        and trace.nearest[i] >= 0
         and i // GRID.per_frame != trace.nearest[i] // GRID.per_frame
-    ]  # fmt: skip
+    ]
     assert token == max(aside, key=lambda i: trace.similarity[i]) and near == trace.nearest[token]
     assert numbers(step.text[0]) == [8, 7, 7, 392]
     walked = [i for i in range(GRID.size) if trace.order[i] >= 0]
@@ -81,8 +83,10 @@ def test_the_pool_stops_at_the_first_token_set_aside(main):
 def test_recycling_marks_the_largest_cluster(main):
     trace = main.trace
     step = steps({"main": main})[3]
-    carried = {c: int((trace.stages[0].target == c).sum())
-               for c in np.flatnonzero(trace.stages[0].fate == Fate.CENTER)}  # fmt: skip
+    carried = {
+        c: int((trace.stages[0].target == c).sum())
+        for c in np.flatnonzero(trace.stages[0].fate == Fate.CENTER)
+    }
     assert carried[int(step.state["tok"])] == max(carried.values()) == numbers(step.text[2])[0]
     assert numbers(step.text[0])[1] == len(carried)
 

@@ -24,10 +24,18 @@ from viz.server.method_text import (
 ROOT = Path(__file__).resolve().parents[2]
 EDIT = {"remove": [4, 2, 4], "add": [7], "only": None}
 WHOLE = {"seed": 0, "layer": 0, "contribution_layer": 0}  # and from 1 where not named here
-RANGES = {"tau": (-1, 1), "temperature": (1e-9, 1000), "keep_inside": (1e-9, 1),
-          "retention": (1e-9, 1)}  # fmt: skip
-WORDS = {"positions": ("original", "compact"), "signal": ("received", "cls", "head"),
-         "walk": ("raster", "spread"), "place": ("middle", "first")}  # fmt: skip
+RANGES = {
+    "tau": (-1, 1),
+    "temperature": (1e-9, 1000),
+    "keep_inside": (1e-9, 1),
+    "retention": (1e-9, 1),
+}
+WORDS = {
+    "positions": ("original", "compact"),
+    "signal": ("received", "cls", "head"),
+    "walk": ("raster", "spread"),
+    "place": ("middle", "first"),
+}
 
 
 def test_names_are_those_of_the_library():

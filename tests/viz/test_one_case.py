@@ -125,8 +125,9 @@ def test_what_is_asked_stays_in_sight(open_tab, width, height):
         rolls = page.evaluate(
             "name => [...document.querySelectorAll(`#${name}, #${name} *`)].filter((e) =>"
             " /auto|scroll/.test(getComputedStyle(e).overflowY) && e.checkVisibility()"
-            " && e.scrollHeight > e.clientHeight + 1 && e.clientHeight > 200).length", name,
-        )  # fmt: skip
+            " && e.scrollHeight > e.clientHeight + 1 && e.clientHeight > 200).length",
+            name,
+        )
         assert rolls == 0, name
     page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
     for part in ("#run", "#question", "#status"):

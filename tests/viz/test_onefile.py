@@ -23,9 +23,14 @@ KNOWN = Known("", "red bar", 8, np.array([GRID.locate(token) for token in SPOT])
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     trace = replace(
-        decided(), question=NASTY, answer=NASTY, method=NASTY, model=NASTY, notes=(NASTY,),
+        decided(),
+        question=NASTY,
+        answer=NASTY,
+        method=NASTY,
+        model=NASTY,
+        notes=(NASTY,),
         baseline={"answer": NASTY},
-    )  # fmt: skip
+    )
     return onefile.write(trace, tmp_path_factory.mktemp("report") / "report.html", KNOWN)
 
 

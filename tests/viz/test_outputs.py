@@ -41,26 +41,30 @@ class Visitor:
     def event(self, elem_id: str, event: str, *, shows: str = ""):
         """The function behind the event of a component, of several the one that ``shows`` this."""
         (found,) = [
-            fn for fn in self.demo.fns.values() if fn.fn is not None
+            fn
+            for fn in self.demo.fns.values()
+            if fn.fn is not None
             for block, name in fn.targets
-            if name == event and self._elem_id(block) == elem_id
+            if name == event
+            and self._elem_id(block) == elem_id
             and (not shows or shows in [part.elem_id for part in fn.outputs])
-        ]  # fmt: skip
+        ]
         return found
 
     def after(self, first):
         """The function that runs when another has ended."""
-        (found,) = [
-            fn for fn in self.demo.fns.values() if fn.trigger_after == first._id and fn.fn
-        ]  # fmt: skip
+        (found,) = [fn for fn in self.demo.fns.values() if fn.trigger_after == first._id and fn.fn]
         return found
 
     def send(self, fn, *given, **event_data) -> list[dict]:
         """Start an event; {elem_id: value} of what changes, for each of its news."""
         body = {
-            "data": list(given), "fn_index": fn._id, "session_hash": self.session,
-            "trigger_id": None, "event_data": event_data or None,
-        }  # fmt: skip
+            "data": list(given),
+            "fn_index": fn._id,
+            "session_hash": self.session,
+            "trigger_id": None,
+            "event_data": event_data or None,
+        }
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             many = self._direct(body) if fn.queue is False else self._queued(body)
@@ -169,9 +173,13 @@ def run_inputs(visitor: Visitor, fn, **changes) -> list:
 
 
 def test_the_page_opens_on_a_trace(visitor):
-    (first,) = [fn for fn in visitor.demo.fns.values()
-                if fn.fn and ("load" in [name for _, name in fn.targets])
-                and "answers" in [part.elem_id for part in fn.outputs]]  # fmt: skip
+    (first,) = [
+        fn
+        for fn in visitor.demo.fns.values()
+        if fn.fn
+        and ("load" in [name for _, name in fn.targets])
+        and "answers" in [part.elem_id for part in fn.outputs]
+    ]
     (news,) = visitor.send(first)
     assert set(news) == VIEWS | ASKED | SETTINGS
     assert shows(visitor, news).question == Trace.load(saved()[0]).question
@@ -258,10 +266,16 @@ def test_a_case_of_the_error_table_opens(visitor):
     assert set(news) == {"errors-status", "errors-table"}
     name = news["errors-table"]["table"]
     table = json.loads((visitor.folder / "tables" / f"{name}.json").read_text())
-    asked = {table["answers"]["method"][place]
-             for place, case in enumerate(table["answers"]["case"]) if case == 0}  # fmt: skip
-    two = [place for place, method in enumerate(table["methods"])
-           if place in asked and not method["uncompressed"]][:2]  # fmt: skip
+    asked = {
+        table["answers"]["method"][place]
+        for place, case in enumerate(table["answers"]["case"])
+        if case == 0
+    }
+    two = [
+        place
+        for place, method in enumerate(table["methods"])
+        if place in asked and not method["uncompressed"]
+    ][:2]
     choose = visitor.event("errors-table", "choose")
     *before, last = visitor.send(choose, table=name, question=0, methods=two)
     assert before and all(set(news) == {"errors-status", "status"} for news in before)

@@ -40,8 +40,13 @@ def test_svg_is_well_formed_and_says_whose_it_is(six_fates, name):
     root = ElementTree.fromstring(viz.render(six_fates, name).svg)
     assert root.tag == f"{SVG}svg"
     words = " ".join("".join(node.itertext()) for node in root.iter(f"{SVG}text"))
-    for needed in (TEXTS[name].title, "STC(retention=0.02)", "what color is the star?", "red",
-                   "12 video tokens"):  # fmt: skip
+    for needed in (
+        TEXTS[name].title,
+        "STC(retention=0.02)",
+        "what color is the star?",
+        "red",
+        "12 video tokens",
+    ):
         assert needed in words
 
 
@@ -72,12 +77,15 @@ def test_markup_survives_as_it_was_typed(six_fates):
 @pytest.mark.parametrize(
     "grid",
     [
-        TokenGrid(1, 1, 1), TokenGrid(1, 5, 5, 80, 80), TokenGrid(40, 2, 2, 90, 160),
-        TokenGrid(3, 2, 9, 40, 400), TokenGrid(2, 3, 3, 900, 100),
+        TokenGrid(1, 1, 1),
+        TokenGrid(1, 5, 5, 80, 80),
+        TokenGrid(40, 2, 2, 90, 160),
+        TokenGrid(3, 2, 9, 40, 400),
+        TokenGrid(2, 3, 3, 900, 100),
         TokenGrid(2, 6, 6, 360, 640, (-140, 0, 500, 640)),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_every_shape_can_be_drawn(grid, name):
     trace = build(grid, kept=(grid.size // 2,), frames=None)  # no pictures, no scores, no layer K
     for words in (True, False):
@@ -166,8 +174,10 @@ def test_threads_do_not_meet(six_fates):
 
     alone = {name: viz.render(six_fates, name).svg for name in viz.PICTURES}
     with ThreadPoolExecutor(4) as pool:
-        jobs = [(name, pool.submit(lambda n: viz.render(six_fates, n).svg, name))
-                for name in [*viz.PICTURES] * 2]  # fmt: skip
+        jobs = [
+            (name, pool.submit(lambda n: viz.render(six_fates, n).svg, name))
+            for name in [*viz.PICTURES] * 2
+        ]
         assert all(job.result() == alone[name] for name, job in jobs)
 
 

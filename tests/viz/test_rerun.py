@@ -16,10 +16,14 @@ EDITED = "Edited(method=STC(retention=0.02, layer=None), remove=(2, 4), add=(7,)
 # --- origins -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("origin", [
-    Origin("/clips/a.mp4", "where is it?"),
-    Origin("/clips/ä.mp4", "<b>{{x}}</b>", 8, EDITED),
-], ids=["bare", "full"])  # fmt: skip
+@pytest.mark.parametrize(
+    "origin",
+    [
+        Origin("/clips/a.mp4", "where is it?"),
+        Origin("/clips/ä.mp4", "<b>{{x}}</b>", 8, EDITED),
+    ],
+    ids=["bare", "full"],
+)
 def test_an_origin_lies_beside_its_trace(tmp_path, six_fates, origin):
     shelf = Shelf(tmp_path)
     home = shelf.put(six_fates)
@@ -62,9 +66,14 @@ def test_rerun_asks_the_same_with_another_method(tmp_path):
     *before, last = steps
     assert last == "red" and all(isinstance(step, Step) for step in before)
     assert asked == {
-        "video": str(clip), "question": "what color?", "method": method, "frames": 8,
-        "baseline": False, "score": ("blue", "red"), "record": True,
-    }  # fmt: skip
+        "video": str(clip),
+        "question": "what color?",
+        "method": method,
+        "frames": 8,
+        "baseline": False,
+        "score": ("blue", "red"),
+        "record": True,
+    }
 
 
 def test_rerun_of_a_clip_that_is_gone_is_one_sentence(tmp_path):

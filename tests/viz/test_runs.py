@@ -36,8 +36,9 @@ def test_steps_then_the_answer():
     steps, last = finish(runner.run("me", question="?"))
     assert last == "model: ?"
     assert [(s.stage, s.fraction) for s in steps if s.stage != LOADING] == [
-        ("decode", 0.1), ("answer", 0.9),
-    ]  # fmt: skip
+        ("decode", 0.1),
+        ("answer", 0.9),
+    ]
     assert all(step.elapsed >= 0 for step in steps)
 
 

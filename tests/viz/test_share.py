@@ -148,8 +148,9 @@ def query(tab) -> dict[str, str]:
 def wait_address(tab, **parts: str) -> None:
     tab.wait_for_function(
         "parts => { const q = new URLSearchParams(location.search);"
-        " return Object.entries(parts).every(([name, text]) => q.get(name) === text) }", arg=parts,
-    )  # fmt: skip
+        " return Object.entries(parts).every(([name, text]) => q.get(name) === text) }",
+        arg=parts,
+    )
 
 
 def test_a_link_brings_the_same_view(visit, served):
@@ -162,8 +163,16 @@ def test_a_link_brings_the_same_view(visit, served):
     first.locator("#workspace .ws-strip-view canvas.ws-top-layer").focus()
     for key in ("ArrowLeft", "ArrowUp"):  # the first takes the middle of the frame
         first.keyboard.press(key)
-    wait_address(first, tok=str(token), f="5", stage="refilled", overlay="contribution",
-                 panel="plane", kept="yes", trace=share.key_of(served.saved))  # fmt: skip
+    wait_address(
+        first,
+        tok=str(token),
+        f="5",
+        stage="refilled",
+        overlay="contribution",
+        panel="plane",
+        kept="yes",
+        trace=share.key_of(served.saved),
+    )
     first.get_by_role("button", name="Copy link", exact=True).click()
     first.get_by_text("Link copied.").wait_for()
     link = first.evaluate("navigator.clipboard.readText()")
@@ -180,8 +189,10 @@ def test_a_link_brings_the_same_view(visit, served):
 
 def test_a_malformed_link_is_no_error(visit):
     plain = state(visit())
-    bad = ("?f=99999999999&tok=abc.-1.99999.1e2&stage=__proto__&overlay=constructor&step=-5"
-           "&word=1.5&panel=hasOwnProperty&cmp=%3Cimg%3E&learn=nine")  # fmt: skip
+    bad = (
+        "?f=99999999999&tok=abc.-1.99999.1e2&stage=__proto__&overlay=constructor&step=-5"
+        "&word=1.5&panel=hasOwnProperty&cmp=%3Cimg%3E&learn=nine"
+    )
     assert state(visit(bad)) == plain
     gone = visit("?trace=" + "0" * 20 + "&f=3&tok=7&stage=raw")
     assert state(gone) == plain  # frame and token are not of this trace
@@ -193,8 +204,11 @@ def test_code_makes_the_run_again(visit, served):
     tab.get_by_role("button", name="Copy as code", exact=True).click()
     tab.get_by_text("Python copied").wait_for()
     code = tab.evaluate("navigator.clipboard.readText()")
-    made = next(n for n in ast.walk(ast.parse(code))
-                if isinstance(n, ast.Call) and ast.unparse(n.func) == "answer")  # fmt: skip
+    made = next(
+        n
+        for n in ast.walk(ast.parse(code))
+        if isinstance(n, ast.Call) and ast.unparse(n.func) == "answer"
+    )
     assert [ast.literal_eval(part) for part in made.args[1:]] == ["clip.mp4", NASTY]
     given = {key.arg: ast.unparse(key.value) for key in made.keywords}
     assert given.pop("method") == Trace.load(served.saved).method
@@ -301,8 +315,12 @@ def test_a_link_opens_the_lesson_and_the_quiz_scores(visit, served):
 
     def click(token: int) -> None:
         _, row, col = GRID.locate(token)
-        canvas.click(position={"x": box["width"] * (col + 0.5) / GRID.cols,
-                               "y": box["height"] * (row + 0.5) / GRID.rows})  # fmt: skip
+        canvas.click(
+            position={
+                "x": box["width"] * (col + 0.5) / GRID.cols,
+                "y": box["height"] * (row + 0.5) / GRID.rows,
+            }
+        )
 
     wrong = next(t for t in range(frame * 49, frame * 49 + 49) if t not in kept)
     for token in [wrong, *kept[1:]]:

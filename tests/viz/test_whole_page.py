@@ -116,14 +116,19 @@ def test_no_event_of_the_page_breaks_on_half_a_character(whole):
         for place, data in enumerate(sent):
             session = f"halves {number} {place}"
             body = {
-                "data": data, "fn_index": number, "session_hash": session, "trigger_id": None,
+                "data": data,
+                "fn_index": number,
+                "session_hash": session,
+                "trigger_id": None,
                 "event_data": {"id": "\ud800", "key": "\udfff", "table": "\ud800", "index": 0},
-            }  # fmt: skip
+            }
             where = "queue/join" if fn.queue is not False else "run/predict"
             answer = httpx.post(
-                f"{url}/gradio_api/{where}", content=json.dumps(body).encode(), timeout=60,
+                f"{url}/gradio_api/{where}",
+                content=json.dumps(body).encode(),
+                timeout=60,
                 headers={"Content-Type": "application/json"},
-            )  # fmt: skip
+            )
             if where == "run/predict":
                 json.loads(answer.content)
             elif not finished(session, url, answer.json()["event_id"]):
@@ -240,9 +245,13 @@ def test_a_short_run_does_not_wait_behind_all_of_anothers(whole):
 
     def ask(client, name, frames):
         return client.submit(
-            handle_file(CLIP), QUESTION, "stc@0.1", frames, api_name="/answer",
+            handle_file(CLIP),
+            QUESTION,
+            "stc@0.1",
+            frames,
+            api_name="/answer",
             result_callbacks=note(name),
-        )  # fmt: skip
+        )
 
     jobs = [ask(many, f"many {number}", 64) for number in range(4)]
     extra = [ask(many, "too many", 64) for _ in range(2)]

@@ -9,9 +9,13 @@ from pathlib import Path
 KINDS = ("color", "shape", "count", "direction", "order", "place", "flash")
 SAID = ("red", "blue", "green", "circle", "star", "two", "three", "left", "right", "yes", "no")
 ABOUT = {
-    "benchmark": "0.1.0", "model": "embedded", "checkpoint": "c0ffee" * 10, "source": "shapes",
-    "split": "held-out", "seeds": [100, 200],
-}  # fmt: skip
+    "benchmark": "0.1.0",
+    "model": "embedded",
+    "checkpoint": "c0ffee" * 10,
+    "source": "shapes",
+    "split": "held-out",
+    "seeds": [100, 200],
+}
 NAMES = ("STC", "FastV", "VisionZip", "FastVID", "HoliTom", "EVS", "Uniform", "Random")
 
 

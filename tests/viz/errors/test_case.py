@@ -27,10 +27,16 @@ SEED = 7_000_003
 def case_of(number=0, **changes):
     question = make_clip(SEED, 8).questions[number]
     plain = {
-        "id": str(SEED), "clip": str(SEED), "kind": question.kind, "frames": 8,
-        "question": question.text, "expected": question.answer, "source": "shapes",
-        "split": "held-out", "answers": {},
-    }  # fmt: skip
+        "id": str(SEED),
+        "clip": str(SEED),
+        "kind": question.kind,
+        "frames": 8,
+        "question": question.text,
+        "expected": question.answer,
+        "source": "shapes",
+        "split": "held-out",
+        "answers": {},
+    }
     return ErrorCase(**{**plain, **changes})
 
 

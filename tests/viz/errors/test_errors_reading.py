@@ -82,7 +82,7 @@ WRONG = {
     "no case": ({"case": None}, '"case" must be text'),
     "no method": ({"method": ...}, '"method" is missing'),
     "long method": ({"method": "x" * 1001}, "longer than 1000"),
-    "right": ({"right": "yes"}, '"right" must be true or false, not \'yes\''),
+    "right": ({"right": "yes"}, "\"right\" must be true or false, not 'yes'"),
     "frames": ({"frames": -1}, '"frames" must be a whole number'),
     "frames true": ({"frames": True}, '"frames" must be a whole number'),
     "large": ({"frames": 10**10}, '"frames" must be a whole number'),
@@ -93,9 +93,11 @@ WRONG = {
     "end": ({"evidence": dict.fromkeys(EVIDENCE, 3) | {"door": 2}}, "more tokens than there are"),
     "tokens": ({"tokens": [1, 2]}, '"tokens" must be three numbers'),
     "log": ({"log_right": "x"}, '"log_right" must be a number'),
-    "infinite log": ('{"case":"a","method":"m","answer":"","right":true,"log_right":1e999}',
-                     '"log_right" must be a number'),
-}  # fmt: skip
+    "infinite log": (
+        '{"case":"a","method":"m","answer":"","right":true,"log_right":1e999}',
+        '"log_right" must be a number',
+    ),
+}
 
 
 @pytest.mark.parametrize(("change", "words"), WRONG.values(), ids=WRONG)
@@ -122,7 +124,7 @@ FILES = {
     "one long line": (b"x" * 70_000, "longer than 64 KiB"),
     "a bomb": (gzip.compress(bytes(300 << 20), 1), "longer than 64 KiB"),
     "a bomb of lines": (gzip.compress(b"{}\n" + b"\n" * (5 << 20), 1), '"method" is missing'),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("content", "words"), FILES.values(), ids=FILES)
@@ -143,9 +145,12 @@ def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize(
     ("limit", "value", "words"),
-    [("MOST_LINES", 4, "too large"), ("MOST_BYTES", 900, "too large"),
-     ("MOST_METHODS", 3, "more than 3 methods")],
-)  # fmt: skip
+    [
+        ("MOST_LINES", 4, "too large"),
+        ("MOST_BYTES", 900, "too large"),
+        ("MOST_METHODS", 3, "more than 3 methods"),
+    ],
+)
 def test_the_bounds_hold(tmp_path, some, monkeypatch, limit, value, words):
     path = write(tmp_path / "r.jsonl", some)
     monkeypatch.setattr(reading, limit, value)
@@ -161,8 +166,13 @@ def test_half_a_character_becomes_a_whole_one(tmp_path, some):
 
 def test_methods_are_read_and_nothing_is_run():
     text = "STC(retention=0.02, positions='original', layer=None, tau=-0.5, ends=(1, 2))"
-    options = {"retention": 0.02, "positions": "original", "layer": None, "tau": -0.5,
-               "ends": (1, 2)}  # fmt: skip
+    options = {
+        "retention": 0.02,
+        "positions": "original",
+        "layer": None,
+        "tau": -0.5,
+        "ends": (1, 2),
+    }
     assert parse_method(text) == ("STC", options)
     for other in ("none", "STC", "STC(0.1)", "os.system('x')", "f(x=g())", "f(**{'a': 1})", "((",
                   "-" * 900 + "1", "\0", ""):  # fmt: skip
@@ -174,9 +184,15 @@ def test_labels_say_what_sets_a_method_apart():
     texts += ["none", "STC(retention=0.02, tau=0.9, lam=0.5)", "FastV(retention=2)", "my own"]
     labels = [(one.label, one.retention) for one in settings_of(texts)]
     assert labels == [
-        ("STC", 0.1), ("STC (lam=1.0)", 0.1), ("STC", 0.02), ("STC (lam=1.0)", 0.02),
-        ("uncompressed", 1.0), ("STC (tau=0.9)", 0.02), ("FastV", None), ("my own", None),
-    ]  # fmt: skip
+        ("STC", 0.1),
+        ("STC (lam=1.0)", 0.1),
+        ("STC", 0.02),
+        ("STC (lam=1.0)", 0.02),
+        ("uncompressed", 1.0),
+        ("STC (tau=0.9)", 0.02),
+        ("FastV", None),
+        ("my own", None),
+    ]
 
 
 def test_the_results_that_ship_are_read_whole():
@@ -214,8 +230,10 @@ def test_a_table_is_written_once_and_gives_its_cases(tmp_path, some):
         assert methods == ("none", line["method"])
         assert case.answers[line["method"]] == line["answer"]
         assert (case.id, case.question, case.expected) == (
-            line["case"], line["question"], line["expected"],
-        )  # fmt: skip
+            line["case"],
+            line["question"],
+            line["expected"],
+        )
         assert (case.source, case.split, case.frames) == ("shapes", "held-out", 32)
 
 

@@ -35,8 +35,10 @@ def node(node_path):  # noqa: F811
         )
         done = subprocess.run(
             [node_path, "--input-type=module", "-e", program],
-            input=json.dumps(values), capture_output=True, text=True,
-        )  # fmt: skip
+            input=json.dumps(values),
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -76,8 +78,9 @@ def test_counts_are_those_of_the_lines(node, made, table, rule):
     counts = node(
         "const c = new Comparison(new Results(table), 0, [2, 5], RULES[rule]);"
         "return [0, 1].map((side) => c.table(side, c.cases));",
-        table=table, rule=rule,
-    )  # fmt: skip
+        table=table,
+        rule=rule,
+    )
     for side, method in enumerate((2, 5)):
         expected = [[0] * 4 for _ in KINDS_OF_LOSS]
         for start in range(0, len(made), 7):
@@ -100,8 +103,9 @@ def test_every_cell_selects_what_it_counts(node, table):
         "    if ((flip < 0 || f === flip) && (evidence < 0 || e === evidence)) sum += count; }));"
         "  found.push([shown.length, sum]);"
         "} return found;",
-        table=table, all=ALL,
-    )  # fmt: skip
+        table=table,
+        all=ALL,
+    )
     assert len(found) == 25 and all(shown == counted for shown, counted in found)
     assert found[0][0] == 60
 
@@ -154,8 +158,9 @@ def test_mcnemar_is_the_exact_binomial(node, pair):
 
 
 def test_mcnemar_of_thousands_is_a_number(node):
-    shown = node("return [[3000, 10], [0, 4], [700, 300]].map((pair) => showP(mcnemar(...pair)));",
-                 _=0)  # fmt: skip
+    shown = node(
+        "return [[3000, 10], [0, 4], [700, 300]].map((pair) => showP(mcnemar(...pair)));", _=0
+    )
     assert shown[0] == "< 1e-300" and shown[1] == "0.125"
     tail = sum(math.comb(1000, heads) for heads in range(301)) / 2**999
     assert float(shown[2]) == pytest.approx(tail, rel=0.05)
@@ -240,6 +245,7 @@ def test_sixty_thousand_answers_are_compared_and_filtered_at_once(node, tmp_path
         "c.select({ ...all, sides: none, text: 'x' }, marks);"
         "start = now(); c.select({ ...all, sides: none, text: 'thing 7' }, marks);"
         "times.push(now() - start); return times;",
-        table=table, all=ALL,
-    )  # fmt: skip
+        table=table,
+        all=ALL,
+    )
     assert build < 1000 and select < 200 and search < 400  # a hundredth of it on an idle machine

@@ -55,9 +55,14 @@ class Served:
                 workspace = gr.Textbox(label="workspace", elem_id="workspace")
                 errors_tab(results, folder / "tables", open_case, [workspace])
         _, self.url, _ = self.demo.launch(
-            prevent_thread_lock=True, quiet=True, theme=theme(), css=stylesheet(),
-            ssr_mode=False, max_file_size="500mb", run_history=False,
-        )  # fmt: skip
+            prevent_thread_lock=True,
+            quiet=True,
+            theme=theme(),
+            css=stylesheet(),
+            ssr_mode=False,
+            max_file_size="500mb",
+            run_history=False,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -157,18 +162,22 @@ def upload(page, path: Path) -> None:
 
 def test_one_click_shows_where_lost_evidence_made_the_answer_wrong(tab, answers):
     """From the opened tab; the issue allows three."""
-    for place, (label, lost) in enumerate((
-        (LOST_BEFORE, lambda e: e["door"] == 0),
-        ("lost inside the LLM, right → wrong", lambda e: e["door"] > 0 and e["end"] == 0),
-    )):  # fmt: skip
+    for place, (label, lost) in enumerate(
+        (
+            (LOST_BEFORE, lambda e: e["door"] == 0),
+            ("lost inside the LLM, right → wrong", lambda e: e["door"] > 0 and e["end"] == 0),
+        )
+    ):
         told = press(tab, label)
         wanted = {
             line["case"]
             for start in range(0, len(answers), 9)
             for line in [answers[start + 3]]  # STC at 2 %
-            if answers[start]["right"] and not line["right"]
-            and line["evidence"] and lost(line["evidence"])
-        }  # fmt: skip
+            if answers[start]["right"]
+            and not line["right"]
+            and line["evidence"]
+            and lost(line["evidence"])
+        }
         assert told == count(tab) == len(wanted) > 10
         assert f"STC at 2 %: {label}" in found(tab)
         shown = tab.locator(".rows [role=row] [role=gridcell]:first-child").all_inner_texts()
@@ -186,8 +195,9 @@ def test_a_row_opens_its_case_with_both_methods(tab, served, answers):
     assert methods == ("none", "STC(retention=0.02, layer=5)", "FastV(retention=0.02, layer=5)")
     asked = answers[18]
     assert (case.id, case.question, case.expected) == ("102", asked["question"], asked["expected"])
-    assert case.answers == {line["method"]: line["answer"] for line in (answers[18 + n] for n in
-                                                                        (0, 3, 7))}  # fmt: skip
+    assert case.answers == {
+        line["method"]: line["answer"] for line in (answers[18 + n] for n in (0, 3, 7))
+    }
     expect(tab.locator("#workspace textarea")).to_have_value(asked["question"])
     detail = tab.locator(".detail").inner_text()
     assert asked["question"] in detail and asked["expected"] in detail
@@ -201,15 +211,23 @@ def test_what_goes_wrong_on_opening_is_one_sentence(tab):
 
 
 def test_keys_choose_open_and_step_through_flips(tab, served, answers):
-    flipped = [start // 9 for start in range(0, len(answers), 9)
-               if answers[start]["right"] != answers[start + 3]["right"]]  # fmt: skip
+    flipped = [
+        start // 9
+        for start in range(0, len(answers), 9)
+        if answers[start]["right"] != answers[start + 3]["right"]
+    ]
 
     def chosen() -> int:
         return int(tab.locator(".rows [aria-selected=true]").get_attribute("data-place"))
 
     tab.locator(".scroller").focus()
-    for key, place in (("ArrowDown", 0), ("ArrowDown", 1), ("ArrowUp", 0), ("End", 899),
-                       ("Home", 0)):  # fmt: skip
+    for key, place in (
+        ("ArrowDown", 0),
+        ("ArrowDown", 1),
+        ("ArrowUp", 0),
+        ("End", 899),
+        ("Home", 0),
+    ):
         tab.keyboard.press(key)
         assert chosen() == place
         active = tab.locator(".scroller").get_attribute("aria-activedescendant")
@@ -238,10 +256,12 @@ def test_everything_is_reached_by_tab_alone(tab):
     reached = set()
     for _ in range(90):
         tab.keyboard.press("Tab")
-        reached.add(tab.evaluate(
-            "() => { const e = document.activeElement;"
-            " return e.name || e.className || (e.dataset.cell ? 'cell' : e.tagName) }"
-        ))  # fmt: skip
+        reached.add(
+            tab.evaluate(
+                "() => { const e = document.activeElement;"
+                " return e.name || e.className || (e.dataset.cell ? 'cell' : e.tagName) }"
+            )
+        )
     names = {"retention", "first", "second", "rule", "kind", "mark", "text", "order", "clear",
              "csv"}  # fmt: skip
     assert names <= reached and "cell" in reached
@@ -253,8 +273,9 @@ def test_filters_meet_and_are_cleared(tab, answers):
     tab.locator("[name=kind]").select_option("color")
     assert count(tab) == len(color)
     tab.locator("[name=text]").fill("of thing 77")
-    assert {int(x) for x in tab.locator(".rows [role=gridcell]:first-child").all_inner_texts()} \
-        <= set(map(int, color))  # fmt: skip
+    assert {
+        int(x) for x in tab.locator(".rows [role=gridcell]:first-child").all_inner_texts()
+    } <= set(map(int, color))
     both = count(tab)
     tab.locator("[name=retention]").select_option(label="10 %")
     assert "10 %" in tab.locator(".panel h2").inner_text()
@@ -274,11 +295,16 @@ def test_the_lesson_of_two_methods_side_by_side(tab, answers):
     press(tab, LOST_BEFORE, 0)
     told = press(tab, "kept to the end, right → right", 1)
     wanted = [
-        start for start in range(0, len(answers), 9)
+        start
+        for start in range(0, len(answers), 9)
         for base, stc, fastv in [(answers[start], answers[start + 3], answers[start + 7])]
-        if base["evidence"] and base["right"] and not stc["right"] and fastv["right"]
-        and not stc["evidence"]["door"] and fastv["evidence"]["end"]
-    ]  # fmt: skip
+        if base["evidence"]
+        and base["right"]
+        and not stc["right"]
+        and fastv["right"]
+        and not stc["evidence"]["door"]
+        and fastv["evidence"]["end"]
+    ]
     assert told == count(tab) == len(wanted) > 0
 
 
@@ -380,8 +406,15 @@ def test_a_real_benchmark_agrees_with_its_own_summary(tab, tmp_path):
 
     vlm = load(device="cpu")
     depth = len(vlm.model.get_decoder().layers)
-    rows = grid(depth, 4, questions=8, retentions=[0.02], methods=["stc", "uniform"],
-                parts=["main"], even=True)  # fmt: skip
+    rows = grid(
+        depth,
+        4,
+        questions=8,
+        retentions=[0.02],
+        methods=["stc", "uniform"],
+        parts=["main"],
+        even=True,
+    )
     outcome = run(vlm, Shapes(vlm, development=True), rows, tmp_path)
     summary = {row["method"]: row for row in summarize(outcome, rows)["rows"]}
     upload(tab, tmp_path / NAME)

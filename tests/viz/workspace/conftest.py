@@ -19,9 +19,14 @@ from viz.workspace.component import HERE, script, style
 from viz.workspace.modules import joined
 
 # Functions that tests call on the page's trace; the page itself keeps them inside.
-PURE = "".join(joined(HERE / "js" / f"{name}.js", names) for name, names in {
-    "pair": ("differing", "ratioOf"), "edits": ("Draft",), "evidence": ("boxesAround", "cellsOf"),
-}.items())  # fmt: skip
+PURE = "".join(
+    joined(HERE / "js" / f"{name}.js", names)
+    for name, names in {
+        "pair": ("differing", "ratioOf"),
+        "edits": ("Draft",),
+        "evidence": ("boxesAround", "cellsOf"),
+    }.items()
+)
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>workspace</title>
 <link rel="icon" href="data:,"><style>body {{ font-family: system-ui; margin: 16px }}
@@ -94,9 +99,14 @@ def bench(chromium, tmp_path):  # noqa: F811
     opened: list[tuple[Bench, ThreadingHTTPServer]] = []
 
     def make(
-        trace: Trace, about: Known | None = None, clip: Path | None = None,
-        width: int = 1280, height: int = 720, served: bool = False, **context,
-    ) -> Bench:  # fmt: skip
+        trace: Trace,
+        about: Known | None = None,
+        clip: Path | None = None,
+        width: int = 1280,
+        height: int = 720,
+        served: bool = False,
+        **context,
+    ) -> Bench:
         folder = tmp_path / str(len(opened))
         folder.mkdir()
         (folder / "bundle.bin").write_bytes(pack(trace, about))
@@ -108,9 +118,12 @@ def bench(chromium, tmp_path):  # noqa: F811
             (folder / clip.name).write_bytes(clip.read_bytes())
             urls["clip"] = clip.name
         page = PAGE.format(
-            style=style(), script=script(), pure=PURE, urls=json.dumps(urls),
+            style=style(),
+            script=script(),
+            pure=PURE,
+            urls=json.dumps(urls),
             server="{ trigger() {} }" if served else "{}",
-        )  # fmt: skip
+        )
         (folder / "index.html").write_text(page, encoding="utf-8")
         handler = functools.partial(Quiet, directory=str(folder))
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -120,8 +133,10 @@ def bench(chromium, tmp_path):  # noqa: F811
         made = Bench(context.new_page(), trace)
         opened.append((made, server))
         home = f"http://127.0.0.1:{server.server_port}/"
-        made.page.on("request", lambda r: r.url.startswith((home, "data:", "blob:"))
-                     or made.outside.append(r.url))  # fmt: skip
+        made.page.on(
+            "request",
+            lambda r: r.url.startswith((home, "data:", "blob:")) or made.outside.append(r.url),
+        )
         made.page.on("pageerror", lambda error: made.errors.append(str(error)))
         made.page.on("console", lambda m: m.type == "error" and made.errors.append(m.text))
         made.page.goto(home)

@@ -16,9 +16,12 @@ KEPT = (0, 13, 30)
 CENTERS = {5: (6, 7), 40: (41,)}
 WALK = {0: (-1, -np.inf), 1: (0, 0.9), 13: (0, 0.3), 14: (13, 0.8), 30: (13, 0.25), 2: (30, 0.75)}
 WORDS = (
-    Word("what", "question"), Word(" is", "question"), Word(f" {NASTY[0]}", "question"),
-    Word("red", "answer", -0.25), Word(f" {NASTY[2]}", "answer", -1.5),
-)  # fmt: skip
+    Word("what", "question"),
+    Word(" is", "question"),
+    Word(f" {NASTY[0]}", "question"),
+    Word("red", "answer", -0.25),
+    Word(f" {NASTY[2]}", "answer", -1.5),
+)
 
 
 def recorded(**fields) -> Trace:
@@ -59,6 +62,9 @@ def walked(frames: int) -> Trace:
     similarity[walk[0]] = -np.inf
     noise = np.random.default_rng(1).integers(0, 256, (frames, 36, 64, 3), np.uint8)
     return replace(
-        trace, order=order, nearest=nearest, similarity=similarity,
+        trace,
+        order=order,
+        nearest=nearest,
+        similarity=similarity,
         frames=noise.repeat(4, axis=1).repeat(4, axis=2),
-    )  # fmt: skip
+    )

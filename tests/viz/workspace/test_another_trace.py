@@ -13,9 +13,15 @@ from recorded import recorded, walked
 from viz.workspace.bundle import pack, sprite
 
 LAST = {  # what a visitor may have chosen, all of it at the end of what there is
-    "frame": 3, "time": 1.5, "locked": [47], "hover": 47, "stage": "layer", "overlay": "attention",
-    "word": 4, "step": 5,
-}  # fmt: skip
+    "frame": 3,
+    "time": 1.5,
+    "locked": [47],
+    "hover": 47,
+    "stage": "layer",
+    "overlay": "attention",
+    "word": 4,
+    "step": 5,
+}
 PANELS = ("sheet", "plane", "replay", "compare", "flow", "embedding", "edits", "evidence")
 
 
@@ -122,8 +128,12 @@ def test_another_size_there_and_back(bench, tmp_path, traces):
         trace, other = traces[number], traces[1 - number]
         n, frames = trace.grid.size, trace.grid.frames
         if place:
-            last = {"locked": [other.grid.size - 1], "hover": other.grid.size - 1,
-                    "stage": "refilled", "frame": other.grid.frames - 1}  # fmt: skip
+            last = {
+                "locked": [other.grid.size - 1],
+                "hover": other.grid.size - 1,
+                "stage": "refilled",
+                "frame": other.grid.frames - 1,
+            }
             opened.set(**last)
             show(opened, {"bundle": f"{place}.bin", "key": f"key{number}"})
         opened.wait(f"v.n === {n} && v.drawn.frames === {frames}")

@@ -66,10 +66,13 @@ def test_real_sizes_stay_small_however_long_the_text(frames, most):
     n, entered = trace.grid.size, len(trace.stage("outside").survivors)
     words = tuple(Word(f"word{k} ", "question") for k in range(300))
     long = replace(
-        trace, words=words, attention=np.full((300, entered), 0.5, np.float16),
-        full_attention=np.full((300, n), 0.5, np.float16), attention_layer=3,
+        trace,
+        words=words,
+        attention=np.full((300, entered), 0.5, np.float16),
+        full_attention=np.full((300, n), 0.5, np.float16),
+        attention_layer=3,
         baseline={"words": [asdict(word) for word in words]},
-    )  # fmt: skip
+    )
     data = pack(long)
     header, arrays = unpack(data)
     assert len(data) < most and len(header["words"]) == 300
@@ -109,8 +112,9 @@ def test_every_frame_lies_where_the_tiles_say(shape):
 
 
 def test_large_pictures_are_made_smaller_and_none_is_none():
-    trace = replace(build(TokenGrid(40, 1, 1), frames=None),
-                    frames=np.zeros((40, 512, 900, 3), np.uint8))  # fmt: skip
+    trace = replace(
+        build(TokenGrid(40, 1, 1), frames=None), frames=np.zeros((40, 512, 900, 3), np.uint8)
+    )
     sheet = cv2.imdecode(np.frombuffer(sprite(trace), np.uint8), cv2.IMREAD_COLOR)
     assert sheet.shape[0] * sheet.shape[1] <= 9_000_000
     without = build(TokenGrid(2, 2, 2), frames=None)

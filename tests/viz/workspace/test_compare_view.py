@@ -26,18 +26,28 @@ def run(seed: int, kept: int, grid: TokenGrid = GRID, **fields) -> Trace:
     chosen = [int(token) for token in rng.permutation(grid.size)[:kept]]
     ended = {token: -1 for token in chosen[: kept // 3]}
     return build(
-        grid, kept=chosen, ended=ended, seconds=np.arange(grid.frames) * 0.5,
-        baseline={"answer": "a red star", "logprob": -0.25, "costs": {}}, **fields,
-    )  # fmt: skip
+        grid,
+        kept=chosen,
+        ended=ended,
+        seconds=np.arange(grid.frames) * 0.5,
+        baseline={"answer": "a red star", "logprob": -0.25, "costs": {}},
+        **fields,
+    )
 
 
 def three() -> list[Trace]:
     return [
         run(1, 30, answer="a red star", logprob=-0.5, method="STC(retention=0.08)"),
-        run(2, 40, answer="a blue star", logprob=-1.5, scores={"a red star": -3.25},
-            method="Uniform(retention=0.1)"),
+        run(
+            2,
+            40,
+            answer="a blue star",
+            logprob=-1.5,
+            scores={"a red star": -3.25},
+            method="Uniform(retention=0.1)",
+        ),
         run(3, 12, answer=NASTY, logprob=-2.0, method="Random(retention=0.03)"),
-    ]  # fmt: skip
+    ]
 
 
 def alive(trace: Trace, late: bool) -> np.ndarray:
@@ -117,8 +127,11 @@ def test_answers_stand_against_the_uncompressed_run(bench):
     cells = [[cell.inner_text() for cell in row.locator("th, td").all()] for row in rows]
     assert [row[0].split()[-1] for row in cells] == ["Uncompressed", "STC", "Uniform", "Random"]
     assert [row[1] for row in cells] == [
-        "a red star right", "a red star right", "a blue star wrong", f"{NASTY} wrong",
-    ]  # fmt: skip
+        "a red star right",
+        "a red star right",
+        "a blue star wrong",
+        f"{NASTY} wrong",
+    ]
     assert [row[2] for row in cells] == ["−0.25", "−0.50", "−1.50", "−2.00"]
     # A said the same words, B was asked about them, C was not
     assert [row[3] for row in cells] == ["−0.25", "−0.50 (−0.25)", "−3.25 (−3.00)", "–"]
@@ -143,10 +156,15 @@ def test_the_table_says_what_the_pictures_show(bench):
     for frame, row in enumerate(rows.all()):
         numbers = [cell.inner_text() for cell in row.locator("th, td").all()]
         assert numbers == [
-            str(frame), f"{frame * 0.5:.2f} s", str(one[frame].sum()), str(other[frame].sum()),
-            str((one & ~other)[frame].sum()), str((other & ~one)[frame].sum()),
-            str((one & other)[frame].sum()), str((~one & ~other)[frame].sum()),
-        ]  # fmt: skip
+            str(frame),
+            f"{frame * 0.5:.2f} s",
+            str(one[frame].sum()),
+            str(other[frame].sum()),
+            str((one & ~other)[frame].sum()),
+            str((other & ~one)[frame].sum()),
+            str((one & other)[frame].sum()),
+            str((~one & ~other)[frame].sum()),
+        ]
 
 
 def test_runs_go_away_one_by_one(bench):
@@ -191,10 +209,15 @@ def test_all_methods_are_there_to_choose(bench):
 
 
 DIFFERENT = [
-    ("a red star", "a red star", []), ("a red star", "a blue star", ["red"]),
-    ("Red.", "red", []), ("the star is red", "red", ["the", "star", "is"]),
-    ("x a b", "a x b", ["a"]), ("a b a", "b", ["a", "a"]), ("", "red", []), ("red", "", ["red"]),
-]  # fmt: skip
+    ("a red star", "a red star", []),
+    ("a red star", "a blue star", ["red"]),
+    ("Red.", "red", []),
+    ("the star is red", "red", ["the", "star", "is"]),
+    ("x a b", "a x b", ["a"]),
+    ("a b a", "b", ["a", "a"]),
+    ("", "red", []),
+    ("red", "", ["red"]),
+]
 
 
 def test_ratios_and_words(bench):

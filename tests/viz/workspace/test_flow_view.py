@@ -19,9 +19,12 @@ THINNEST = 12  # pixels
 def all_fates() -> Trace:
     """2 frames of 2 x 3 tokens, each fate at least once."""
     return build(
-        TokenGrid(2, 2, 3, 40, 60), kept=(0, 1, 5, 6), centers={2: (3, 4, 7)},
-        ended={1: 0, 6: -1}, costs={"tokens_per_layer": [5, 5, 5, 3]},
-    )  # fmt: skip
+        TokenGrid(2, 2, 3, 40, 60),
+        kept=(0, 1, 5, 6),
+        centers={2: (3, 4, 7)},
+        ended={1: 0, 6: -1},
+        costs={"tokens_per_layer": [5, 5, 5, 3]},
+    )
 
 
 def open_panel(made) -> None:
@@ -46,9 +49,11 @@ def test_every_token_goes_one_way(bench, all_fates):
         assert sorted(tokens) == sorted(entering)
     ways = {tuple(band["tokens"]): band["words"] for band in found if band["column"] == 1}
     assert ways == {
-        (0, 5): "kept as itself", (1,): "merged inside the LLM", (6,): "dropped inside the LLM",
+        (0, 5): "kept as itself",
+        (1,): "merged inside the LLM",
+        (6,): "dropped inside the LLM",
         (2,): "cluster center",
-    }  # fmt: skip
+    }
     picture = made.page.locator("[data-view=flow] .ws-flow-picture")
     labels = picture.locator("text").all_text_contents()
     assert labels == [

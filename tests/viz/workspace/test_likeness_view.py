@@ -163,9 +163,10 @@ def test_colors_have_a_legend_and_the_points_a_table(bench, small):
     view = made.page.locator("[data-view=embedding]")
     chosen = view.get_by_role("combobox", name="Color")
     for shade, words in (
-        ("frame", "time of the frame"), ("cluster", "what carries a token in the end"),
+        ("frame", "time of the frame"),
+        ("cluster", "what carries a token in the end"),
         ("contribution", "Contribution: not measured"),
-    ):  # fmt: skip
+    ):
         chosen.select_option(shade)
         expect(view.locator(".ws-legend")).to_contain_text(words)
     view.get_by_text("Read as table").click()

@@ -12,8 +12,11 @@ from node import node_path  # noqa: F401
 from viz.workspace.modules import ModuleError, joined, read
 
 VIZ = Path(__file__).parents[3] / "viz"
-ENTRIES = {"workspace/js/main.js": "mount", "workspace/js/lesson.js": "Lesson",
-           "errors/view.js": "ErrorTable"}  # fmt: skip
+ENTRIES = {
+    "workspace/js/main.js": "mount",
+    "workspace/js/lesson.js": "Lesson",
+    "errors/view.js": "ErrorTable",
+}
 
 
 @pytest.fixture
@@ -33,9 +36,11 @@ def files(tmp_path):
 def printed(node_path: str, script: str, value: str):  # noqa: F811
     """``value`` after the script, which runs as a plain script, not as a module."""
     done = subprocess.run(
-        [node_path, "--input-type=commonjs", "-"], capture_output=True, text=True,
+        [node_path, "--input-type=commonjs", "-"],
+        capture_output=True,
+        text=True,
         input=f"{script}\nconsole.log(JSON.stringify({value}));",
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -81,14 +86,16 @@ def test_modules_keep_their_names_to_themselves(files, node_path):  # noqa: F811
 
 
 def test_a_module_runs_once_behind_what_it_imports(files, node_path):  # noqa: F811
-    folder = files({
-        "a.js": "export const log = [];\nlog.push('a');\n",
-        "b.js": "import { log } from './a.js';\nlog.push('b');\nexport const b = 1;\n",
-        "c.js": "import { log } from './a.js';\nimport { b } from './b.js';\nlog.push('c');\n"
-                "export const c = b;\n",
-        "d.js": "import { c } from './c.js';\nimport { b } from './b.js';\n"
-                "import { log } from './a.js';\nexport const found = [...log, b, c];\n",
-    })  # fmt: skip
+    folder = files(
+        {
+            "a.js": "export const log = [];\nlog.push('a');\n",
+            "b.js": "import { log } from './a.js';\nlog.push('b');\nexport const b = 1;\n",
+            "c.js": "import { log } from './a.js';\nimport { b } from './b.js';\nlog.push('c');\n"
+            "export const c = b;\n",
+            "d.js": "import { c } from './c.js';\nimport { b } from './b.js';\n"
+            "import { log } from './a.js';\nexport const found = [...log, b, c];\n",
+        }
+    )
     assert printed(node_path, joined(folder / "d.js", ["found"]), "found") == ["a", "b", "c", 1, 1]
 
 
@@ -154,9 +161,11 @@ def test_what_does_not_fit_together_is_named(files, sources, said):
     ],
 )  # fmt: skip
 def test_another_form_is_refused_by_file_and_line(files, line):
-    folder = files({
-        "a.js": "export const a = 1;\n",
-        "main.js": f"// two lines\n// above\n{line}\nexport const c = 1;\n",
-    })  # fmt: skip
+    folder = files(
+        {
+            "a.js": "export const a = 1;\n",
+            "main.js": f"// two lines\n// above\n{line}\nexport const c = 1;\n",
+        }
+    )
     with pytest.raises(ModuleError, match=r"main\.js:3: this import .*is not understood"):
         joined(folder / "main.js", ["c"])

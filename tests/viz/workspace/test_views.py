@@ -109,9 +109,17 @@ def test_keys_move_by_cell_and_by_frame(bench):
     page = opened.page
     page.locator(".ws-strip-view canvas").last.focus()
     for key, token in (
-        ("ArrowDown", 6), ("ArrowLeft", 5), ("ArrowUp", 1), ("ArrowUp", 1), ("PageDown", 13),
-        ("ArrowRight", 14), ("PageDown", 26), ("PageDown", 38), ("PageDown", 38), ("PageUp", 26),
-    ):  # fmt: skip
+        ("ArrowDown", 6),
+        ("ArrowLeft", 5),
+        ("ArrowUp", 1),
+        ("ArrowUp", 1),
+        ("PageDown", 13),
+        ("ArrowRight", 14),
+        ("PageDown", 26),
+        ("PageDown", 38),
+        ("PageDown", 38),
+        ("PageUp", 26),
+    ):
         page.keyboard.press(key)
         opened.wait(f"v.focus === {token} && v.frame === {token // 12}")
     page.keyboard.press("h")
@@ -157,11 +165,13 @@ def test_the_stage_slider_redraws_and_says_what_it_shows(bench):
     page = opened.page
     words = page.locator(".ws-stage-words")
     for label, needed, blocks in (
-        ("raw", "All 48 video tokens", 48), ("pool", "The pool: 3 tokens", 3),
+        ("raw", "All 48 video tokens", 48),
+        ("pool", "The pool: 3 tokens", 3),
         ("recycled", "3 were considered and not taken, 42 were never reached", 48),
         ("refilled", "5 tokens enter the LLM: 3 as themselves, 2 as centers", 5),
-        ("layer 2", "After layer 2, 3 of the 5 go on", 5), ("end", "in the end", 5),
-    ):  # fmt: skip
+        ("layer 2", "After layer 2, 3 of the 5 go on", 5),
+        ("end", "in the end", 5),
+    ):
         page.locator(".ws-stages label", has_text=label).click()
         page.wait_for_function(
             "needed => document.querySelector('.ws-stage-words').textContent.includes(needed)",
@@ -264,8 +274,16 @@ def test_strangers_text_stays_text(bench):
 
 def test_every_view_reads_as_a_table(bench):
     page = bench(recorded()).page
-    rows = {"player": 12, "words": 5, "budget": 13, "bars": 4, "strip": 5, "sheet": 5, "plane": 12,
-            "replay": 6}  # fmt: skip
+    rows = {
+        "player": 12,
+        "words": 5,
+        "budget": 13,
+        "bars": 4,
+        "strip": 5,
+        "sheet": 5,
+        "plane": 12,
+        "replay": 6,
+    }
     for view, count in rows.items():
         if view in ("sheet", "plane", "replay"):
             page.evaluate("name => workspace.choose(name)", view)
@@ -318,8 +336,9 @@ def test_six_thousand_selected_tokens_do_not_slow_the_pointer(bench):
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_wider_than_the_screen(bench, width):
-    page = bench(walked(32), width=width, height=844, has_touch=width < 500,
-                 is_mobile=width < 500).page  # fmt: skip
+    page = bench(
+        walked(32), width=width, height=844, has_touch=width < 500, is_mobile=width < 500
+    ).page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     if width < 500:
         small = page.evaluate(

@@ -25,9 +25,13 @@ NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}}"
 
 def trace(**fields) -> Trace:
     return build(
-        GRID, kept=KEPT, centers={CENTER: MEMBERS}, ended={3: CENTER, 119: -1},
-        seconds=np.arange(6) * 0.4, **fields,
-    )  # fmt: skip
+        GRID,
+        kept=KEPT,
+        centers={CENTER: MEMBERS},
+        ended={3: CENTER, 119: -1},
+        seconds=np.arange(6) * 0.4,
+        **fields,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +146,11 @@ def test_drafts_add_up_to_what_the_method_takes(bench):
     for acts, states in zip(rows, found, strict=True):
         inside = set(base)
         for (name, tokens), (plain, entered) in zip(acts, states, strict=True):
-            inside = {"without": inside - {*tokens}, "just": inside & {*tokens},
-                      "with": inside | {*tokens}}[name]  # fmt: skip
+            inside = {
+                "without": inside - {*tokens},
+                "just": inside & {*tokens},
+                "with": inside | {*tokens},
+            }[name]
             assert entered == sorted(inside)
             if inside:
                 edited = Edited(Fixed(trace=shown), **plain).outside(*nothing)
@@ -155,8 +162,10 @@ def test_acts_that_make_no_sense_say_why(bench):
     tab(opened, "What if")
     page = opened.page
     panel = page.locator("[data-panel=edits]")
-    remove, keep, swap = (panel.get_by_role("button", name=name)
-                          for name in ("Remove (", "Keep only these (", "Swap in ("))  # fmt: skip
+    remove, keep, swap = (
+        panel.get_by_role("button", name=name)
+        for name in ("Remove (", "Keep only these (", "Swap in (")
+    )
     why = panel.locator("p[aria-live]")
 
     def states() -> list[bool]:
@@ -301,8 +310,9 @@ def test_evidence_is_drawn_counted_listed_and_exported(bench, tmp_path):
     page.mouse.move(x1, y)
     page.mouse.up()
     opened.wait("v.frame === 2")
-    assert [panel.get_by_label(f"{end} frame of the bracket").input_value()
-            for end in ("First", "Last")] == ["2", "4"]  # fmt: skip
+    assert [
+        panel.get_by_label(f"{end} frame of the bracket").input_value() for end in ("First", "Last")
+    ] == ["2", "4"]
     drag(opened, "player", 40, 47)
     opened.wait("v.drawn.boxes === 1")
     drawn = [cell for frame in (2, 3, 4) for cell in cells(frame, (0, 1), (0, 1, 2))]
