@@ -16,6 +16,7 @@ import pytest
 import torch
 from hub_server import serving
 from inputs import SIZES, clip_frames
+from safetensors.torch import load_file, save_file
 from transformers import LlavaNextVideoConfig, LlavaOnevisionConfig, VideoLlavaConfig
 
 from stc_core import STC, InputError, answer, fit, load
@@ -158,14 +159,12 @@ def lose_a_shard(folder):
 
 
 def other_weights(folder):
-    from safetensors.torch import save_file
 
     save_file({"something.else": torch.zeros(2)}, folder / "model.safetensors")
 
 
 def change_weights(change):
     """Write the weights anew after ``change`` of {name: tensor}."""
-    from safetensors.torch import load_file, save_file
 
     def damage(folder):
         weights = load_file(folder / "model.safetensors")
@@ -594,13 +593,37 @@ def test_the_command_line_says_the_size_and_needs_no_network_the_second_time(hub
         assert (f"downloading {NAME}, " in done.stderr) == (offline == "0")
 
 
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}
+
+
 def test_quantized_files_are_estimated_at_their_own_size(hub, checkpoint):
-    """FP8 and AWQ repositories: not the number of weights at 2 bytes each."""
+    """FP8 and AWQ repositories: not the number of weights at 2 or 4 bytes each."""
     plain = fit(checkpoint, frames=4, device="cpu").memory
-    change_config(quantization_config={"quant_method": "fp8"})(checkpoint)
+    change_config(quantization_config=AWQ)(checkpoint)
+    file = checkpoint / "model.safetensors"
+    weights = {name: weight.to(torch.int8) for name, weight in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
     hub.models[NAME] = checkpoint
-    size = (checkpoint / "model.safetensors").stat().st_size
-    for name in (checkpoint, NAME):
+    tensors = sum(weight.nbytes for weight in weights.values())
+    for name, size in ((checkpoint, tensors), (NAME, file.stat().st_size)):
         found = fit(name, frames=4, device="cpu").memory
-        assert found.weights == size != plain.weights
+        assert found.weights == size < plain.weights / 3
         assert (found.cache, found.activations) == (plain.cache, plain.activations)
+
+
+def test_the_files_say_whether_a_quantized_checkpoint_fits(checkpoint, monkeypatch):
+    change_config(quantization_config=AWQ)(checkpoint)
+    size = fit(checkpoint, device="cpu").memory.weights
+    monkeypatch.setattr(loading_module, "available", lambda device: size - 1)
+    assert f"the weights of 'tiny-vlm' take {in_bytes(size)} and cpu has " in told(checkpoint)
+    monkeypatch.setattr(loading_module, "available", lambda device: size)
+    assert "the weights of" not in told(checkpoint)  # and then it needs a package for AWQ
+
+
+def test_fp8_weights_are_wide_again_where_no_gpu_is(checkpoint):
+    plain = fit(checkpoint, device="cpu").memory.weights
+    change_config(quantization_config={"quant_method": "fp8"})(checkpoint)
+    file = checkpoint / "model.safetensors"
+    weights = {name: weight.to(torch.float8_e4m3fn) for name, weight in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+    assert fit(checkpoint, device="cpu").memory.weights == plain

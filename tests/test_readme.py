@@ -125,7 +125,7 @@ def test_options_that_are_named_alone_exist(path, capsys):
     for script in (ROOT / "tests" / "gpu" / "full_size.py", ROOT / "tests" / "conftest.py"):
         known |= set(re.findall(r'"(--[a-z-]+)"', script.read_text("utf-8")))
     for words in code(TEXTS[path]):
-        if not words.startswith(("pip ", "git ", "mkdocs ")):
+        if not words.startswith(("pip ", "git ", "mkdocs ", "ruff ")):
             assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", words)) <= known, words
 
 

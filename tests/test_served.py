@@ -1,11 +1,14 @@
 """Published checkpoints as the hub serves them: they open, and their prompts are the stock ones."""
 
+import functools
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from served import SERVED
 from transformers import (
     LlavaNextVideoConfig,
@@ -17,7 +20,9 @@ from stc_core import STC, InputError, answer, fit, load
 from stc_core.answering.prompt import build_prompt
 from stc_core.answering.video import Video
 from stc_core.models.contribution import contribution_module
+from stc_core.models.families import FAMILIES
 from stc_core.models.memory import context_of, tokens_of
+from stc_core.record.flops import LLMShape
 
 QUESTION = "what color is the star ?"
 
@@ -37,10 +42,16 @@ def folders(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def served_models(folders):
+    """Family -> the loaded model."""
+    return functools.cache(lambda name: load(folders(name), device="cpu"))
+
+
 @pytest.fixture(scope="module", params=SERVED)
-def served(request, folders):
+def served(request, served_models):
     """(what is published, loaded)."""
-    return SERVED[request.param], load(folders(request.param), device="cpu")
+    return SERVED[request.param], served_models(request.param)
 
 
 def clip(count, size):
@@ -123,7 +134,7 @@ def test_it_is_known_before_it_is_read(served, folders):
     published, vlm = served
     found = fit(folders(vlm.name), frames=published.frames, device="cpu")
     assert found.memory.parameters == vlm.model.num_parameters()
-    if vlm.family.cell_shape is not None:  # else it counts frames of 360 x 640
+    if vlm.family.cell_shape is not None:
         assert tokens_of(vlm.model.config, published.frames)[0] == published.tokens
     assert found.fits and torch.is_tensor(vlm.model.get_output_embeddings().weight)
 
@@ -175,14 +186,74 @@ def test_the_context_counts_the_factor_that_stretches_it(scaling, context):
     assert context_of(LlavaNextVideoConfig(text_config=text)) == context
 
 
-@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl"])
-def test_frames_are_as_large_as_in_the_models_own_evaluations(folders, name):
-    """768 x 28 x 28 pixels, not the 12.8 million that the hub's file allows a single picture."""
-    frames = clip(2, (1080, 1920))
-    for option, most in ((None, 768 * 28 * 28), (200 * 28 * 28, 200 * 28 * 28)):
+@pytest.mark.parametrize(("name", "side"), [("qwen2_vl", 28), ("qwen2_5_vl", 28), ("qwen3_vl", 32)])
+def test_frames_are_as_large_as_in_the_models_own_evaluations(folders, name, side):
+    """768 tokens, not the millions of pixels that the hub's file allows a picture or a video."""
+    frames = clip(2, (1440, 2560))
+    for option, most in ((None, 768 * side**2), (200 * side**2, 200 * side**2)):
         vlm = load(folders(name), device="cpu", frame_pixels=option)
         prompt = build_prompt(vlm, frames, QUESTION, 8)
-        assert 0.85 * most < prompt.video_tokens * 28 * 28 <= most
+        assert 0.85 * most < prompt.video_tokens * side**2 <= most
         assert f"at most {most:,} pixels" in prompt.notes[-1]
-    with pytest.raises(InputError, match="frame_pixels must be 784"):
-        load(folders(name), device="cpu", frame_pixels=1)
+    with pytest.raises(InputError, match=f"frame_pixels must be {side**2} "):
+        load(folders(name), device="cpu", frame_pixels=side**2 - 1)
+
+
+def test_a_limit_of_pixels_is_refused_where_it_would_do_nothing(folders):
+    for call in (load, fit):
+        with pytest.raises(InputError, match="the processor of LLaVA-OneVision decides by itself"):
+            call(folders("llava_onevision"), device="cpu", frame_pixels=10**6)
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "video_llama_3"])
+@pytest.mark.parametrize("size", [(360, 640), (480, 854), (1080, 1920), (1000, 1000), (30, 50)])
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_the_tokens_of_a_video_are_those_of_its_processor(
+    folders, served_models, name, size, count
+):
+    vlm = served_models(name)
+    llm = LLMShape.from_config(vlm.model.config)
+    per_token = 2 * llm.layers * llm.kv_heads * llm.head_dim * 4
+    found = fit(folders(name), frames=count, size=size, device="cpu")
+    prompt = build_prompt(vlm, clip(count, size), QUESTION, 8)
+    assert found.memory.cache == prompt.video_tokens * per_token
+    assert f"{count} frames of {size[1]} x {size[0]} pixels" in str(found)
+
+
+def test_fewer_pixels_are_fewer_bytes(folders):
+    plain, small = (
+        fit(folders("qwen2_5_vl"), size=(720, 1280), device="cpu", frame_pixels=pixels).memory
+        for pixels in (None, 100 * 28 * 28)
+    )
+    assert small.cache < plain.cache / 4
+
+
+def test_an_estimate_without_a_processor_is_refused(folders, tmp_path):
+    folder = Path(shutil.copytree(folders("qwen3_vl"), tmp_path / "bare"))
+    for file in folder.glob("*processor_config.json"):
+        file.unlink()
+    with pytest.raises(InputError, match="the processor of 'bare' does not tell the tokens"):
+        fit(folder, device="cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_head_that_only_the_files_know_of_is_counted(folders, tmp_path, dtype):
+    """The config of InternVL3-8B ties its head, its files hold another one: 0.54 G weights."""
+    folder = Path(shutil.copytree(folders("internvl"), tmp_path / "untied"))
+    weights = load_file(folder / "model.safetensors")
+    embeddings = weights["language_model.model.embed_tokens.weight"]
+    tied = fit(folder, device="cpu").memory.parameters
+    weights["lm_head.weight"] = torch.ones_like(embeddings)
+    config = json.loads((folder / "config.json").read_text())
+    config["torch_dtype"] = str(dtype).removeprefix("torch.")
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = {name: weight.to(dtype) for name, weight in weights.items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    found = fit(folder, device="cpu", dtype="float32").memory
+    assert found.parameters == tied + embeddings.numel()
+    assert found.parameters == load(folder, device="cpu").model.num_parameters()
+    assert found.weights == 4 * found.parameters
+
+
+def test_the_table_says_which_families_were_tried_as_served():
+    assert {kind for kind, family in FAMILIES.items() if family.card.served} == set(SERVED)

@@ -35,6 +35,13 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", help="cpu, cuda, cuda:1, auto, ...; default: the best there is")
     parser.add_argument("--dtype", help="bfloat16, float16 or float32; default: what suits")
     parser.add_argument("--quantization", choices=["4bit", "8bit"], help="needs bitsandbytes")
+    parser.add_argument(
+        "--frame-pixels",
+        type=int,
+        metavar="N",
+        help="most pixels of a frame, where all models are Qwen2-VL or later; default: those of "
+        "768 tokens",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
     parser.add_argument("--share", action="store_true", help="a public link through Gradio's relay")
@@ -99,7 +106,7 @@ class Work:
     Parameters
     ----------
     place : dict
-        Device, dtype and quantization, as ``stc_core.load`` takes them.
+        Device, dtype, quantization and pixels of a frame, as ``stc_core.load`` takes them.
     """
 
     def __init__(self, place: dict[str, Any]) -> None:
@@ -168,7 +175,8 @@ def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
     from viz.server.shelf import Shelf
     from viz.whole_page import build
 
-    place = {"device": args.device, "dtype": args.dtype, "quantization": args.quantization}
+    names = ("device", "dtype", "quantization", "frame_pixels")
+    place = {name: getattr(args, name) for name in names}
     work = Work(place)
     others = [None, *(name for name in args.allow if name != ANY)] if args.allow else []
     known = hub_names() if ANY in args.allow else ()

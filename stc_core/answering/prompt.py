@@ -97,7 +97,7 @@ def build_prompt(
     ids, asked = inputs["input_ids"], reader.asked
     notes = _unknown_words(tokenizer, ids[0, list(asked)].tolist(), vlm) if strict else ()
     if vlm.family.frame_pixels:
-        most = vlm.processor.video_processor.size["longest_edge"]
+        most = vlm.family.frame_pixels.limited(vlm.processor.video_processor)
         notes = (*notes, f"The processor makes a frame at most {most:,} pixels large.")
     grid_thw = inputs.get("video_grid_thw")
     layout = _layout(vlm, ids[0], grid_thw, -(-len(frames) // vlm.family.step(config)))

@@ -14,6 +14,7 @@ from stc_core.commands.common import (
     Attn,
     Device,
     Dtype,
+    FramePixels,
     Frames,
     Model,
     Quantization,
@@ -50,6 +51,7 @@ def answer(
     dtype: Dtype = None,
     attn: Attn = "sdpa",
     quantization: Quantization = None,
+    frame_pixels: FramePixels = None,
     baseline: Annotated[bool, typer.Option(help="Also answer without compression.")] = False,
     trace: Annotated[Path | None, typer.Option(help="Write the trace to this .npz file.")] = None,
     as_json: AsJson = False,
@@ -77,7 +79,14 @@ def answer(
             raise InputError(f"the folder {trace.parent} for the trace does not exist; create it")
         if trace is not None and trace.is_dir():
             raise InputError(f"{trace} is a folder; name a file for the trace")
-        vlm = load(model, device=device, dtype=dtype, attn=attn, quantization=quantization)
+        vlm = load(
+            model,
+            device=device,
+            dtype=dtype,
+            attn=attn,
+            quantization=quantization,
+            frame_pixels=frame_pixels,
+        )
         with progress_bar() as progress:
             result = ask(
                 vlm,

@@ -24,6 +24,12 @@ Dtype = Annotated[
 ]
 Attn = Annotated[str, typer.Option(help="sdpa, eager or flash_attention_2.")]
 Quantization = Annotated[str | None, typer.Option(help="4bit or 8bit, by bitsandbytes.")]
+FramePixels = Annotated[
+    int | None,
+    typer.Option(
+        help="Most pixels of a frame, for Qwen2-VL and later; default: 768 tokens' worth."
+    ),
+]
 Frames = Annotated[int | None, typer.Option(help="Frames to sample; default: the model's own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

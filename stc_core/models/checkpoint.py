@@ -129,6 +129,13 @@ def _check_weights(path: Path, shown: str, cure: str) -> None:
         ) from None
 
 
+def data_bytes(path: Path) -> int:
+    """Return the bytes of the tensors in a safetensors file: all but its header."""
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    return max(0, path.stat().st_size - 8 - header)
+
+
 def check_processor(processor: StockProcessor, shown: str) -> None:
     """Raise ``InputError`` where a processor lacks what a prompt is made with."""
     parts = {

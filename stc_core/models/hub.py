@@ -6,6 +6,7 @@ of reach, offline or refused, the cache answers alone.
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import sys
@@ -79,16 +80,23 @@ class Checkpoint:
 
     def config(self) -> dict:
         """Return the checkpoint's config.json, fetched alone: a few kB that tell what it is."""
+        return self._read(self.small("config.json") / "config.json")
+
+    def small(self, *names: str) -> Path:
+        """Return a folder with those of these files that the checkpoint has, fetched alone.
+
+        ``InputError`` says in one sentence why one does not come.
+        """
         if self.cached is not None:
-            return self._read(self.cached / "config.json")
+            return self.cached
         with _sentences(self.name):
-            path = _within(
-                PATIENCE,
-                lambda: HfApi().hf_hub_download(
-                    self.name, "config.json", etag_timeout=constants.HF_HUB_ETAG_TIMEOUT
-                ),
-            )
-        return self._read(Path(path))
+            for name in (name for name in names if name in self.sizes):
+                path = Path(_within(PATIENCE, functools.partial(self._get, name)))
+        return path.parent
+
+    def _get(self, name: str) -> str:
+        timeout = constants.HF_HUB_ETAG_TIMEOUT
+        return HfApi().hf_hub_download(self.name, name, etag_timeout=timeout)
 
     def _read(self, config: Path) -> dict:
         try:

@@ -17,6 +17,7 @@ from stc_core.models.checkpoint import (
     check_weights,
     classes_of,
     config_in,
+    data_bytes,
     family_in,
     full_config,
 )
@@ -25,7 +26,7 @@ from stc_core.models.families import FAMILIES
 from stc_core.models.hub import Checkpoint, announce, find, in_bytes
 from stc_core.models.memory import available, context_of, estimate, skeleton, tokens_of, tower_name
 from stc_core.models.placement import Placement, device_named
-from stc_core.models.processors import open_processor
+from stc_core.models.processors import check_frame_pixels, open_processor
 from stc_core.models.stock import StockConfig, StockModel
 from stc_core.models.vlm import DEFAULT_FRAMES, VLM
 from stc_core.versions import warn_once
@@ -74,8 +75,8 @@ def load(
         Frames that the vision tower sees at once, 1 or more; default: as many as it works on in
         1 GiB. Fewer take less memory and change features by rounding at most.
     frame_pixels
-        Most pixels of a frame for Qwen2-VL and Qwen2.5-VL; default: 768 x 28 x 28, as in
-        qwen-vl-utils.
+        Most pixels of a frame for Qwen2-VL, Qwen2.5-VL and Qwen3-VL; default: those of 768 tokens,
+        as in qwen-vl-utils.
     on_download
         Called with the name and the bytes to come before a download; the default says so on stderr.
         What it raises ends it.
@@ -90,10 +91,8 @@ def load(
     place = Placement.of(device, dtype, attn, quantization)
     if vision_batch is not None and vision_batch < 1:
         raise InputError(f"vision_batch must be 1 frame or more, not {vision_batch}")
-    if frame_pixels is not None and frame_pixels < 28 * 28:
-        raise InputError(f"frame_pixels must be 784 (28 x 28) or more, not {frame_pixels}")
     check_torchvision()
-    folder, shown, config = _checkpoint(name, place, on_download)
+    folder, shown, config = _checkpoint(name, place, frame_pixels, on_download)
     kind, model_class, processor_class = classes_of(config["model_type"])
     warn_once("transformers", "torch")
     try:
@@ -121,12 +120,12 @@ def load(
         ) from error
     except ImportError as error:
         raise InputError(
-            f"the model {shown!r} needs a package that is missing: {_first_line(error)}; "
+            f"the model {shown!r} needs a package that is missing: {first_line(error)}; "
             f"install stc-core again, in a checkout with pip install -r requirements.txt"
         ) from error
     except Exception as error:  # safetensors and tokenizers raise types of their own
         raise InputError(
-            f"the model in {shown!r} does not open: {_first_line(error)}; "
+            f"the model in {shown!r} does not open: {first_line(error)}; "
             f"download it again, or choose another"
         ) from error
     if name is not None:
@@ -161,12 +160,16 @@ def default_frames(config: StockConfig) -> int:
 
 
 def _checkpoint(
-    name: Name, place: Placement, on_download: Callable[[str, int], None] | None
+    name: Name,
+    place: Placement,
+    frame_pixels: int | None,
+    on_download: Callable[[str, int], None] | None,
 ) -> tuple[Path, str, dict]:
     """Return the folder of a model, its name and its config.json, checked and complete."""
     where, shown, config = described(name)
+    check_frame_pixels(FAMILIES[config["model_type"]], frame_pixels)
     if name is not None:
-        _check_memory(config, shown, place)
+        _check_memory(where, config, shown, place)
     if isinstance(where, Path):
         if name is not None:
             check_files(where, shown)
@@ -203,9 +206,31 @@ def described(name: Name) -> tuple[Path | Checkpoint, str, dict]:
     return where, shown, config
 
 
-def _check_memory(config: dict, shown: str, place: Placement) -> None:
+def stored_bytes(where: Path | Checkpoint, config: dict, place: Placement) -> int:
+    """Return the bytes of a checkpoint's weights, in its files; 0 where they do not stay so.
+
+    Those on the hub count with the headers of their files, which are a few kB. Away from a GPU
+    transformers turns FP8 weights into those of a model that is not quantized.
+    """
+    quantized = config.get("quantization_config") or {}
+    if quantized.get("quant_method") == "fp8" and not place.device.startswith(("cuda", "auto")):
+        return 0
+    if isinstance(where, Checkpoint) and where.cached is None:
+        return sum(size for name, size in where.sizes.items() if name.endswith(".safetensors"))
+    folder = where if isinstance(where, Path) else where.cached
+    assert folder is not None  # the case above
+    return sum(map(data_bytes, folder.glob("model*.safetensors")))
+
+
+def _check_memory(where: Path | Checkpoint, config: dict, shown: str, place: Placement) -> None:
     """Raise ``InputError`` where the weights alone are more than the device has left."""
-    needed = estimate(full_config(config), 1, place.dtype, place.quantization).weights
+    needed = estimate(
+        full_config(config),
+        1,
+        place.dtype,
+        place.quantization,
+        stored=stored_bytes(where, config, place),
+    ).weights
     free = available(place.device)
     if needed > free:
         ways = ["a smaller model"]
@@ -228,7 +253,8 @@ def _first_device(model: StockModel, place: Placement) -> str:
     return f"cuda:{first}" if isinstance(first, int) else str(first)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says, or its class, without a full stop."""
     line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     line = line if len(line) <= 160 else f"{line[:157]}..."
     return line.rstrip(".:")

@@ -52,6 +52,9 @@ def estimate(
     frames: int = 32,
     dtype: torch.dtype = torch.bfloat16,
     quantization: str | None = None,
+    *,
+    stored: int = 0,
+    visual: tuple[int, int] | None = None,
 ) -> Memory:
     """Estimate the memory of an answer about ``frames`` frames, without a weight being there.
 
@@ -63,11 +66,37 @@ def estimate(
         Of weights that are not quantized, activations and cache.
     quantization
         None, "4bit" or "8bit": the weights of the LLM's layers.
+    stored
+        Bytes of the checkpoint's weight files, where they are known. Those of a quantized
+        checkpoint (FP8, AWQ) say what its weights take; those of others whether they hold an output
+        head that the config would tie to the embeddings.
+    visual
+        (video tokens, patches), where they are known; default: ``tokens_of``.
     """
     model = skeleton(config)
     parameters, weights = _weights(model, dtype.itemsize, quantization)
-    cache, activations = _working(config, frames, dtype.itemsize)
+    if stored and getattr(config, "quantization_config", None):
+        weights = stored
+    elif head := _head_apart(config, model, stored):
+        parameters, weights = parameters + head, weights + head * dtype.itemsize
+    cache, activations = _working(config, visual or tokens_of(config, frames), dtype.itemsize)
     return Memory(parameters, weights, cache, activations)
+
+
+def _head_apart(config: StockConfig, model: StockModel, stored: int) -> int:
+    """Return the weights of an output head that only the files know of, else 0.
+
+    transformers unties a head that the config ties where the files hold both and they differ, as
+    those of InternVL3-8B do.
+    """
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is None or embeddings is None or head.weight is not embeddings.weight:
+        return 0
+    dtype = config.dtype or getattr(config.get_text_config(), "dtype", None) or torch.float32
+    held, count = stored / dtype.itemsize, head.weight.numel()
+    without = model.num_parameters()
+    # and not weights of a wider dtype than the config says
+    return count if without + 0.95 * count < held < 1.1 * (without + count) else 0
 
 
 def skeleton(config: StockConfig) -> StockModel:
@@ -127,21 +156,30 @@ def context_of(config: StockConfig) -> int:
 
 
 def tokens_of(config: StockConfig, frames: int) -> tuple[int, int]:
-    """Return (video tokens, patches in the vision tower) for some frames."""
+    """Return (video tokens, patches in the vision tower) for some frames.
+
+    Where the processor chooses the grid it is that of frames of 360 x 640 pixels that are not
+    resized; ``processors.grid_of_video`` asks the processor.
+    """
     family = family_of(config)
     if family.cell_shape is not None:
         rows, cols = family.cell_shape(config)
         return frames * rows * cols, frames * VisionShape.from_config(config).patches
-    vision = config.vision_config
-    merge = getattr(vision, "spatial_merge_size", None) or 2
-    rows, cols = (round(side / (vision.patch_size * merge)) for side in FRAME)
+    merge = merge_of(config)
+    rows, cols = (round(side / (config.vision_config.patch_size * merge)) for side in FRAME)
     tokens = -(-frames // family.step(config)) * rows * cols
     return tokens, tokens * merge**2
 
 
+def merge_of(config: StockConfig) -> int:
+    """Return how many patches a side become one token, where the processor chooses the grid."""
+    return getattr(config.vision_config, "spatial_merge_size", None) or 2
+
+
 def working_bytes(vlm: VLM, frames: int) -> int:
     """Estimate the peak of a run beside the weights, in bytes."""
-    return sum(_working(vlm.model.config, frames, vlm.model.dtype.itemsize))
+    config = vlm.model.config
+    return sum(_working(config, tokens_of(config, frames), vlm.model.dtype.itemsize))
 
 
 def frames_that_fit(vlm: VLM, frames: int) -> str:
@@ -176,14 +214,14 @@ def _weights(model: StockModel, size: int, quantization: str | None) -> tuple[in
     return parameters, round((parameters - small) * size + small * _QUANTIZED[quantization])
 
 
-def _working(config: StockConfig, frames: int, size: int) -> tuple[int, int]:
-    """Estimate (KV cache, activations) in bytes.
+def _working(config: StockConfig, visual: tuple[int, int], size: int) -> tuple[int, int]:
+    """Estimate (KV cache, activations) in bytes; visual: (video tokens, patches).
 
     The tower holds about eight vectors of its width and two of its FFN for every patch of the
     frames that it sees at once, the LLM eight and three for every token; one runs after the other.
     """
     llm, vision = LLMShape.from_config(config), VisionShape.from_config(config)
-    tokens, patches = tokens_of(config, frames)
+    tokens, patches = visual
     tower = min(tower_bytes(vision, patches, size), WORKING)
     prefill = tokens * (8 * llm.hidden + 3 * llm.ffn) * size
     cache = 2 * llm.layers * llm.kv_heads * llm.head_dim * tokens * size

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from stc_core.errors import InputError
 from stc_core.models.families import Family
 from stc_core.models.stock import StockClass, StockConfig, StockProcessor
 
@@ -43,22 +47,65 @@ def open_processor(
         if getattr(processor, name, value) is None:  # older files leave them to the model
             setattr(processor, name, value)
     if family.frame_pixels:
-        _limit_pixels(processor.video_processor, family.frame_pixels, frame_pixels)
+        family.frame_pixels.limit(processor.video_processor, frame_pixels)
     return processor
 
 
-def _limit_pixels(video_processor: StockProcessor, usual: int, asked: int | None) -> None:
-    """Set the most pixels of a frame, as qwen-vl-utils does it.
+def check_frame_pixels(family: Family, frame_pixels: int | None) -> None:
+    """Raise ``InputError`` for a limit of pixels that a family does not take."""
+    if frame_pixels is None:
+        return
+    if family.frame_pixels is None:
+        raise InputError(
+            f"frame_pixels is for Qwen2-VL, Qwen2.5-VL and Qwen3-VL; the processor of "
+            f"{family.name} decides by itself, so leave it out"
+        )
+    least = family.frame_pixels.least
+    if frame_pixels < least:
+        side = math.isqrt(least)
+        raise InputError(
+            f"frame_pixels must be {least} ({side} x {side}) or more, not {frame_pixels}"
+        )
 
-    transformers announces that its default for ``cap_pixels_per_frame`` will change: with it, many
-    frames share a budget, as in qwen-vl-utils.
+
+def open_video_processor(
+    folder: Path, family: Family, frame_pixels: int | None = None
+) -> StockProcessor:
+    """Return the video processor in a folder, as ``open_processor`` does, without a tokenizer."""
+    import transformers
+
+    opened = (
+        getattr(transformers, family.video_processor)
+        if family.video_processor
+        else transformers.AutoVideoProcessor
+    )
+    video_processor = opened.from_pretrained(folder)
+    if family.frame_pixels:
+        family.frame_pixels.limit(video_processor, frame_pixels)
+    return video_processor
+
+
+def grid_of_video(
+    video_processor: StockProcessor, family: Family, step: int, frames: int, size: tuple[int, int]
+) -> tuple[int, int, int]:
+    """Return the (steps, rows, columns) of patches that a processor makes of a video.
+
+    The processor runs on tensors without storage, so nothing is resized.
+
+    Parameters
+    ----------
+    video_processor
+        Of a family without ``cell_shape``.
+    step
+        Frames of one time step, the least that a prompt gives to a processor.
+    size : (height, width) in pixels
     """
-    size = dict(video_processor.size)
-    size["longest_edge"] = min(size["longest_edge"], usual) if asked is None else asked
-    size["shortest_edge"] = min(size["shortest_edge"], size["longest_edge"])
-    video_processor.size = type(video_processor.size)(**size)
-    if hasattr(video_processor, "cap_pixels_per_frame"):
-        video_processor.cap_pixels_per_frame = True
+    video = torch.empty(max(frames, step), 3, *size, dtype=torch.uint8, device="meta")
+    made = video_processor(
+        videos=[video], do_sample_frames=False, return_tensors="pt", **family.options
+    )
+    steps, rows, cols = made["video_grid_thw"][0].tolist()
+    return steps, rows, cols
 
 
 def _of_named_parts(folder: Path, video_processor: str, config: StockConfig) -> StockProcessor:

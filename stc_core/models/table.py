@@ -6,7 +6,7 @@ from stc_core.models.families import FAMILIES, Family
 
 SECTION = "models"
 HEAD = ("family", "stock class", "tokens of a frame", "checked", "notes", "checkpoints")
-SUITE = "suite"
+SUITE, SERVED = "suite", "served files"
 
 
 def models_table() -> str:
@@ -16,7 +16,8 @@ def models_table() -> str:
 
 
 def _line(family: Family) -> list[str]:
-    checked = f"{SUITE}; {family.card.checked}" if family.card.checked else SUITE
+    ways = [SUITE, SERVED if family.card.served else "", family.card.checked]
+    checked = "; ".join(filter(None, ways))
     classes = ", ".join(f"`{name}`" for name in family.architectures)
     hub = ", ".join(family.card.hub)
     return [family.name, classes, family.card.tokens, checked, family.card.about, hub]

@@ -37,16 +37,42 @@ class Card:
         Names of checkpoints on the model hub that are of this family.
     tokens : str
         Video tokens of a frame in these checkpoints.
+    served : bool
+        Whether the tests hold a checkpoint as the hub serves it.
     checked : str
-        What it was tried with, beside the conformance suite.
+        What else it was tried with, beside the conformance suite.
     about : str
         What is special about it.
     """
 
     hub: tuple[str, ...] = ()
     tokens: str = ""
+    served: bool = True
     checked: str = ""
     about: str = ""
+
+
+@dataclass(frozen=True)
+class FramePixels:
+    """Describe how the pixels of a frame are limited where a processor chooses the grid of a video.
+
+    Attributes
+    ----------
+    usual : int
+        The limit with which the models are evaluated.
+    least : int
+        Pixels of one video token: no limit is lower.
+    limit : callable
+        (video processor, pixels or None) -> None: sets the limit. None is ``usual``, or the
+        published files' own where that is less.
+    limited : callable
+        video processor -> the limit that is set.
+    """
+
+    usual: int
+    least: int
+    limit: Callable[[StockProcessor, int | None], None]
+    limited: Callable[[StockProcessor], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +117,8 @@ class Family:
         For the processor, with each video.
     video_processor : str
         Name of transformers' class, where its own search in the published files goes astray.
-    frame_pixels : int or None
-        Most pixels of a frame where the published files set no limit, or one for single pictures.
+    frame_pixels : FramePixels or None
+        How the pixels of a frame are limited; None: by the processor alone.
     chat_template : str
         Jinja, for checkpoints that are published without one.
     note : str
@@ -129,7 +155,7 @@ class Family:
     seen: Callable[[StockProcessor, int, int], Box | None] = lambda processor, height, width: None
     options: Mapping[str, object] = field(default_factory=dict)
     video_processor: str = ""
-    frame_pixels: int | None = None
+    frame_pixels: FramePixels | None = None
     chat_template: str = ""
     note: str = ""
     times: Callable[[Sequence[float] | np.ndarray, float], str] | None = None

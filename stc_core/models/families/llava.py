@@ -119,6 +119,7 @@ LLAVA_VIDEO = Family(
     card=Card(
         hub=("lmms-lab/LLaVA-Video-7B-Qwen2", "lmms-lab/LLaVA-Video-72B-Qwen2"),
         tokens="13 x 13, and a newline after each row",
+        served=False,
         checked="a converted checkpoint",
         about="no stock class computes its features: first `python -m stc_core convert`; a newline "
         "stays where its row keeps a token",

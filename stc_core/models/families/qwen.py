@@ -5,14 +5,46 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stc_core.models.families.family import Card, Cells, Family
+from stc_core.models.families.family import Card, Cells, Family, FramePixels
 from stc_core.models.families.shared import last_layer, mean_in_turn, video_token
 from stc_core.models.layout import measured
-from stc_core.models.stock import StockConfig, StockModel
+from stc_core.models.stock import StockConfig, StockModel, StockProcessor
 from stc_core.record.flops import VisionShape
 
-# Of qwen-vl-utils, with which the models are evaluated; the hub's max_pixels are for pictures
-FRAME_PIXELS = 768 * 28 * 28
+FRAME_TOKENS = 768  # of qwen-vl-utils, with which the models are evaluated, for each frame
+
+
+def _cap(video_processor: StockProcessor) -> None:
+    """Let many frames share a budget, as in qwen-vl-utils.
+
+    transformers announces that this will be the default of ``cap_pixels_per_frame``.
+    """
+    if hasattr(video_processor, "cap_pixels_per_frame"):
+        video_processor.cap_pixels_per_frame = True
+
+
+def _limit_size(video_processor: StockProcessor, pixels: int | None) -> None:
+    """Limit a frame by ``size``, which the hub's files set for single pictures."""
+    size = dict(video_processor.size)
+    usual = min(size["longest_edge"], FRAME_TOKENS * 28 * 28)
+    size["longest_edge"] = usual if pixels is None else pixels
+    size["shortest_edge"] = min(size["shortest_edge"], size["longest_edge"])
+    video_processor.size = type(video_processor.size)(**size)
+    _cap(video_processor)
+
+
+def _limit_tokens(video_processor: StockProcessor, pixels: int | None) -> None:
+    """Limit the tokens of a frame: ``size`` is that of a whole video, and stays its limit."""
+    video_processor.max_video_tokens = (pixels or FRAME_TOKENS * 32 * 32) // (32 * 32)
+    _cap(video_processor)
+
+
+BY_SIZE = FramePixels(
+    FRAME_TOKENS * 28 * 28, 28 * 28, _limit_size, lambda made: made.size["longest_edge"]
+)
+BY_TOKENS = FramePixels(
+    FRAME_TOKENS * 32 * 32, 32 * 32, _limit_tokens, lambda made: made.max_video_tokens * 32 * 32
+)
 
 
 def _merge(config: StockConfig) -> int:
@@ -59,7 +91,7 @@ QWEN2_VL = Family(
     feature_layer=last_layer,
     step=_qwen_step,
     projector=_mergers,
-    frame_pixels=FRAME_PIXELS,
+    frame_pixels=BY_SIZE,
     card=Card(
         hub=(
             "Qwen/Qwen2-VL-2B-Instruct",
@@ -80,7 +112,7 @@ QWEN2_5_VL = Family(
     feature_layer=lambda config: max(config.vision_config.fullatt_block_indexes),
     step=_qwen_step,
     projector=_mergers,
-    frame_pixels=FRAME_PIXELS,
+    frame_pixels=BY_SIZE,
     card=Card(
         hub=(
             "Qwen/Qwen2.5-VL-3B-Instruct",
@@ -102,6 +134,7 @@ QWEN3_VL = Family(
     feature_layer=last_layer,
     step=_qwen_step,
     projector=_mergers,
+    frame_pixels=BY_TOKENS,
     card=Card(
         hub=(
             "Qwen/Qwen3-VL-2B-Instruct",
