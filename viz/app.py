@@ -35,6 +35,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", help="cpu, cuda, cuda:1, auto, ...; default: the best there is")
     parser.add_argument("--dtype", help="bfloat16, float16 or float32; default: what suits")
     parser.add_argument("--quantization", choices=["4bit", "8bit"], help="needs bitsandbytes")
+    parser.add_argument("--adapter", help="hub id or folder of a PEFT adapter of --model")
     parser.add_argument(
         "--frame-pixels",
         type=int,
@@ -107,10 +108,14 @@ class Work:
     ----------
     place : dict
         Device, dtype, quantization and pixels of a frame, as ``stc_core.load`` takes them.
+    model, adapter : str or None
+        The model to start with, and the adapter that is loaded with it.
     """
 
-    def __init__(self, place: dict[str, Any]) -> None:
-        self._place = place
+    def __init__(
+        self, place: dict[str, Any], model: str | None = None, adapter: str | None = None
+    ) -> None:
+        self._place, self._model, self._adapter = place, model, adapter
 
     def named(self, name: Any) -> Any:
         """Return what is to be loaded; a name chosen by a visitor is looked up on the hub alone."""
@@ -120,10 +125,11 @@ class Work:
         return find(name.removeprefix(HUB)) if name and name.startswith(HUB) else name
 
     def open(self, name: Any, on_download: Any) -> Any:
-        """Load a model."""
+        """Load a model, the first one with its adapter."""
         from stc_core import load
 
-        return load(self.named(name), **self._place, on_download=on_download)
+        adapter = self._adapter if name == self._model else None
+        return load(self.named(name), adapter=adapter, **self._place, on_download=on_download)
 
     def look(self, name: Any, freed: Any) -> Any:
         """Estimate whether a model fits, without loading it."""
@@ -177,7 +183,7 @@ def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
 
     names = ("device", "dtype", "quantization", "frame_pixels")
     place = {name: getattr(args, name) for name in names}
-    work = Work(place)
+    work = Work(place, args.model, args.adapter)
     others = [None, *(name for name in args.allow if name != ANY)] if args.allow else []
     known = hub_names() if ANY in args.allow else ()
     library = Library(work.open, work.look, work.close)

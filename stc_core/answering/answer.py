@@ -69,6 +69,9 @@ def answer(
     method: Method | None = None,
     *,
     frames: int | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+    track: int | None = None,
     baseline: bool = False,
     record: bool = False,
     score: Sequence[str] = (),
@@ -90,6 +93,8 @@ def answer(
         The compressor; default ``STC()`` with the paper's settings.
     frames
         T, frames to sample; default: what the checkpoint records, else 32.
+    start, end, track
+        Of a file: the stretch in seconds to sample, and the video track, as for ``read_video``.
     baseline
         Also run the model without compression, before, and keep that answer, its probability and
         its costs in the trace.
@@ -127,12 +132,15 @@ def answer(
     decode = Reporter(vlm.device, report, 0.0, 0.1)
     shown: Video
     clip: tuple | None = None
+    part = {"start": start, "end": end, "track": track}
     if isinstance(video, Video):
+        if part != {"start": 0.0, "end": None, "track": None}:
+            raise InputError("start, end and track are for files; cut the Video's frames instead")
         shown, about = video, about_video(vlm, video)
     else:
         count = vlm.frames if frames is None else frames
-        clip = _identity(video, count)
-        read = partial(_read, vlm, video, count, decode)
+        clip = _identity(video, count, part)
+        read = partial(_read, vlm, video, count, decode, part)
         shown, about, seconds = _kept(vlm, cache, clip and ("clip", clip), read)
         decode.seconds["decode"] = seconds
     room = max(max_new_tokens, *map(len, forced.values()), 0)
@@ -175,7 +183,8 @@ def answer(
     costs = costs_of(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
     foreign = outside_its_world(vlm, question, seen)
-    fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), frames)
+    what = "clip" if (start, end) == (0.0, None) else "stretch"
+    fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), frames, what)
     notes = [note for note in (shown.warning, fewer, *foreign, *prompt.notes) if note]
     trace = replace(
         live.freeze(),
@@ -195,12 +204,12 @@ def answer(
     return Answer(said.text, trace, costs, said.logprob, scores)
 
 
-def _fewer(found: int, wanted: int | None) -> str | None:
+def _fewer(found: int, wanted: int | None, what: str) -> str | None:
     """Say that the file has fewer frames than were asked for; None where it has enough."""
     if wanted is None or found >= wanted:
         return None
     each = "it was taken" if found == 1 else "each was taken once"
-    return f"{wanted} frames were asked for, and the clip has {found}: {each}."
+    return f"{wanted} frames were asked for, and the {what} has {found}: {each}."
 
 
 def _kept(vlm: VLM, cache: RunCache | None, what: tuple | None, make: Callable[[], Any]) -> Any:
@@ -210,17 +219,18 @@ def _kept(vlm: VLM, cache: RunCache | None, what: tuple | None, make: Callable[[
     return cache.kept(fingerprint(vlm.model, what), make)
 
 
-def _identity(path: str | os.PathLike, frames: int) -> tuple | None:
+def _identity(path: str | os.PathLike, frames: int, part: dict[str, Any]) -> tuple | None:
     """Return what tells that a file is still the same; None for what is no file."""
     try:
         file = os.stat(path)
     except (OSError, TypeError, ValueError):  # reading it says better what is wrong
         return None
-    return os.fspath(path), file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, frames
+    same = file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns
+    return os.fspath(path), *same, frames, *part.values()
 
 
 def _read(
-    vlm: VLM, path: str | os.PathLike, frames: int, decode: Reporter
+    vlm: VLM, path: str | os.PathLike, frames: int, decode: Reporter, part: dict[str, Any]
 ) -> tuple[Video, dict[str, Any], float]:
     """Return a file's frames, what ``about_video`` says of them, the seconds of decoding."""
     with decode("decode"):
@@ -229,6 +239,7 @@ def _read(
             frames,
             max_side=_side(vlm, frames),
             on_progress=lambda share: decode.tell("decode", share),
+            **part,
         )
     return video, about_video(vlm, video), decode.seconds["decode"]
 

@@ -45,6 +45,8 @@ class Conversation:
         The compressor; default ``STC()``.
     frames
         T, frames to sample from a file; default: the model's own number.
+    start, end, track
+        Of a file, as for ``answer``.
     cache
         Where frames and features are kept; default: one of its own, of 1 GiB at most. A clip that
         is too large for it is seen anew for each question.
@@ -57,9 +59,13 @@ class Conversation:
         method: Method | None = None,
         *,
         frames: int | None = None,
+        start: float = 0.0,
+        end: float | None = None,
+        track: int | None = None,
         cache: RunCache | None = None,
     ) -> None:
-        self.vlm, self.video, self.frames = vlm, video, frames
+        self.vlm, self.video = vlm, video
+        self._clip = {"frames": frames, "start": start, "end": end, "track": track}
         self.method = STC() if method is None else method
         self.cache = RunCache() if cache is None else cache
         self._once = _OutsideOnce(self.method)
@@ -79,7 +85,7 @@ class Conversation:
         InputError
             As ``answer``. The conversation can go on.
         """
-        fixed = {"method", "frames", "cache"} & options.keys()
+        fixed = {"method", "cache", *self._clip} & options.keys()
         if fixed:
             raise InputError(
                 f"{min(fixed)} belongs to the whole conversation; begin another one with it"
@@ -89,7 +95,7 @@ class Conversation:
             self.video,
             question,
             self._once,
-            frames=self.frames,
+            **self._clip,
             cache=self.cache,
             **options,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +74,55 @@ class Video:
         if self.seconds.shape != self.frames.shape[:1] or not np.all(np.diff(self.seconds) > 0):
             raise ValueError("seconds must be (T,) and strictly increasing, one per frame")
 
+    @classmethod
+    def from_frames(
+        cls,
+        frames: np.ndarray,
+        seconds: np.ndarray | Sequence[float] | None = None,
+        *,
+        name: str = "frames",
+        duration: float | None = None,
+    ) -> Video:
+        """Make a video of frames that are in memory.
+
+        Parameters
+        ----------
+        frames : (T, H, W, 3) uint8, RGB, T from 1 to 1024. All of them are used.
+        seconds : (T,) strictly increasing times of the frames; default: one a second.
+        name : what the video is called in a trace.
+        duration : of the whole in seconds; default: up to the last frame, which is shown as long
+            as the frames' mean spacing.
+
+        Raises
+        ------
+        InputError
+            Frames or times of another shape or kind.
+        """
+        frames = np.asarray(frames)
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
+            raise InputError(
+                f"frames must be an array (T, H, W, 3) of uint8, red first, not "
+                f"{frames.shape} of {frames.dtype}"
+            )
+        count = _whole_number(len(frames), "the number of frames", 1, MAX_FRAMES)
+        try:
+            times = np.arange(count) if seconds is None else np.asarray(seconds)
+            times = times.astype(np.float64)
+        except (TypeError, ValueError):
+            times = np.full(count, np.nan)
+        if times.shape != (count,) or not _plausible(times):
+            raise InputError(f"seconds must be {count} rising numbers, the time of each frame")
+        spacing = float(times[-1] - times[0]) / (count - 1) if count > 1 else 1.0
+        return cls(
+            frames,
+            times - times[0],
+            readable(name),
+            count * spacing if duration is None else float(duration),
+            count,
+            1 / spacing,
+            frames.shape[1:3],
+        )
+
 
 def read_video(
     path: str | os.PathLike[str],
@@ -80,6 +130,8 @@ def read_video(
     *,
     max_side: int | None = MAX_SIDE,
     track: int | None = None,
+    start: float = 0.0,
+    end: float | None = None,
     on_progress: Progress | None = None,
 ) -> Video:
     """Sample a video file uniformly in time.
@@ -93,13 +145,16 @@ def read_video(
         kept) as soon as they are decoded; None keeps the file's size.
     track : number among the file's video tracks, from 0, cover pictures not counted; default: the
         one that the container calls default, else the largest.
+    start, end : seconds from the first frame, a stretch of the video to sample; default: all. Of
+        `Video`, the times and the duration stay those of the whole file.
     on_progress : called with the share done, 0 to 1. What it raises ends the reading.
 
     Raises
     ------
     InputError
         No such file, an address, a folder, empty, not a video, no video track or only a cover
-        picture, nothing in it that decodes, `frames`/`max_side`/`track` out of range, or an mp4
+        picture, nothing in it that decodes, `frames`/`max_side`/`track` out of range, a stretch
+        that is none or lies behind the video's end, or an mp4
         whose index has more than 5,000,000 entries or a quarter of the file's bytes (17 hours at
         30 frames a second with sound); that is read from its header, without taking memory.
 
@@ -120,10 +175,11 @@ def read_video(
         max_side = _whole_number(max_side, "max_side", 1, 1 << 16)
     if track is not None:
         track = _whole_number(track, "track", 0, 1 << 16)
+    stretch = _stretch(start, end)
     file, head = checked_file(path)
     report = on_progress or (lambda share: None)
     report(0.0)
-    video = _read(Source(file, head, track), count, max_side, report)
+    video = _read(Source(file, head, track), count, max_side, stretch, report)
     report(1.0)
     return video
 
@@ -202,16 +258,48 @@ def thumbnails(frames: np.ndarray, max_side: int) -> np.ndarray:
     return out
 
 
-def _read(source: Source, count: int, max_side: int | None, report: Progress) -> Video:
+def _stretch(start: float, end: float | None) -> tuple[float, float]:
+    """Return a stretch of seconds, checked; an open end is infinite."""
+    last = np.inf if end is None else end
+    numbers = [isinstance(value, (int, float, np.floating)) for value in (start, last)]
+    if not all(numbers) or not 0 <= start < last:
+        raise InputError(
+            f"start and end must be seconds with 0 <= start < end, not {start!r} and {end!r}"
+        )
+    return float(start), float(last)
+
+
+def _chosen(times: np.ndarray, count: int, stretch: tuple[float, float]) -> np.ndarray:
+    """Choose ``count`` of the frames that are shown in a stretch, the one at its start included."""
+    start, end = stretch
+    first = max(0, int(np.searchsorted(times, start + TICK, side="right")) - 1)
+    last = max(first + 1, int(np.searchsorted(times, end, side="left")))
+    return first + choose_frames(times[first:last], count)
+
+
+def _check_start(start: float, duration: float) -> None:
+    if start >= duration:
+        raise InputError(
+            f"the video ends at {duration:.1f} s; start must be before, not at {start:g} s"
+        )
+
+
+def _read(
+    source: Source,
+    count: int,
+    max_side: int | None,
+    stretch: tuple[float, float],
+    report: Progress,
+) -> Video:
     """Choose from the listed packets; where the decoder disagrees, from what it really gives."""
     listing = list_packets(source, report)
     times, found = listing.times, None
     if _plausible(times):
-        picked = choose_frames(times, count)
+        picked = _chosen(times, count, stretch)
         found = pictures(source, picked, max_side, report, listing)
     if found is None:  # damaged, or a container without usable timestamps
         times, order, note = _decoded_times(source, listing, report)
-        picked = choose_frames(times, count)
+        picked = _chosen(times, count, stretch)
         found = pictures(source, order[picked], max_side, report)
         if found is None:
             raise undecodable(source)  # decodes differently each time
@@ -222,6 +310,7 @@ def _read(source: Source, count: int, max_side: int | None, report: Progress) ->
     duration = listing.end if _plausible(np.append(listing.times, listing.end)) else 0.0
     if duration <= times[-1]:
         duration = float(times[-1]) + (1 / rate if rate else 0.0)
+    _check_start(stretch[0], max(duration, TICK))
     notes = [sentence for sentence in (note, _reshaped(found)) if sentence]
     return Video(
         found.frames,

@@ -52,6 +52,16 @@ def answer(
     attn: Attn = "sdpa",
     quantization: Quantization = None,
     frame_pixels: FramePixels = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="Folder or hub id of a PEFT adapter of the model.")
+    ] = None,
+    start: Annotated[float, typer.Option(help="Second of the video to begin at.")] = 0.0,
+    end: Annotated[
+        float | None, typer.Option(help="Second to end at; default: the video's end.")
+    ] = None,
+    track: Annotated[
+        int | None, typer.Option(help="Video track, from 0; default: the file's own choice.")
+    ] = None,
     baseline: Annotated[bool, typer.Option(help="Also answer without compression.")] = False,
     trace: Annotated[Path | None, typer.Option(help="Write the trace to this .npz file.")] = None,
     as_json: AsJson = False,
@@ -86,6 +96,7 @@ def answer(
             attn=attn,
             quantization=quantization,
             frame_pixels=frame_pixels,
+            adapter=adapter,
         )
         with progress_bar() as progress:
             result = ask(
@@ -94,6 +105,9 @@ def answer(
                 question,
                 chosen,
                 frames=frames,
+                start=start,
+                end=end,
+                track=track,
                 baseline=baseline,
                 record=trace is not None,
                 progress=progress,

@@ -203,3 +203,10 @@ def check_torchvision() -> None:
             f"{pair[0]} does not fit {pair[1]}; install a pair of one release: "
             f"pip install -U torch torchvision"
         ) from None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says, or its class, without a full stop."""
+    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    line = line if len(line) <= 160 else f"{line[:157]}..."
+    return line.rstrip(".:")

@@ -8,14 +8,13 @@ from pathlib import Path
 import torch
 
 from stc_core.errors import InputError
-from stc_core.models.checkpoint import PROCESSOR, full_config
+from stc_core.models.checkpoint import PROCESSOR, first_line, full_config
 from stc_core.models.families import FAMILIES, family_of
 from stc_core.models.hub import Checkpoint, in_bytes
 from stc_core.models.loading import (
     Name,
     default_frames,
     described,
-    first_line,
     stored_bytes,
 )
 from stc_core.models.memory import FRAME, Memory, available, estimate, merge_of

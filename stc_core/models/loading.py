@@ -10,6 +10,7 @@ import torch
 
 from stc_core.assets_folder import assets_folder
 from stc_core.errors import InputError
+from stc_core.models.adapter import attach, check_adapter, name_of
 from stc_core.models.checkpoint import (
     check_files,
     check_processor,
@@ -19,6 +20,7 @@ from stc_core.models.checkpoint import (
     config_in,
     data_bytes,
     family_in,
+    first_line,
     full_config,
 )
 from stc_core.models.familiarity import Familiarity
@@ -45,6 +47,7 @@ def load(
     dtype: torch.dtype | str | None = None,
     attn: str = "sdpa",
     quantization: str | None = None,
+    adapter: str | os.PathLike | None = None,
     vision_batch: int | None = None,
     frame_pixels: int | None = None,
     on_download: Callable[[str, int], None] | None = announce,
@@ -71,6 +74,9 @@ def load(
     quantization
         "4bit" (NF4) or "8bit" (LLM.int8()) for the LLM's layers, by the package bitsandbytes; the
         vision tower is left as it is.
+    adapter
+        Folder or hub id of a PEFT adapter (LoRA and the like) that was trained on this model; it
+        needs the package peft.
     vision_batch
         Frames that the vision tower sees at once, 1 or more; default: as many as it works on in
         1 GiB. Fewer take less memory and change features by rounding at most.
@@ -92,6 +98,8 @@ def load(
     if vision_batch is not None and vision_batch < 1:
         raise InputError(f"vision_batch must be 1 frame or more, not {vision_batch}")
     check_torchvision()
+    if adapter is not None:
+        check_adapter(adapter)
     folder, shown, config = _checkpoint(name, place, frame_pixels, on_download)
     kind, model_class, processor_class = classes_of(config["model_type"])
     warn_once("transformers", "torch")
@@ -109,6 +117,9 @@ def load(
         )
         check_weights(found, shown)
         model = model.eval()
+        if adapter is not None:
+            attach(model, adapter, shown)
+            shown = f"{shown} with {name_of(adapter)}"
         if place.single:
             model = model.to(place.device)
     except InputError:
@@ -128,7 +139,7 @@ def load(
             f"the model in {shown!r} does not open: {first_line(error)}; "
             f"download it again, or choose another"
         ) from error
-    if name is not None:
+    if name is not None or adapter is not None:
         model.name_or_path = shown  # traces name the model, never a folder of this machine
     recorded = getattr(full, "stc", None) or {}
     return VLM(
@@ -251,10 +262,3 @@ def _first_device(model: StockModel, place: Placement) -> str:
         return str(model.device) if place.device == "auto" else place.device
     first = next((where for where in placed.values() if where not in ("cpu", "disk")), "cpu")
     return f"cuda:{first}" if isinstance(first, int) else str(first)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an exception says, or its class, without a full stop."""
-    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    line = line if len(line) <= 160 else f"{line[:157]}..."
-    return line.rstrip(".:")
