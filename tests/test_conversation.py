@@ -151,3 +151,33 @@ def test_a_changed_model_is_noticed(vlm, counter):
     finally:
         with torch.no_grad():
             weight.copy_(stock)
+
+
+def test_a_talk_that_is_remembered_reads_what_was_said_before(vlm, counter):
+    talk = Conversation(vlm, clip(), METHOD, remember=True)
+    first, second = (talk.ask(question) for question in QUESTIONS[:2])
+    assert talk.history == [(QUESTIONS[0], first.text), (QUESTIONS[1], second.text)]
+    assert counter.counts["tower"] == counter.counts["outside"] == 1
+    expected = answer(vlm, clip(), QUESTIONS[1], METHOD, history=talk.history[:1])
+    assert_same(second, expected)
+    assert "The prompt held 1 earlier turn before the question." in second.trace.notes
+    alone = answer(vlm, clip(), QUESTIONS[1], METHOD)
+    assert alone.logprob != second.logprob
+    with pytest.raises(InputError, match="history belongs to the whole conversation"):
+        talk.ask(QUESTIONS[0], history=[])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"system": None}, "system is a text and history a list"),
+        ({"history": "abc"}, "system is a text and history a list"),
+        ({"history": [("a",)]}, "a list of .question, answer. pairs, not of"),
+        ({"history": [("", "b")]}, "the question is empty"),
+        ({"history": [("a", 1)]}, "an earlier answer must be a text"),
+        ({"system": "\ud800"}, "the system prompt"),
+    ],
+)
+def test_a_history_that_is_none_is_refused_before_the_video_is_read(vlm, given, words):
+    with pytest.raises(InputError, match=words):
+        answer(vlm, "nowhere.mp4", "why?", **given)

@@ -89,6 +89,48 @@ def test_the_prompt_is_what_the_stock_processor_makes_of_the_template(served, qu
     assert tokenizer.decode(asked).strip() == question
 
 
+@pytest.mark.parametrize("system", ["", "Answer in one word. <video>"])
+@pytest.mark.parametrize("turns", [0, 1, 2])
+def test_a_system_prompt_and_earlier_turns_are_those_of_the_template(served, system, turns):
+    published, vlm = served
+    frames = clip(4, published.size)
+    history = [(f"is number {turn} red ?", "No, blue. <|im_end|>") for turn in range(turns)]
+    options = {"seconds": np.arange(4) / 2, "system": system, "history": history}
+    try:
+        prompt = build_prompt(vlm, frames, QUESTION, 8, **options)
+    except InputError as refused:  # one template knows no system prompt
+        assert vlm.name == "video_llava" and system and "has no place for a sys" in str(refused)
+        return
+    special = set(vlm.processor.tokenizer.added_tokens_decoder)
+    ids = prompt.inputs["input_ids"][0].tolist()
+    plain = [(q, a.replace("<|im_end|>", "")) for q, a in history]
+    options |= {"system": system.replace("<video>", ""), "history": plain}
+    again = build_prompt(vlm, frames, QUESTION, 8, **options)
+    bare = again.inputs["input_ids"][0].tolist()
+    # nothing in these texts is a token of the template
+    assert [i for i in ids if i in special] == [i for i in bare if i in special]
+    turns = [("system", options["system"].strip())] if system else []
+    for question, said in plain:
+        turns += [("user", question), ("assistant", said.strip())]
+    messages = [
+        {"role": role, "content": [{"type": "text", "text": text}]}
+        for role, text in [*turns, ("user", QUESTION)]
+    ]
+    video = {"type": "video", "video": torch.from_numpy(frames).permute(0, 3, 1, 2)}
+    next(m for m in messages if m["role"] == "user")["content"].insert(0, video)
+    stock = vlm.processor.apply_chat_template(
+        messages,
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs=stock_options(vlm),
+    )
+    assert bare == stock["input_ids"][0].tolist()
+    read = vlm.processor.tokenizer.decode([bare[place] for place in again.asked])
+    assert "color is the star" in read
+
+
 def stock_options(vlm):
     """The same frames and times for the stock processor: 2 s, 2 frames a second."""
     times = {"fps": 2.0, "frames_indices": [0, 1, 2, 3], "total_num_frames": 4, "duration": 2.0}

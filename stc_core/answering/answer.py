@@ -15,7 +15,7 @@ import numpy as np
 
 from stc_core.answering.accounting import costs_of
 from stc_core.answering.generation import Said, endings_of, generate, scores_of, warm_up
-from stc_core.answering.prompt import Prompt, build_prompt, checked_question
+from stc_core.answering.prompt import Prompt, build_prompt, checked_turns
 from stc_core.answering.recorded_words import words_of
 from stc_core.answering.reporting import Progress, Reporter
 from stc_core.answering.teaching import outside_its_world
@@ -72,6 +72,8 @@ def answer(
     start: float = 0.0,
     end: float | None = None,
     track: int | None = None,
+    system: str = "",
+    history: Sequence[tuple[str, str]] = (),
     baseline: bool = False,
     record: bool = False,
     score: Sequence[str] = (),
@@ -95,6 +97,11 @@ def answer(
         T, frames to sample; default: what the checkpoint records, else 32.
     start, end, track
         Of a file: the stretch in seconds to sample, and the video track, as for ``read_video``.
+    system
+        A system prompt, where the model's chat template has a place for one.
+    history
+        Earlier (question, answer) pairs about the same video, which the model reads before this
+        question.
     baseline
         Also run the model without compression, before, and keep that answer, its probability and
         its costs in the trace.
@@ -121,7 +128,7 @@ def answer(
         A video, question, setting or answer to score that cannot be used, or too little GPU memory;
         one sentence.
     """
-    checked_question(question)
+    texts = checked_turns(question, system, history)
     max_new_tokens = _limit(max_new_tokens)
     method = STC() if method is None else method
     report = progress or (lambda stage, share: None)
@@ -152,24 +159,26 @@ def answer(
         room,
         seconds=shown.seconds,
         duration=shown.duration,
+        system=system,
+        history=history,
     )
-    asked = "prompt", clip, question, room, vlm.times, id(vlm.processor)
+    asked = "prompt", clip, texts, bool(system.strip()), room, vlm.times, id(vlm.processor)
     prompt = _kept(vlm, cache, clip and asked, ask)
     see = partial(vision, vlm.model, cache=cache, methods=[method], batch=vlm.vision_batch)
     reference: dict = {}
-    full_attention, start = None, 0.1
+    full_attention, done = None, 0.1
     if baseline:
-        start = 0.55
+        done = 0.55
 
         def whole() -> tuple[dict[str, Any], np.ndarray | None]:
             warm_up(vlm)  # or the first of the two runs would pay for what both need
-            watch = Reporter(vlm.device, report, 0.1, start, "uncompressed: ")
+            watch = Reporter(vlm.device, report, 0.1, done, "uncompressed: ")
             said = generate(vlm, prompt, watch, max_new_tokens, see=see, layer=layer)
             return _baseline(vlm, prompt, said, watch, decode, forced, record)
 
         what = "uncompressed", prompt.inputs, max_new_tokens, layer, forced
         reference, full_attention = _kept(vlm, cache, what, whole)
-    watch = Reporter(vlm.device, report, start, 1.0)
+    watch = Reporter(vlm.device, report, done, 1.0)
     about = about | {"question": question}
     listened: AbstractContextManager[list] = nullcontext([])
     if vlm.embedded:
@@ -183,9 +192,10 @@ def answer(
     costs = costs_of(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
     foreign = outside_its_world(vlm, question, seen)
-    what = "clip" if (start, end) == (0.0, None) else "stretch"
-    fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), frames, what)
-    notes = [note for note in (shown.warning, fewer, *foreign, *prompt.notes) if note]
+    sampled = "clip" if (start, end) == (0.0, None) else "stretch"
+    fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), frames, sampled)
+    before = _before(system, len(history))
+    notes = [note for note in (shown.warning, fewer, before, *foreign, *prompt.notes) if note]
     trace = replace(
         live.freeze(),
         model=readable(vlm.name),
@@ -202,6 +212,14 @@ def answer(
     )
     report("done", 1.0)
     return Answer(said.text, trace, costs, said.logprob, scores)
+
+
+def _before(system: str, turns: int) -> str | None:
+    """Say what stood before the question in the prompt; None where nothing did."""
+    parts = ["a system prompt"] if system.strip() else []
+    if turns:
+        parts.append("1 earlier turn" if turns == 1 else f"{turns} earlier turns")
+    return f"The prompt held {' and '.join(parts)} before the question." if parts else None
 
 
 def _fewer(found: int, wanted: int | None, what: str) -> str | None:

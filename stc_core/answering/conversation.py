@@ -22,7 +22,7 @@ __all__ = ["Conversation"]
 
 
 class Conversation:
-    """Answer questions about one video, each as if it were the first.
+    """Answer questions about one video, each as if it were the first or as the next of a talk.
 
     ::
 
@@ -33,7 +33,8 @@ class Conversation:
     The first question pays for decoding, the vision tower and the stage before the LLM; the next
     ones find all three done, since none of them reads the question. The stage inside the LLM, which
     does, runs for each. Answer and trace are those of ``answer`` on that question alone, bit for
-    bit: no question sees the ones before it. Only one thread at a time may ask.
+    bit: no question sees the ones before it, unless ``remember`` is set. Only one thread at a time
+    may ask.
 
     Parameters
     ----------
@@ -47,6 +48,11 @@ class Conversation:
         T, frames to sample from a file; default: the model's own number.
     start, end, track
         Of a file, as for ``answer``.
+    system
+        A system prompt for every question.
+    remember
+        Let the model read the earlier questions and its answers before each question; they are in
+        ``history``.
     cache
         Where frames and features are kept; default: one of its own, of 1 GiB at most. A clip that
         is too large for it is seen anew for each question.
@@ -62,10 +68,14 @@ class Conversation:
         start: float = 0.0,
         end: float | None = None,
         track: int | None = None,
+        system: str = "",
+        remember: bool = False,
         cache: RunCache | None = None,
     ) -> None:
         self.vlm, self.video = vlm, video
-        self._clip = {"frames": frames, "start": start, "end": end, "track": track}
+        self._clip: dict[str, Any] = {"frames": frames, "start": start, "end": end, "track": track}
+        self.system, self.remember = system, remember
+        self.history: list[tuple[str, str]] = []
         self.method = STC() if method is None else method
         self.cache = RunCache() if cache is None else cache
         self._once = _OutsideOnce(self.method)
@@ -85,20 +95,25 @@ class Conversation:
         InputError
             As ``answer``. The conversation can go on.
         """
-        fixed = {"method", "cache", *self._clip} & options.keys()
+        whole = {"method", "cache", "system", "history", *self._clip}
+        fixed = whole & options.keys()
         if fixed:
             raise InputError(
                 f"{min(fixed)} belongs to the whole conversation; begin another one with it"
             )
-        return answer(
+        found = answer(
             self.vlm,
             self.video,
             question,
             self._once,
             **self._clip,
+            system=self.system,
+            history=self.history if self.remember else (),
             cache=self.cache,
             **options,
         )
+        self.history.append((question, found.text))
+        return found
 
 
 @dataclass(frozen=True, repr=False)

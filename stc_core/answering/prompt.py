@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from secrets import token_hex
 
+import jinja2
 import numpy as np
 import torch
 import transformers
@@ -17,7 +19,7 @@ from stc_core.models.layout import Layout
 from stc_core.models.memory import context_of
 from stc_core.models.vlm import VLM
 from stc_core.record.grid import TokenGrid
-from stc_core.text import checked_text
+from stc_core.text import checked_text, readable
 from stc_core.versions import TESTED
 
 
@@ -60,6 +62,8 @@ def build_prompt(
     *,
     seconds: np.ndarray | None = None,
     duration: float | None = None,
+    system: str = "",
+    history: Sequence[tuple[str, str]] = (),
     strict: bool = True,
 ) -> Prompt:
     """Put the chat template around a question about frames (T, H, W, 3) uint8.
@@ -67,25 +71,27 @@ def build_prompt(
     seconds (T,): the times of the frames, for families that read them; default: one a second.
     duration: of the whole video in seconds, likewise; default: T times the frames' mean spacing.
 
-    The template is rendered around a marker, in whose place the question is tokenized together with
-    the text around it. The tokens are those of the stock processor, except that "<video>" or
-    "<|im_end|>" in a question are characters, whatever the tokenizer holds.
+    system: what stands before everything, where the template has a place for it. history: earlier
+    (question, answer) pairs; the video stands with the first of these questions.
+
+    The template is rendered around markers, in whose places the texts are tokenized together with
+    what is around them. The tokens are those of the stock processor, except that "<video>" or
+    "<|im_end|>" in a text are characters, whatever the tokenizer holds.
 
     Raises ``InputError`` as ``checked_question`` does, for a question of which the tokenizer knows
-    no word (with ``strict``), and for a prompt longer than the model's context.
+    no word (with ``strict``), for a template without a place for a system prompt or earlier turns,
+    and for a prompt longer than the model's context.
     """
     tokenizer, config = vlm.processor.tokenizer, vlm.model.config
-    checked_question(question)
-    marker = f"question{token_hex(8)}"
+    texts = checked_turns(question, system, history)
     metadata = _metadata(frames, seconds, duration)
     told = ""
     if vlm.times and vlm.family.times and seconds is not None:
         told = vlm.family.times(seconds, metadata.duration) + "\n"
-    content = [{"type": "video"}, {"type": "text", "text": told + marker}]
-    rendered = vlm.processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True
-    )
-    processor, reader = QuestionReader.of(vlm.processor, marker, question.strip())
+    secret = token_hex(8)  # nobody can write a marker
+    marked = {f"text{secret}n{place}n": text.strip() for place, text in enumerate(texts)}
+    rendered = _rendered(vlm, list(marked), told, bool(system.strip()))
+    processor, reader = QuestionReader.of(vlm.processor, marked)
     made = processor(
         text=rendered,
         videos=[[_pictures(frames, vlm.family.step(config))]],  # one prompt, one video
@@ -126,6 +132,45 @@ def build_prompt(
         asked=asked,
         notes=notes,
     )
+
+
+def checked_turns(question: object, system: object, history: object) -> list[str]:
+    """Return the texts of a prompt in their order, the question last; refuse what is none."""
+    asked = checked_question(question)
+    if not isinstance(system, str) or not isinstance(history, (list, tuple)):
+        raise InputError("system is a text and history a list of (question, answer) pairs")
+    texts = [checked_text(system, "the system prompt")] if system.strip() else []
+    for turn in history:
+        if not isinstance(turn, (list, tuple)) or len(turn) != 2:
+            raise InputError(f"history is a list of (question, answer) pairs, not of {turn!r:.60}")
+        texts.append(checked_question(turn[0]))
+        texts.append(checked_text(turn[1], "an earlier answer", controls=True))
+    return [*texts, asked]
+
+
+def _rendered(vlm: VLM, markers: list[str], told: str, system: bool) -> str:
+    """Return the chat template around the markers: system, question, answer, ..., question."""
+    turns = markers[system:]
+    messages: list[dict] = []
+    for place, marker in enumerate(turns):
+        content = [{"type": "text", "text": marker if place else told + marker}]
+        video = [] if place else [{"type": "video"}]
+        messages.append({"role": ("user", "assistant")[place % 2], "content": video + content})
+    if system:
+        words = [{"type": "text", "text": markers[0]}]
+        messages.insert(0, {"role": "system", "content": words})
+    reason = "does not show each of them once"
+    try:
+        text = vlm.processor.apply_chat_template(messages, add_generation_prompt=True)
+    except jinja2.TemplateError as error:
+        text, reason = "", f"says {readable(str(error))!r:.120}"
+    if [text.count(marker) for marker in markers] != [1] * len(markers):
+        what = "a system prompt" if system else "earlier turns"
+        raise InputError(
+            f"the chat template of {vlm.name!r} has no place for {what}: it {reason}; "
+            f"leave them out"
+        )
+    return text
 
 
 def checked_question(question: object) -> str:

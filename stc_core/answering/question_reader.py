@@ -1,9 +1,10 @@
-"""Tokenize a prompt in one go, its question as mere text and at known places."""
+"""Tokenize a prompt in one go: what a person wrote is mere text, the question at known places."""
 
 from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenizers import AddedToken
@@ -13,19 +14,19 @@ from stc_core.models.stock import StockProcessor
 
 
 class QuestionReader:
-    """Replace a processor's tokenizer; put the question where a marker stands, then tokenize.
+    """Replace a processor's tokenizer; put texts where their markers stand, then tokenize.
 
-    A processor writes the placeholders of a video into the text and gives all of it to its
-    tokenizer. The question comes in only then, so that nothing in it is a placeholder, and in one
-    go with the text around it, so that the tokens are those of the whole text.
+    A processor writes the placeholders of a video into the prompt and gives all of it to its
+    tokenizer. The texts come in only then, so that nothing in them is a placeholder, and in one go
+    with what is around them, so that the tokens are those of the whole prompt.
 
     Parameters
     ----------
     tokenizer
         A fast tokenizer.
-    marker : str
-        Occurs once in every text.
-    question : str
+    texts : mapping of str to str
+        Marker -> what a person or a model wrote, the question last. Each marker occurs once in
+        every prompt.
 
     Attributes
     ----------
@@ -33,16 +34,16 @@ class QuestionReader:
         Places of the question's tokens in the text that was read last.
     """
 
-    def __init__(self, tokenizer: Any, marker: str, question: str) -> None:
-        self._tokenizer, self._marker, self._question = tokenizer, marker, question
+    def __init__(self, tokenizer: Any, texts: Mapping[str, str]) -> None:
+        self._tokenizer, self._texts = tokenizer, dict(texts)
         self.asked = range(0)
 
     @classmethod
     def of(
-        cls, processor: StockProcessor, marker: str, question: str
+        cls, processor: StockProcessor, texts: Mapping[str, str]
     ) -> tuple[StockProcessor, QuestionReader]:
         """Return a processor that reads through a reader, and the reader; the original is left."""
-        reader = cls(processor.tokenizer, marker, question)
+        reader = cls(processor.tokenizer, texts)
         reading = copy.copy(processor)
         reading.tokenizer = reader
         return reading, reader
@@ -58,18 +59,22 @@ class QuestionReader:
     def __call__(self, text: str | list[str], **options: Any) -> BatchEncoding:
         """Return the tokens of one text, as a batch of one."""
         [whole] = [text] if isinstance(text, str) else text
-        before, _, after = whole.partition(self._marker)
+        # the template's own parts and, between them, the markers
+        parts = re.split(f"({'|'.join(map(re.escape, self._texts))})", whole)
+        own, put_in = parts[::2], [self._texts[marker] for marker in parts[1::2]]
         tensors = options.pop("return_tensors", None)
         bos = self._tokenizer.bos_token
-        if bos is not None and before.startswith(bos):  # the template writes it itself
+        if bos is not None and own[0].startswith(bos):  # the template writes it itself
             options["add_special_tokens"] = False
-        tokenizer, sides = self._tokenizer, (before, after)
+        tokenizer = self._tokenizer
         back: dict[int, int] = {}
-        if self._special(before + self._question + after) != self._special(before, after):
-            tokenizer, sides, back = self._guarded(before, after)
+        if self._special(_woven(own, put_in)) != self._special(*own):
+            tokenizer, own, back = self._guarded(own)
             options["split_special_tokens"] = True
-        found = tokenizer([self._question.join(sides)], return_offsets_mapping=True, **options)
-        first, last = len(sides[0]), len(sides[0]) + len(self._question)
+        prompt = _woven(own, put_in)
+        found = tokenizer([prompt], return_offsets_mapping=True, **options)
+        last = len(prompt) - len(own[-1])
+        first = last - len(put_in[-1])
         [offsets] = found.pop("offset_mapping")
         inside = [
             place
@@ -89,15 +94,15 @@ class QuestionReader:
         added = (token.content for token in self._tokenizer.added_tokens_decoder.values())
         return re.compile("|".join(map(re.escape, sorted(added, key=len, reverse=True))) or "(?!)")
 
-    def _guarded(self, before: str, after: str) -> tuple[Any, tuple[str, str], dict[int, int]]:
-        """Give the template's own special tokens names that no question has.
+    def _guarded(self, own: Sequence[str]) -> tuple[Any, list[str], dict[int, int]]:
+        """Give the template's own special tokens names that no text has.
 
         Returns
         -------
         tokenizer
             A copy that knows these names, and with ``split_special_tokens`` no other.
-        sides
-            The texts with these names.
+        own
+            The template's parts with these names.
         back
             Token id of each name -> that of the token it stands for.
         """
@@ -107,17 +112,21 @@ class QuestionReader:
             [AddedToken(token.content, special=True) for token in added if not token.special],
             special_tokens=True,
         )
+        marker = next(iter(self._texts))  # which nobody can guess
         names: dict[str, str] = {}
         back: dict[int, int] = {}
         for token in added:
             text = token.content
-            if text in before or text in after:
-                names[text] = name = f"<{self._marker}-{len(names)}>"
+            if any(text in part for part in own):
+                names[text] = name = f"<{marker}-{len(names)}>"
                 tokenizer.add_tokens(
                     [AddedToken(name, lstrip=token.lstrip, rstrip=token.rstrip, normalized=False)]
                 )
                 back[tokenizer.convert_tokens_to_ids(name)] = tokenizer.convert_tokens_to_ids(text)
-        first, second = (
-            self._added.sub(lambda match: names[match[0]], side) for side in (before, after)
-        )
-        return tokenizer, (first, second), back
+        named = [self._added.sub(lambda match: names[match[0]], part) for part in own]
+        return tokenizer, named, back
+
+
+def _woven(own: Sequence[str], put_in: Sequence[str]) -> str:
+    """Return a text of the template's parts with one of the other texts between any two."""
+    return "".join(part + text for part, text in zip(own, [*put_in, ""], strict=True))
