@@ -1,0 +1,60 @@
+// The re-rendered frames as canvases: made once for a trace, composed anew for every stage.
+
+import { el, pixelCanvas } from './dom.js';
+import { Sheet, carriersOf } from './seen.js';
+
+const MOST_PIXELS = 4_000_000; // of all frames together; more would not be drawn in one breath
+
+/** What ``drawSeen`` draws from; ``timing`` has the milliseconds of the last sheet. */
+export class SeenSheets {
+  constructor(workspace) {
+    this.workspace = workspace;
+    this.timing = { read: 0, compose: 0 };
+  }
+
+  /** A canvas of all frames as the LLM has them at the current stage; null without pictures. */
+  canvas() {
+    const { trace, sprite, state } = this.workspace;
+    if (!sprite || !trace.header.sprite) return null;
+    if (this.sprite !== sprite || this.trace !== trace) this.read();
+    const key = `${state.step >= 0 ? state.step : state.stage} ${state.fill}`;
+    if (this.key === key) return this.made;
+    const began = performance.now();
+    const { columns, wide, tall } = this.sheet;
+    const pixels = this.sheet.compose(carriersOf(trace, state), state.fill === 'mean');
+    const rows = pixels.length / (columns * wide * tall);
+    this.made = pixelCanvas(new Uint8ClampedArray(pixels.buffer), columns * wide, rows * tall);
+    this.key = key;
+    this.timing.compose = performance.now() - began;
+    return this.made;
+  }
+
+  /** Take over the pixels of another trace, cells as whole pixels where that is possible. */
+  read() {
+    const began = performance.now();
+    const { trace, sprite } = this.workspace;
+    const tile = trace.header.sprite;
+    const rows = Math.ceil(trace.frames / tile.columns);
+    const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (rows * tile.columns * tile.width * tile.height)));
+    const whole = (pixels, cells) => Math.max(1, Math.round((pixels * scale) / cells)) * cells;
+    const [top, left, bottom, right] = trace.seen;
+    const all = top === 0 && left === 0 && bottom === trace.height && right === trace.width;
+    const wide = all ? whole(tile.width, trace.cols) : whole(tile.width, 1);
+    const tall = all ? whole(tile.height, trace.rows) : whole(tile.height, 1);
+    const canvas = el('canvas', { width: tile.columns * wide, height: rows * tall });
+    const pen = canvas.getContext('2d', { willReadFrequently: true });
+    pen.drawImage(sprite, 0, 0, tile.columns * tile.width, rows * tile.height, 0, 0, canvas.width, canvas.height);
+    const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+    this.sheet = new Sheet(trace, new Uint32Array(data.buffer), { columns: tile.columns, wide, tall });
+    Object.assign(this, { trace, sprite, key: null });
+    this.timing.read = performance.now() - began;
+  }
+
+  /** A frame as the LLM has it at {x, y, w, h}. */
+  draw(context, frame, { x, y, w, h }) {
+    const canvas = this.canvas();
+    if (!canvas) return;
+    const { columns, wide, tall } = this.sheet;
+    context.drawImage(canvas, (frame % columns) * wide, Math.floor(frame / columns) * tall, wide, tall, x, y, w, h);
+  }
+}
