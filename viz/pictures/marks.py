@@ -9,7 +9,7 @@ from viz.pictures import palette
 from viz.pictures.bars import bar
 from viz.pictures.canvas import Canvas
 
-NET = 14  # pixels: frames around nearly all cells would hide smaller ones
+NET = 24  # pixels: frames around nearly all cells would hide smaller ones
 BADGE = 15  # pixels: cells at least this big show how many tokens a center stands for
 
 
@@ -53,18 +53,22 @@ def draw(
 
 
 def thin(
-    canvas: Canvas, boxes: np.ndarray, fate: np.ndarray, sizes: np.ndarray | None = None
+    canvas: Canvas,
+    boxes: np.ndarray,
+    fate: np.ndarray,
+    sizes: np.ndarray | None = None,
+    net: float = NET,
 ) -> None:
     """Draw each cell's frame in the color of its fate: dashed where merged, none where dropped.
 
-    For pictures of what the LLM has, which must stay visible; parameters as of ``draw``. Small
-    cells that were merged before the LLM, nearly all of them, get no frame.
+    For pictures of what the LLM has, which must stay visible; parameters as of ``draw``. Cells
+    that were merged before the LLM, nearly all of them, get no frame below ``net`` pixels.
     """
     small = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
     boxes, fate, small = boxes[small > 1e-6], fate[small > 1e-6], small[small > 1e-6]
     for code, spec in palette.CODES.items():
         faint = spec.mark == "hatch"
-        chosen = boxes[(fate == code) & (small >= (NET if faint else 0))]
+        chosen = boxes[(fate == code) & (small >= (net if faint else 0))]
         if not len(chosen) or spec.mark == "dim":
             continue
         corners = rings(chosen, 0.75)
@@ -107,7 +111,10 @@ def legend(
             level = round(light)
             canvas.rectangle(left, top, size, size, fill=f"#{level:02x}{level:02x}{level:02x}")
             box = np.array([[left, top, left + size, top + size]])
-            (thin if frames else draw)(canvas, box, np.array([fate], np.uint8))
+            if frames:
+                thin(canvas, box, np.array([fate], np.uint8), net=0)
+            else:
+                draw(canvas, box, np.array([fate], np.uint8))
         canvas.text(left + size + 8, top + size / 2, words, 12, va="center")
         left += needed
     return top + size - y

@@ -31,7 +31,13 @@ PER_SECOND = 8.0  # frames; fewer where the clip is long, so that there are at m
 MOST = 2400
 LONGEST = 4 * 3600  # seconds; beyond it a frame would stand for longer than a player can seek
 STAGES = {"outside": "before the LLM", "end": "at the end"}
-PICTURES = {"fates": "Fate of the tokens", "seen": "What the LLM sees"}
+PICTURES = {
+    "fates": {stage: f"Fate of the tokens {words}" for stage, words in STAGES.items()},
+    "seen": {
+        "outside": "What the LLM sees: what enters it",
+        "end": "What the LLM sees: what is left at the end",
+    },
+}
 
 
 def write(
@@ -183,7 +189,7 @@ class _Sheet:
         canvas = Canvas(WIDTH, 2 * round(tall / 2))
         for number, line in enumerate(title):
             canvas.text(MARGIN, MARGIN + 20 * number, line, 15, weight="bold")
-        canvas.text(MARGIN, below, f"{PICTURES[self.picture]} {STAGES[stage]}", 12, weight="bold")
+        canvas.text(MARGIN, below, PICTURES[self.picture][stage], 12, weight="bold")
         marks.legend(canvas, MARGIN, below + 20, inner, words, frames=frames)
         caption.foot(canvas, MARGIN, below + 20 + legend + 10, foot)
         return _pixels(canvas)

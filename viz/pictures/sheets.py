@@ -167,7 +167,8 @@ def _outside(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
 
 def _seen(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
     strip = Strip.fit(trace.grid, page.margin, 0, page.inner)
-    words = counted(fates.outside(trace)[0])
+    found = counted(fates.outside(trace)[0])  # without numbers in the cells: these are pictures
+    words = {code: text.replace(" (number: its members)", "") for code, text in found.items()}
     body = strip.height + 12 + _legend_height(page, words)
     canvas, top = _sheet(trace, kind, page, body)
     strip = replace(strip, y=top)

@@ -63,10 +63,9 @@ export function drawLook(context, workspace, frame, { x, y, w, h }) {
 
 /** Second channels of many cells, by look, so that the canvas is given a few large paths. */
 export class Marks {
-  /** ``plain``: frames alone, over pictures of what the LLM has. */
-  constructor(codes, plain = false) {
-    this.codes = codes;
-    this.plain = plain;
+  /** ``plain``: frames alone, over what the LLM has; those of nearly all cells from ``net`` pixels. */
+  constructor(codes, plain = false, net = 24) {
+    Object.assign(this, { codes, plain, net });
     this.cells = codes.map(() => []);
     this.count = 0;
   }
@@ -74,7 +73,7 @@ export class Marks {
   /** Whether cells of this size get a mark at all; hatching would turn small ones to mud. */
   wants(code, { w, h }) {
     const { mark } = this.codes[code];
-    if (this.plain && mark === 'cross') return true;
+    if (this.plain && mark.startsWith('hatch')) return mark !== 'hatch' || Math.min(w, h) >= this.net;
     return mark !== 'none' && mark !== 'dim' && (mark !== 'hatch' || Math.min(w, h) >= 14);
   }
 

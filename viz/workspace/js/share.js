@@ -266,7 +266,7 @@ function square(code, codes, plain) {
   const level = plain ? (gone ? BLANK : 220) : Math.round(190 * codes[code].light);
   pen.fillStyle = `rgb(${level} ${level} ${level})`;
   pen.fillRect(0, 0, side, side);
-  const marks = new Marks(codes, plain);
+  const marks = new Marks(codes, plain, 0);
   marks.add(code, { x: 0, y: 0, w: side, h: side });
   if (plain) marks.thin(pen);
   else marks.paint(pen);
