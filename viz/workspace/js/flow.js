@@ -34,7 +34,8 @@ export function flowOf(trace) {
       });
     });
     const merged = from.reduce((sum, { tokens }) => sum + tokens.filter(merges).length, 0);
-    columns.push({ title, nodes: groups.map(({ code, words, tokens }) => node(code, words, tokens.length)), merged });
+    const one = (words, { length }) => (length === 1 && words === 'centers' ? 'center' : words);
+    columns.push({ title, nodes: groups.map(({ code, words, tokens }) => node(code, one(words, tokens), tokens.length)), merged });
     return groups.map((group, place) => ({ ...group, place })).filter(({ code }) => isAlive(code));
   };
   let alive = split('before the LLM', trace.outside, [{ place: 0, tokens: all }]);

@@ -28,6 +28,7 @@ export class Share {
     this.bar = el('div', { class: 'ws-share-bar', role: 'group', 'aria-label': 'Share' },
       served ? button('Copy link', () => this.copyLink()) : null,
       button('Copy as code', () => this.copyCode()),
+      button('Frame as PNG', () => this.frame()),
       button('Figure as PNG', () => this.figure('png')),
       button('Figure as SVG', () => this.figure('svg')),
       served ? button('Trace (.npz)', () => this.file()) : null,
@@ -102,6 +103,22 @@ export class Share {
     const file = form === 'svg' ? svgOf(sheet) : await pngOf(sheet);
     saveAs(file, `tokens-${sheet.name}.${form}`);
     this.says.textContent = `Saved the strip at the stage “${sheet.name}” as ${form.toUpperCase()}.`;
+  }
+
+  /** The frame of the clip as it is now, whole, whatever the wipe shows of it. */
+  async frame() {
+    const { state, views: { player } } = this.workspace;
+    if (!player.layers.wide) {
+      this.says.textContent = 'The clip is not on the screen; show it first.';
+      return;
+    }
+    player.still = true;
+    const made = flat(player);
+    player.still = false;
+    player.draw(new Set(['all']));
+    const file = await new Promise((done) => { made.toBlob(done, 'image/png'); });
+    saveAs(file, `frame-${state.frame}-${state.overlay}.png`);
+    this.says.textContent = `Saved frame ${state.frame} as PNG.`;
   }
 
   /** The file of the trace shown. That of a run that follows the settings is written after its views. */

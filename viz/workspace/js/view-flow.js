@@ -9,6 +9,7 @@ import { View } from './view.js';
 const THINNEST = 12; // pixels of a band, however few its tokens
 const FINGER = 28; // the same where bands are chosen by finger
 const ROOMY = 40; // pixels of a band that holds words
+const HALO = 3; // pixels around a label
 const TALL = 300; // pixels of the picture
 
 export class FlowView extends View {
@@ -205,7 +206,7 @@ function spread(texts, tall) {
   for (const text of texts) {
     const { x, y, width, height } = text.getBBox();
     const free = (shift) => y + shift >= 0 && y + shift + height <= tall && placed.every((other) => (
-      x >= other.x + other.width || other.x >= x + width
+      x >= other.x + other.width + HALO || other.x >= x + width + HALO
       || y + shift >= other.y + other.height || other.y >= y + shift + height));
     const shifts = Array.from({ length: tall }, (_, k) => (k % 2 ? -1 : 1) * Math.ceil(k / 2));
     const shift = shifts.find(free) ?? 0;

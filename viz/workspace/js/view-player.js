@@ -37,6 +37,7 @@ export class PlayerView extends View {
     host.append(el('div', { class: 'ws-transport' }, this.button, this.slider, this.clock));
     this.live = false; // whether the file can be played
     this.seeking = false; // whether the file still shows the moment before
+    this.still = false; // whether all of it is to be on the canvases, for a file of the frame
   }
 
   load(trace) {
@@ -164,7 +165,7 @@ export class PlayerView extends View {
     const { layers, state, trace, workspace } = this;
     const whole = { x: 0, y: 0, w: layers.wide, h: layers.tall };
     layers.clear('under', 'over', 'marks');
-    if (!this.live || this.seeking) drawFrame(layers.under, workspace, state.frame, whole);
+    if (!this.live || this.seeking || this.still) drawFrame(layers.under, workspace, state.frame, whole);
     const { look } = workspace;
     if (look.seen) workspace.seen.draw(layers.over, state.frame, whole);
     else drawLook(layers.over, workspace, state.frame, whole);
