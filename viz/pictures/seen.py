@@ -23,7 +23,7 @@ LEFT = 0.35  # of the luminance of a dropped cell; the rest is the gray of no pi
 def seen(
     trace: Trace, frames: np.ndarray | None = None, stage: str = "end", fill: str = "carrier"
 ) -> np.ndarray:
-    """Re-render the frames of a trace as the LLM has them.
+    """Draw the frames of a trace again, as the LLM has them.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
 // The re-rendered frames as canvases: made once for a trace, composed anew for every stage.
 
-import { el, pixelCanvas } from './dom.js';
+import { el } from './dom.js';
 import { Sheet, carriersOf } from './seen.js';
 
 const MOST_PIXELS = 4_000_000; // of all frames together; more would not be drawn in one breath
 
-/** What ``drawSeen`` draws from; ``timing`` has the milliseconds of the last sheet. */
+/** The sheet of the trace that is shown; ``timing`` has the milliseconds that it took. */
 export class SeenSheets {
   constructor(workspace) {
     this.workspace = workspace;
@@ -20,10 +20,8 @@ export class SeenSheets {
     const key = `${state.step >= 0 ? state.step : state.stage} ${state.fill}`;
     if (this.key === key) return this.made;
     const began = performance.now();
-    const { columns, wide, tall } = this.sheet;
-    const pixels = this.sheet.compose(carriersOf(trace, state), state.fill === 'mean');
-    const rows = pixels.length / (columns * wide * tall);
-    this.made = pixelCanvas(new Uint8ClampedArray(pixels.buffer), columns * wide, rows * tall);
+    this.sheet.compose(carriersOf(trace, state), state.fill === 'mean', new Uint32Array(this.image.data.buffer));
+    this.made.getContext('2d').putImageData(this.image, 0, 0);
     this.key = key;
     this.timing.compose = performance.now() - began;
     return this.made;
@@ -36,7 +34,8 @@ export class SeenSheets {
     const tile = trace.header.sprite;
     const rows = Math.ceil(trace.frames / tile.columns);
     const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (rows * tile.columns * tile.width * tile.height)));
-    const whole = (pixels, cells) => Math.max(1, Math.round((pixels * scale) / cells)) * cells;
+    const whole = (pixels, cells) => (pixels * scale < cells
+      ? Math.max(1, Math.round(pixels * scale)) : Math.round((pixels * scale) / cells) * cells);
     const [top, left, bottom, right] = trace.seen;
     const all = top === 0 && left === 0 && bottom === trace.height && right === trace.width;
     const wide = all ? whole(tile.width, trace.cols) : whole(tile.width, 1);
@@ -46,6 +45,8 @@ export class SeenSheets {
     pen.drawImage(sprite, 0, 0, tile.columns * tile.width, rows * tile.height, 0, 0, canvas.width, canvas.height);
     const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
     this.sheet = new Sheet(trace, new Uint32Array(data.buffer), { columns: tile.columns, wide, tall });
+    this.image = new ImageData(canvas.width, canvas.height);
+    this.made = el('canvas', { width: canvas.width, height: canvas.height });
     Object.assign(this, { trace, sprite, key: null });
     this.timing.read = performance.now() - began;
   }
