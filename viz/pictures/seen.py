@@ -47,8 +47,7 @@ def seen(
     InputError
         For frames that are not those of the trace, a trace without any, another stage or fill.
     """
-    frames = trace.frames if frames is None else frames
-    _check(trace, frames, stage, fill)
+    frames = _checked(trace, trace.frames if frames is None else frames, stage, fill)
     carrier = fates.outside(trace)[1] if stage == "outside" else trace.target
     places = _Places.of(trace.grid, *frames.shape[1:3])
     out = _faded(frames)
@@ -65,7 +64,7 @@ def seen(
     return out
 
 
-def _check(trace: Trace, frames: np.ndarray | None, stage: str, fill: str) -> None:
+def _checked(trace: Trace, frames: np.ndarray | None, stage: str, fill: str) -> np.ndarray:
     if stage not in STAGES:
         raise InputError(f"the stage must be one of {', '.join(STAGES)}, not {stage!r}")
     if fill not in FILLS:
@@ -78,6 +77,7 @@ def _check(trace: Trace, frames: np.ndarray | None, stage: str, fill: str) -> No
                          f"{frames.shape}")  # fmt: skip
     if len(frames) != trace.grid.frames or frames.shape[3] != 3:
         raise InputError(f"the frames of this trace have the shape {wanted}, not {frames.shape}")
+    return frames
 
 
 def _faded(frames: np.ndarray) -> np.ndarray:

@@ -116,8 +116,9 @@ export class Marks {
       context.save();
       context.globalAlpha = faint ? 0.5 : 1;
       if (mark.startsWith('hatch')) context.setLineDash(faint ? [2, 3] : [4, 2]);
-      if (!faint) stroke(context, path, mark === 'double' ? LIGHT : DARK, 3);
-      stroke(context, path, color, faint ? 1 : 1.5);
+      const line = faint || Math.min(cells[0].w, cells[0].h) < 9 ? 1 : 1.5; // small cells stay to be seen
+      if (!faint) stroke(context, path, mark === 'double' ? LIGHT : DARK, 2 * line);
+      stroke(context, path, color, line);
       context.restore();
     });
   }

@@ -11,7 +11,7 @@ export const OVERLAYS = [
   ['attention', 'Attention of the word'], ['full', 'Attention of the word, uncompressed'],
 ];
 
-export const FILLS = [['carrier', 'the cell that carries them'], ['mean', 'the mean of their cluster']];
+export const FILLS = [['carrier', 'their carrier'], ['mean', 'their cluster’s mean']];
 
 export class ControlsView extends View {
   constructor(host, workspace) {
