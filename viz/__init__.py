@@ -1,7 +1,7 @@
 """Draw pictures of a trace with pure functions: no model, no torch, no gradio.
 
     picture = viz.render(trace, "outside")     # .png and .svg are bytes, .alt is a sentence
-    for name in viz.PICTURES: ...              # budget, contribution, outside, relevance, ...
+    for name in viz.PICTURES: ...              # budget, contribution, seen, outside, ...
 
 Names are fetched when they are first used: the page starts without matplotlib.
 """

@@ -228,7 +228,7 @@ def test_a_run_and_what_follows_it(visitor):
     drawn = {f"picture-{name}": name for name in ORDER}
     for part, name in drawn.items():
         assert Path(pictures[part]["value"]["path"]).name == f"page-{name}.png"
-    assert set(files) == set(pictures) - set(drawn) and len(files) == 12
+    assert set(files) == set(pictures) - set(drawn) and len(files) == 14
     for name, value in files.items():
         stem, ending = name.rsplit("-", 1)
         path = Path(value["value"]["path"])

@@ -247,7 +247,7 @@ def test_video_and_report_are_made_and_downloaded(visit):
     tab = visit()
     tab.get_by_role("button", name="Files to share").click()
     for button, start, name in (
-        ("#export-video", b"\x1a\x45\xdf\xa3", "overlay-end.webm"),
+        ("#export-video", b"\x1a\x45\xdf\xa3", "seen-end.webm"),
         ("#export-report", b"<!doctype html>", "report.html"),
     ):
         tab.click(button)

@@ -17,9 +17,9 @@ from viz.pictures.words import TEXTS
 from viz.server.job import MOST_FRAMES
 from viz.workspace.component import workspace
 
-MAPS = ("outside", "inside", "contribution", "relevance")
-TABS = {"outside": "Before the LLM", "inside": "At the end", "contribution": "Contribution",
-        "relevance": "Relevance"}  # fmt: skip
+MAPS = ("seen", "outside", "inside", "contribution", "relevance")
+TABS = {"seen": "What the LLM sees", "outside": "Before the LLM", "inside": "At the end", 
+        "contribution": "Contribution", "relevance": "Relevance"}  # fmt: skip
 ORDER = ("budget", *MAPS, "timeline")
 
 

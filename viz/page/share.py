@@ -39,6 +39,7 @@ GONE = (
     "page keeps a trace, those to the saved traces always."
 )
 STEPS = 6  # of the lesson
+NAMES = {"fates": "overlay", "seen": "seen"}  # of the videos' files, by what they show
 HIDE = "() => ({ __type__: 'update', visible: false })"  # in the browser: the server need not know
 
 
@@ -96,6 +97,7 @@ def lesson_step(query: Mapping[str, str]) -> int | None:
 class Exports:
     """Hold the buttons that make files of the trace that is shown."""
 
+    picture: gr.Radio
     stage: gr.Radio
     video: gr.Button
     report: gr.Button
@@ -107,14 +109,21 @@ def build() -> Exports:
     """Lay out the row of exports, at the place of the caller."""
     with gr.Accordion("Files to share", open=False, elem_id="exports"):
         with gr.Row():
+            picture = gr.Radio(
+                [("What the LLM sees", "seen"), ("Fates over the clip", "fates")],
+                value="seen",
+                label="Picture in the video",
+                elem_id="export-picture",
+                scale=2,
+            )
             stage = gr.Radio(
                 [("Before the LLM", "outside"), ("At the end", "end")],
                 value="end",
-                label="Fates in the video",
+                label="Stage in the video",
                 elem_id="export-stage",
                 scale=2,
             )
-            video = gr.Button("Make the overlay video", elem_id="export-video", min_width=160)
+            video = gr.Button("Make the video", elem_id="export-video", min_width=160)
             report = gr.Button("Make the one-file report", elem_id="export-report", min_width=160)
         status = gr.HTML(
             cards.status("The video is WebM; the report opens from disk, without a network."),
@@ -122,7 +131,7 @@ def build() -> Exports:
             elem_id="export-status",
         )
         file = gr.DownloadButton("Download", visible=False, elem_id="export-file", size="sm")
-    return Exports(stage, video, report, file, status)
+    return Exports(picture, stage, video, report, file, status)
 
 
 def wire(
@@ -161,13 +170,13 @@ def wire(
         except Exception as error:
             yield {status: cards.status(str(failure(error)), "error")}
 
-    def video(value: dict | None, stage: str) -> Iterator[dict]:
+    def video(value: dict | None, picture: str, stage: str) -> Iterator[dict]:
         from viz.pictures import overlay  # matplotlib and OpenCV: not before somebody wants a video
 
         def make(trace: Trace, path: Path) -> Iterator[float]:
-            return overlay.steps(trace, path, stage)
+            return overlay.steps(trace, path, stage, picture)
 
-        yield from export(value, f"overlay-{stage}.webm", make)
+        yield from export(value, f"{NAMES[picture]}-{stage}.webm", make)
 
     def report(value: dict | None) -> Iterator[dict]:
         def make(trace: Trace, path: Path) -> Iterator[float]:
@@ -177,7 +186,7 @@ def wire(
         yield from export(value, "report.html", make)
 
     slow = {"concurrency_id": "exports", **QUIET}  # opening a trace must not wait for these
-    exports.video.click(video, [workspace, exports.stage], shown, **slow)
+    exports.video.click(video, [workspace, exports.picture, exports.stage], shown, **slow)
     exports.report.click(report, workspace, shown, **slow)
     # what was made is of the trace before
     workspace.change(None, None, exports.file, js=HIDE, **QUIET)

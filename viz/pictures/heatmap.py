@@ -9,7 +9,8 @@ from matplotlib import colormaps
 
 from stc_core.record.stages import Fate
 from stc_core.record.trace import Trace
-from viz.pictures import marks, palette
+from viz.pictures import fates as fates_of
+from viz.pictures import marks, palette, seen
 from viz.pictures.canvas import Canvas
 from viz.pictures.strip import Strip, pictures, raster_size
 
@@ -121,16 +122,31 @@ def paint(
             gray = 0.25 + 0.6 * (frame / 255).mean(axis=2, keepdims=True)
             over = (1 - COVER) * gray + COVER * color[token]
             out = np.where((colored[token] & seen)[..., None], over, out)
-        x, y = strip.corner(number)
-        canvas.image((out * 255 + 0.5).astype(np.uint8), x, y, strip.wide, strip.tall)
-        canvas.text(
-            x + strip.wide / 2,
-            y + strip.tall + 3,
-            f"{trace.seconds[number]:.2f} s",
-            11,
-            color=palette.QUIET,
-            ha="center",
-        )
+        _tile(canvas, strip, trace, number, (out * 255 + 0.5).astype(np.uint8))
+
+
+def survivors(canvas: Canvas, strip: Strip, trace: Trace, stage: str) -> None:
+    """Draw the frames as the LLM has them at a stage of ``seen``, each cell in a thin frame."""
+    size = raster_size(strip.wide, strip.tall)
+    frames = pictures(trace.frames, trace.grid.frames, size)
+    for number, frame in enumerate(seen.seen(trace, frames, stage)):
+        _tile(canvas, strip, trace, number, frame)
+    fate = fates_of.outside(trace)[0] if stage == "outside" else trace.fate
+    marks.thin(canvas, strip.boxes(np.arange(len(fate))), fate)
+
+
+def _tile(canvas: Canvas, strip: Strip, trace: Trace, number: int, picture: np.ndarray) -> None:
+    """Draw the picture of a frame, (h, w, 3) uint8, with its time below."""
+    x, y = strip.corner(number)
+    canvas.image(picture, x, y, strip.wide, strip.tall)
+    canvas.text(
+        x + strip.wide / 2,
+        y + strip.tall + 3,
+        f"{trace.seconds[number]:.2f} s",
+        11,
+        color=palette.QUIET,
+        ha="center",
+    )
 
 
 def color_bar(canvas: Canvas, x: float, y: float, scale: Scale, unit: str) -> float:

@@ -9,6 +9,7 @@ from viz.pictures import palette
 from viz.pictures.bars import bar
 from viz.pictures.canvas import Canvas
 
+NET = 24  # pixels: frames around nearly all cells would hide smaller ones
 BADGE = 15  # pixels: cells at least this big show how many tokens a center stands for
 
 
@@ -51,12 +52,51 @@ def draw(
         _badges(canvas, boxes[centers], sizes[visible][centers])
 
 
+def thin(
+    canvas: Canvas,
+    boxes: np.ndarray,
+    fate: np.ndarray,
+    sizes: np.ndarray | None = None,
+    net: float = NET,
+) -> None:
+    """Draw each cell's frame in the color of its fate: dashed where merged, none where dropped.
+
+    For pictures of what the LLM has, which must stay visible; parameters as of ``draw``. Cells
+    that were merged before the LLM, nearly all of them, get no frame below ``net`` pixels.
+    """
+    small = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    boxes, fate, small = boxes[small > 1e-6], fate[small > 1e-6], small[small > 1e-6]
+    for code, spec in palette.CODES.items():
+        faint = spec.mark == "hatch"
+        chosen = boxes[(fate == code) & (small >= (net if faint else 0))]
+        if not len(chosen) or spec.mark == "dim":
+            continue
+        corners = rings(chosen, 0.75)
+        if not faint:
+            rim = palette.LIGHT if spec.mark == "double" else palette.HALO
+            canvas.strokes(corners, rim, 2.6, closed=True)
+        if spec.mark in _HATCHED:
+            canvas.strokes(_dashes(corners), spec.color, 0.8 if faint else 1.4, 0.5 if faint else 1)
+        else:
+            canvas.strokes(corners, spec.color, 1.4, closed=True)
+    if sizes is not None:
+        centers = fate == Fate.CENTER
+        _badges(canvas, boxes[centers], sizes[centers])
+
+
 def legend(
-    canvas: Canvas, x: float, y: float, width: float, entries: dict[Fate, str], bars: bool = False
+    canvas: Canvas,
+    x: float,
+    y: float,
+    width: float,
+    entries: dict[Fate, str],
+    bars: bool = False,
+    frames: bool = False,
 ) -> float:
     """Draw a swatch and its words for each entry, line by line; return the height used.
 
-    ``bars`` says that the picture is a chart: the swatches look like its bars, not like cells.
+    ``bars`` says that the picture is a chart: the swatches look like its bars, not like cells;
+    ``frames`` that its cells are marked by ``thin``.
     """
     size, left, top = 16.0, x, y
     for fate, words in entries.items():
@@ -66,10 +106,15 @@ def legend(
         if bars:
             bar(canvas, left, top, size, size, fate)
         else:
-            level = round(190 * palette.CODES[fate].light)
+            gone = fate in (Fate.DROPPED, Fate.DROPPED_INSIDE)
+            light = (palette.BLANK if gone else 220) if frames else 190 * palette.CODES[fate].light
+            level = round(light)
             canvas.rectangle(left, top, size, size, fill=f"#{level:02x}{level:02x}{level:02x}")
             box = np.array([[left, top, left + size, top + size]])
-            draw(canvas, box, np.array([fate], np.uint8))
+            if frames:
+                thin(canvas, box, np.array([fate], np.uint8), net=0)
+            else:
+                draw(canvas, box, np.array([fate], np.uint8))
         canvas.text(left + size + 8, top + size / 2, words, 12, va="center")
         left += needed
     return top + size - y
@@ -79,6 +124,16 @@ def rings(boxes: np.ndarray, inset: float) -> np.ndarray:
     """Return (m, 4, 2): the corners of boxes that are smaller by ``inset`` pixels on each side."""
     x0, y0, x1, y1 = (boxes + inset * np.array([1, 1, -1, -1])).T
     return np.stack([np.stack(p, 1) for p in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))], axis=1)
+
+
+def _dashes(corners: np.ndarray) -> np.ndarray:
+    """Return (8 m, 2, 2): two dashes on each side of the rectangles with corners (m, 4, 2)."""
+    ends = np.roll(corners, -1, axis=1)
+    parts = [
+        np.stack([corners + low * (ends - corners), corners + high * (ends - corners)], axis=2)
+        for low, high in ((0.1, 0.4), (0.6, 0.9))
+    ]
+    return np.concatenate(parts).reshape(-1, 2, 2)
 
 
 def _outline(canvas: Canvas, boxes: np.ndarray, color: str, line: float) -> None:

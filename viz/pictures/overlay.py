@@ -1,4 +1,4 @@
-"""Write a trace as a short video: the frames at their times, the fate of every cell over them.
+"""Write a trace as a short video: the frames at their times with the fates, or as the LLM has them.
 
 VP8 in WebM, which browsers play: OpenCV writes no H.264, and they play no other mp4 of its own.
 """
@@ -20,6 +20,7 @@ from stc_core.text import readable
 from stc_core.writing import written_whole
 from viz.pictures import caption, fates, marks, palette
 from viz.pictures.canvas import Canvas
+from viz.pictures.seen import seen
 from viz.pictures.strip import Strip, pictures
 from viz.pictures.words import counted, printable, wrap
 
@@ -30,16 +31,27 @@ PER_SECOND = 8.0  # frames; fewer where the clip is long, so that there are at m
 MOST = 2400
 LONGEST = 4 * 3600  # seconds; beyond it a frame would stand for longer than a player can seek
 STAGES = {"outside": "before the LLM", "end": "at the end"}
+PICTURES = {
+    "fates": {stage: f"Fate of the tokens {words}" for stage, words in STAGES.items()},
+    "seen": {
+        "outside": "What the LLM sees: what enters it",
+        "end": "What the LLM sees: what is left at the end",
+    },
+}
 
 
-def write(trace: Trace, path: str | os.PathLike, stage: str = "end") -> Path:
+def write(
+    trace: Trace, path: str | os.PathLike, stage: str = "end", picture: str = "fates"
+) -> Path:
     """Write the video; it lasts as long as the clip."""
-    for _ in steps(trace, path, stage):
+    for _ in steps(trace, path, stage, picture):
         pass
     return Path(path)
 
 
-def steps(trace: Trace, path: str | os.PathLike, stage: str = "end") -> Iterator[float]:
+def steps(
+    trace: Trace, path: str | os.PathLike, stage: str = "end", picture: str = "fates"
+) -> Iterator[float]:
     """Write the video in steps; yield the share that is done, 0 to 1.
 
     The file appears whole when all is done; closing the iterator before leaves nothing.
@@ -51,30 +63,34 @@ def steps(trace: Trace, path: str | os.PathLike, stage: str = "end") -> Iterator
         Of the video, ``.webm``.
     stage : str
         "outside" for the fates before the LLM, "end" for those after all.
+    picture : str
+        "fates" for the frames with the fate of every cell over them, "seen" for the frames as the
+        LLM has them.
 
     Raises
     ------
     InputError
-        For another file type or stage, a clip that is too long, a folder that does not exist.
+        For another file type, stage or picture, a clip that is too long, a folder that does not
+        exist.
     """
     path = Path(path)
     times = _times(trace)
-    _check(trace, path, stage, times[-1])
+    _check(trace, path, stage, picture, times[-1])
     rate = min(PER_SECOND, MOST / times[-1])
     shown = np.searchsorted(times[1:], np.arange(round(times[-1] * rate)) / rate, side="right")
     with written_whole(path) as partial:
-        sheet = _Sheet(trace, stage)
+        sheet = _Sheet(trace, stage, picture)
         code = cv2.VideoWriter_fourcc(*"VP80")
         size = sheet.blank.shape[1::-1]
         writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG, code, rate, size)
         if not writer.isOpened():
             raise InputError("this OpenCV cannot write WebM; install opencv-python from PyPI")
         try:
-            last, picture = -1, sheet.blank
+            last, drawn = -1, sheet.blank
             for number, frame in enumerate(np.minimum(shown, trace.grid.frames - 1)):
                 if frame != last:
-                    last, picture = frame, sheet.draw(int(frame))
-                writer.write(picture[..., ::-1])
+                    last, drawn = frame, sheet.draw(int(frame))
+                writer.write(drawn[..., ::-1])
                 yield (number + 1) / len(shown)
         finally:
             writer.release()
@@ -87,12 +103,14 @@ def _times(trace: Trace) -> np.ndarray:
     return np.append(start, start[-1] + max(last, 1 / PER_SECOND))
 
 
-def _check(trace: Trace, path: Path, stage: str, seconds: float) -> None:
+def _check(trace: Trace, path: Path, stage: str, picture: str, seconds: float) -> None:
     if path.suffix != ".webm":
         stem, name = readable(path.stem), readable(path.name)
         raise InputError(f"the video is WebM; name it {stem}.webm, not {name}")
     if stage not in STAGES:
         raise InputError(f"the stage must be one of {', '.join(STAGES)}, not {stage!r}")
+    if picture not in PICTURES:
+        raise InputError(f"the picture must be one of {', '.join(PICTURES)}, not {picture!r}")
     if not path.parent.is_dir():
         folder = readable(str(path.parent))
         raise InputError(f"the folder {folder} for the video does not exist; create it")
@@ -109,8 +127,9 @@ class _Sheet:
     ``blank`` (h, w, 3) uint8; both sides are even, as the codec wants them.
     """
 
-    def __init__(self, trace: Trace, stage: str) -> None:
+    def __init__(self, trace: Trace, stage: str, picture: str = "fates") -> None:
         self.trace = trace
+        self.picture = picture
         self.fate, self.target = (
             fates.outside(trace) if stage == "outside" else (trace.fate, trace.target)
         )
@@ -123,21 +142,33 @@ class _Sheet:
         self.cells = cv2.resize(cells, (self.wide, self.tall), interpolation=cv2.INTER_NEAREST)
         self.left = (WIDTH - self.wide) // 2
         self.blank = self._around(stage)
+        self.frames = trace.frames
+        if picture == "seen":
+            frames = pictures(trace.frames, grid.frames, (self.tall, self.wide))
+            self.frames = seen(trace, frames, stage)
 
     def draw(self, frame: int) -> np.ndarray:
         """Return (h, w, 3) uint8: the sheet with this frame."""
-        trace, per_frame = self.trace, self.trace.grid.per_frame
+        per_frame = self.trace.grid.per_frame
         here = slice(frame * per_frame, (frame + 1) * per_frame)
         fate = self.fate[here]
         canvas = Canvas(self.wide, self.tall)
         size = (self.tall, self.wide)
-        source = None if trace.frames is None else trace.frames[frame : frame + 1]
+        source = None if self.frames is None else self.frames[frame : frame + 1]
+        boxes = self.strip.boxes(np.arange(per_frame))
+        if self.picture == "seen":
+            canvas.image(pictures(source, 1, size)[0], 0, 0, self.wide, self.tall)
+            marks.thin(canvas, boxes, fate, self.sizes[here])
+            return self._placed(canvas, frame)
         light = np.array([palette.CODES[code].light for code in Fate])[fate]
         shade = np.where(self.cells >= 0, light[self.cells], palette.UNSEEN)[..., None]
         picture = (pictures(source, 1, size)[0] * shade + 0.5).astype(np.uint8)
         canvas.image(picture, 0, 0, self.wide, self.tall)
-        boxes = self.strip.boxes(np.arange(per_frame))
         marks.draw(canvas, boxes, fate, self.sizes[here])
+        return self._placed(canvas, frame)
+
+    def _placed(self, canvas: Canvas, frame: int) -> np.ndarray:
+        """Return the sheet with the picture of a frame in its place."""
         out = self.blank.copy()
         out[self.top : self.top + self.tall, self.left : self.left + self.wide] = _pixels(canvas)
         self._clock(out, frame)
@@ -149,7 +180,8 @@ class _Sheet:
         title = wrap(f"Question: {printable(trace.question, 220) or '(none)'}", inner, 15)
         foot = caption.foot_lines(trace, inner)[1:]  # the question stands above
         words = counted(self.fate)
-        legend = marks.legend(Canvas(WIDTH, 1), MARGIN, 0, inner, words)
+        frames = self.picture == "seen"
+        legend = marks.legend(Canvas(WIDTH, 1), MARGIN, 0, inner, words, frames=frames)
         self.top = MARGIN + 20 * len(title) + 6
         self.bottom = self.top + self.tall
         below = self.bottom + 26
@@ -157,8 +189,8 @@ class _Sheet:
         canvas = Canvas(WIDTH, 2 * round(tall / 2))
         for number, line in enumerate(title):
             canvas.text(MARGIN, MARGIN + 20 * number, line, 15, weight="bold")
-        canvas.text(MARGIN, below, f"Fate of the tokens {STAGES[stage]}", 12, weight="bold")
-        marks.legend(canvas, MARGIN, below + 20, inner, words)
+        canvas.text(MARGIN, below, PICTURES[self.picture][stage], 12, weight="bold")
+        marks.legend(canvas, MARGIN, below + 20, inner, words, frames=frames)
         caption.foot(canvas, MARGIN, below + 20 + legend + 10, foot)
         return _pixels(canvas)
 

@@ -165,6 +165,19 @@ def _outside(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
     return _fates(trace, kind, page, *fates.outside(trace))
 
 
+def _seen(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
+    strip = Strip.fit(trace.grid, page.margin, 0, page.inner)
+    found = counted(fates.outside(trace)[0])  # without numbers in the cells: these are pictures
+    words = {code: text.replace(" (number: its members)", "") for code, text in found.items()}
+    body = strip.height + 12 + _legend_height(page, words)
+    canvas, top = _sheet(trace, kind, page, body)
+    strip = replace(strip, y=top)
+    heatmap.survivors(canvas, strip, trace, "outside")
+    below = top + strip.height + 12
+    marks.legend(canvas, page.margin, below, page.inner, words, frames=True)
+    return canvas.figure
+
+
 def _end(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
     return _fates(trace, kind, page, trace.fate, trace.target)
 
@@ -172,6 +185,7 @@ def _end(trace: Trace, kind: Kind, page: SheetLayout) -> Figure:
 PICTURES: dict[str, Kind] = {
     "budget": Kind(TEXTS["budget"], _budget),
     "contribution": Kind(TEXTS["contribution"], _contribution),
+    "seen": Kind(TEXTS["seen"], _seen),
     "outside": Kind(TEXTS["outside"], _outside),
     "relevance": Kind(TEXTS["relevance"], _relevance),
     "inside": Kind(TEXTS["inside"], _end),

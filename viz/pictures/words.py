@@ -32,6 +32,12 @@ TEXTS: dict[str, Text] = {
         "question. The method visits tokens from bright to dark. It is attention, not proof of "
         "importance: some bright cells are sinks without content.",
     ),
+    "seen": Text(
+        "What the LLM sees",
+        "The clip from the tokens that enter the LLM: a cell that was merged shows the cell that "
+        "carries it, wherever in the video that lies; what was dropped fades to grey. Frames have "
+        "the colors of the fates.",
+    ),
     "outside": Text(
         "Fate before the LLM",
         "Bright cells with a yellow outline enter the LLM as they are; blue double outlines are "
@@ -80,7 +86,7 @@ def alt(trace: Trace, name: str) -> str:
             f"{trace.seconds[most]:.2f} s has the most tokens in the LLM, {received[most]}; "
             f"{int((received == 0).sum())} frames have none."
         )
-    fate = fates.outside(trace)[0] if name == "outside" else trace.fate
+    fate = fates.outside(trace)[0] if name in ("outside", "seen") else trace.fate
     found = "; ".join(counted(fate).values())
     lead = alive(trace) if name == "budget" else over
     return printable(f"{TEXTS[name].title}, {lead}: {found}.", 600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -57,8 +58,8 @@ def test_every_token_goes_one_way(bench, all_fates):
     picture = made.page.locator("[data-view=flow] .ws-flow-picture")
     labels = picture.locator("text").all_text_contents()
     assert labels == [
-        "raw", "12 tokens", "before the LLM", "4 kept", "1 as centers", "3 merged", "4 dropped",
-        "layer 2", "2 kept", "1 as centers", "1 merged", "1 dropped", "end", "3 left",
+        "raw", "12 tokens", "before the LLM", "4 kept", "1 center", "4 dropped",
+        "layer 2", "1 merged in", "2 kept", "1 center", "1 dropped", "end", "3 left", "3 merged",
     ]  # fmt: skip
 
 
@@ -77,6 +78,75 @@ def test_bands_are_to_scale_and_inside_the_picture(bench):
     for node in made.page.locator(".ws-flow-node").all():
         place = node.bounding_box()
         assert place["y"] >= box["y"] and place["y"] + place["height"] <= box["y"] + box["height"]
+
+
+def test_merged_tokens_run_into_the_few_that_carry_them(bench):
+    """A funnel: as thick as its tokens where it begins, as the centers' node where it ends."""
+    trace = big(14, 14, frames=32)
+    made = bench(trace)
+    open_panel(made)
+    [merged] = [band for band in bands(made) if band["code"] == Fate.MERGED]
+    fate = trace.stage("outside").fate
+    assert len(merged["tokens"]) == (fate == Fate.MERGED).sum()
+    assert merged["into"] == (fate == Fate.CENTER).sum()
+    label = f"merged into {merged['into']} centers before the LLM"
+    band = made.page.locator("[data-view=flow]").get_by_role("button", name=label)
+    numbers = [float(one) for one in re.findall(r"-?[\d.]+", band.get_attribute("d"))]
+    x, top, bottom = numbers[0], numbers[1], numbers[-1]
+    nodes = made.page.evaluate("""() => [...document.querySelectorAll('.ws-flow-node')].map(
+      (node) => ['x', 'y', 'height'].map((name) => Number(node.getAttribute(name))))""")
+    column = [(y, tall) for left, y, tall in nodes if left == pytest.approx(x)]
+    place = column[1]  # below what is kept
+    assert (top, bottom - top) == pytest.approx(place)
+    assert merged["thick"] > 3 * place[1]
+
+
+def labels(made) -> list[tuple[str, dict]]:
+    """The labels of the picture and their boxes in it, in pixels, without the halo."""
+    return made.page.evaluate("""() => [...document.querySelectorAll('.ws-flow-picture text')].map(
+      (text) => { const { x, y, width, height } = text.getBBox();
+        return [text.textContent, { x, y, width, height }]; })""")
+
+
+def overlapping(made) -> list[tuple[str, str]]:
+    """Pairs of labels of the picture that lie over one another."""
+    boxes = labels(made)
+
+    def apart(one: dict, other: dict) -> bool:
+        return any(one[a] + one[b] <= other[a] + 0.5 or other[a] + other[b] <= one[a] + 0.5
+                   for a, b in (("x", "width"), ("y", "height")))  # fmt: skip
+
+    return [(first, second) for k, (first, one) in enumerate(boxes)
+            for second, other in boxes[k + 1 :] if not apart(one, other)]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1440])
+@pytest.mark.parametrize("size", [None, 0.02, 0.3])
+def test_labels_do_not_overlap(bench, all_fates, width, size):
+    trace = all_fates if size is None else big(14, 14, frames=32, share=size)
+    made = bench(trace, width=width, height=844, has_touch=width < 500, is_mobile=width < 500)
+    open_panel(made)
+    assert overlapping(made) == []
+    box = made.page.locator(".ws-flow-picture svg").bounding_box()
+    for _, place in labels(made):
+        assert place["x"] >= -1 and place["x"] + place["width"] <= box["width"] + 1
+        assert place["y"] >= -1 and place["y"] + place["height"] <= box["height"] + 1
+
+
+def test_the_note_says_which_bands_are_not_to_scale(bench, all_fates):
+    few = bench(all_fates)
+    open_panel(few)
+    note = few.page.locator("[data-view=flow] .ws-quiet-text").first
+    assert "All are true to scale." in note.inner_text()
+    many = bench(big(14, 14, frames=32))
+    open_panel(many)
+    found = bands(many)
+    scale = max(band["thick"] / len(band["tokens"]) for band in found
+                if len(band["tokens"]) > 1000)  # fmt: skip
+    wide = sum(band["thick"] > 1.01 * scale * len(band["tokens"]) for band in found)
+    words = f"None is thinner than {THINNEST} pixels, so {wide} of {len(found)} are drawn"
+    assert 0 < wide < len(found)
+    assert words in many.page.locator("[data-view=flow] .ws-quiet-text").first.inner_text()
 
 
 def test_a_band_selects_its_tokens_by_mouse_and_by_key(bench, all_fates):

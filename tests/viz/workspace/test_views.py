@@ -230,7 +230,7 @@ def test_a_word_shows_its_attention_and_what_was_lost(bench):
     page.locator("select[name=overlay]").select_option("full")
     opened.wait("v.overlay === 'full'")
     page.locator(".ws-word", has_text="red").click()
-    opened.wait("v.word === -1 && v.overlay === 'fate'")
+    opened.wait("v.word === -1 && v.overlay === 'seen'")
 
 
 @pytest.mark.parametrize("overlay", ["contribution", "similarity", "relevance", "members"])

@@ -46,7 +46,8 @@ export class Look {
     this.trace = trace;
     this.overlay = state.overlay;
     this.fate = state.step >= 0 ? trace.fateDuring(state.step) : trace.fateAt(state.stage);
-    this.scalar = state.overlay !== 'fate';
+    this.seen = state.overlay === 'seen'; // the frames as the LLM has them
+    this.scalar = !this.seen && state.overlay !== 'fate';
     this.over = new Uint8ClampedArray(trace.n * 4);
     this.solid = new Uint8ClampedArray(trace.n * 4);
     this.range = null;

@@ -107,7 +107,7 @@ export class Lesson {
     workspace.panels.hidden = !panel;
     workspace.panels.classList.toggle('ls-first', panel === 'replay'); // it is what the step is about
     workspace.clear();
-    workspace.state.set({ stage: START.stage, overlay: START.overlay, image: false });
+    workspace.state.set({ stage: START.stage, overlay: workspace.plain, image: false });
     restore(workspace, state);
     if (panel) workspace.choose(panel);
   }

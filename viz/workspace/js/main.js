@@ -5,8 +5,9 @@ import { el, hasOwnKeys, tableOf } from './dom.js';
 import { download, picture } from './fetching.js';
 import { allowDragging } from './lasso.js';
 import { TokenTrace, clamp } from './model.js';
+import { SeenSheets } from './seen-sheet.js';
 import { Share } from './share.js';
-import { State } from './state.js';
+import { START, State } from './state.js';
 import { BarsView } from './view-bars.js';
 import { BudgetView } from './view-budget.js';
 import { CardView } from './view-card.js';
@@ -29,6 +30,8 @@ import { WordsView } from './view-words.js';
  * sprite       picture of all frames, or null
  * urls         where bundle, sprite, clip and trace file are
  * look         Look of the current stage and overlay
+ * seen         SeenSheets, the frames as the LLM has them
+ * plain        the overlay to fall back on: without pictures there is nothing to re-render
  * views        {name: View}
  * register(name, title, ViewClass)   one more panel behind the tabs, before or after ``show``
  * show(urls)   another trace: {bundle, sprite, clip, trace, key}; resolves when it is drawn
@@ -48,6 +51,7 @@ export class Workspace {
     this.timing = { work: 0, latency: 0, shown: 0 }; // milliseconds: last hover, first trace
     this.trace = null;
     this.sprite = null;
+    this.seen = new SeenSheets(this);
     this.urls = {};
     this.build();
     this.state.on((_, changed) => this.draw(changed));
@@ -229,7 +233,7 @@ export class Workspace {
   open() {
     this.state.reset();
     const first = this.trace.opening;
-    this.state.set({ frame: first, time: this.trace.seconds[first] });
+    this.state.set({ frame: first, time: this.trace.seconds[first], overlay: this.plain });
   }
 
   /** Another trace of the same clip: selection, moment, stage and overlay stay as far as they can. */
@@ -239,7 +243,7 @@ export class Workspace {
     state.set({ hover: -1, step: -1, replaying: false, compare: [] });
     if (!trace.stages.some(({ key }) => key === stage)) state.set({ stage: 'end' });
     if (before.words[word]?.text !== trace.words[word]?.text) state.set({ word: -1, ...this.noWord() });
-    if (trace.range(overlay, state.stage, state.word) === null && overlay !== 'fate') state.set({ overlay: 'fate' });
+    if (!this.offers(overlay)) state.set({ overlay: this.plain });
   }
 
   give(view) {
@@ -261,7 +265,7 @@ export class Workspace {
 
   draw(changed) {
     if (!this.trace) return;
-    if (!this.look || ['all', 'stage', 'overlay', 'scale', 'step', 'word'].some((k) => changed.has(k))) {
+    if (!this.look || ['all', 'stage', 'overlay', 'fill', 'scale', 'step', 'word'].some((k) => changed.has(k))) {
       this.look = new Look(this.trace, this.state);
       changed.add('look');
     }
@@ -338,8 +342,17 @@ export class Workspace {
 
   /** Attention overlays are about a word; without one they say nothing. */
   noWord() {
-    return ['attention', 'full'].includes(this.state.overlay) ? { overlay: 'fate' } : {};
+    return ['attention', 'full'].includes(this.state.overlay) ? { overlay: this.plain } : {};
   }
+
+  /** Whether the trace has what an overlay shows, and a word is chosen where it takes one. */
+  offers(overlay) {
+    const { state, trace } = this;
+    if (overlay === 'seen') return Boolean(this.sprite);
+    return ['fate', 'members'].includes(overlay) || trace.range(overlay, state.stage, state.word) !== null;
+  }
+
+  get plain() { return this.sprite ? START.overlay : 'fate'; }
 
   /** Move the selection by cells and frames, stopping at the edges. */
   move(rows, cols, frames = 0, add = false) {
@@ -398,10 +411,10 @@ export class Workspace {
 
   /** What tests may look at. */
   snapshot() {
-    const { hover, focus, locked, frame, time, stage, overlay, word, step, playing } = this.state;
+    const { hover, focus, locked, frame, time, stage, overlay, fill, wipe, word, step, playing } = this.state;
     return {
       ready: Boolean(this.trace), settled: !this.state.pending, n: this.trace ? this.trace.n : 0, hover, focus, locked: [...locked],
-      frame, time, stage, overlay, word, step, playing, drawn: { ...this.drawn }, timing: { ...this.timing },
+      frame, time, stage, overlay, fill, wipe, word, step, playing, drawn: { ...this.drawn }, timing: { ...this.timing },
     };
   }
 }

@@ -63,8 +63,9 @@ export function drawLook(context, workspace, frame, { x, y, w, h }) {
 
 /** Second channels of many cells, by look, so that the canvas is given a few large paths. */
 export class Marks {
-  constructor(codes) {
-    this.codes = codes;
+  /** ``plain``: frames alone, over what the LLM has; those of nearly all cells from ``net`` pixels. */
+  constructor(codes, plain = false, net = 24) {
+    Object.assign(this, { codes, plain, net });
     this.cells = codes.map(() => []);
     this.count = 0;
   }
@@ -72,6 +73,7 @@ export class Marks {
   /** Whether cells of this size get a mark at all; hatching would turn small ones to mud. */
   wants(code, { w, h }) {
     const { mark } = this.codes[code];
+    if (this.plain && mark.startsWith('hatch')) return mark !== 'hatch' || Math.min(w, h) >= this.net;
     return mark !== 'none' && mark !== 'dim' && (mark !== 'hatch' || Math.min(w, h) >= 14);
   }
 
@@ -100,6 +102,23 @@ export class Marks {
       context.save();
       context.setLineDash([5, 3]);
       stroke(context, rings(cells, 1), this.codes[code].color, 3);
+      context.restore();
+    });
+  }
+
+  /** Frames of a pixel or two in the fate's color: solid for what goes on, dashed for what was merged. */
+  thin(context) {
+    this.cells.forEach((cells, code) => {
+      const { color, mark } = this.codes[code];
+      if (!cells.length) return;
+      const faint = mark === 'hatch'; // nearly every cell
+      const path = rings(cells, 0.75);
+      context.save();
+      context.globalAlpha = faint ? 0.5 : 1;
+      if (mark.startsWith('hatch')) context.setLineDash(faint ? [2, 3] : [4, 2]);
+      const line = faint || Math.min(cells[0].w, cells[0].h) < 9 ? 1 : 1.5; // small cells stay to be seen
+      if (!faint) stroke(context, path, mark === 'double' ? LIGHT : DARK, 2 * line);
+      stroke(context, path, color, line);
       context.restore();
     });
   }

@@ -5,9 +5,10 @@ import { UNITS, digits } from './color.js';
 import { el } from './dom.js';
 import { download } from './fetching.js';
 import { Marks } from './marks.js';
+import { BLANK } from './seen.js';
 import { START } from './state.js';
 import { percent } from './story.js';
-import { OVERLAYS } from './view-controls.js';
+import { FILLS, OVERLAYS } from './view-controls.js';
 
 const MOST_TOKENS = 64; // in an address
 const PAUSE = 400; // milliseconds: without a change before the address is written; between two tries
@@ -27,6 +28,7 @@ export class Share {
     this.bar = el('div', { class: 'ws-share-bar', role: 'group', 'aria-label': 'Share' },
       served ? button('Copy link', () => this.copyLink()) : null,
       button('Copy as code', () => this.copyCode()),
+      button('Frame as PNG', () => this.frame()),
       button('Figure as PNG', () => this.figure('png')),
       button('Figure as SVG', () => this.figure('svg')),
       served ? button('Trace (.npz)', () => this.file()) : null,
@@ -55,14 +57,17 @@ export class Share {
 
   /** {name: text} of the address; what is as at the start is left out. */
   parts() {
-    const { trace, state, urls, chosen, views, panels } = this.workspace;
+    const { workspace } = this;
+    const { trace, state, urls, chosen, views, panels } = workspace;
     const unless = (start, value) => (value === start ? '' : String(value));
     return {
       trace: urls.key || '',
       f: unless(trace.opening, state.frame),
       tok: state.locked.slice(-MOST_TOKENS).join('.'),
       stage: unless(START.stage, state.stage),
-      overlay: unless(START.overlay, state.overlay),
+      overlay: unless(workspace.plain, state.overlay),
+      fill: unless(START.fill, state.fill),
+      wipe: unless(START.wipe, state.wipe),
       word: unless(START.word, state.word),
       step: unless(START.step, state.step),
       panel: unless(panels.firstElementChild?.dataset.panel, chosen),
@@ -98,6 +103,22 @@ export class Share {
     const file = form === 'svg' ? svgOf(sheet) : await pngOf(sheet);
     saveAs(file, `tokens-${sheet.name}.${form}`);
     this.says.textContent = `Saved the strip at the stage “${sheet.name}” as ${form.toUpperCase()}.`;
+  }
+
+  /** The frame of the clip as it is now, whole, whatever the wipe shows of it. */
+  async frame() {
+    const { state, views: { player } } = this.workspace;
+    if (!player.layers.wide) {
+      this.says.textContent = 'The clip is not on the screen; show it first.';
+      return;
+    }
+    player.still = true;
+    const made = flat(player);
+    player.still = false;
+    player.draw(new Set(['all']));
+    const file = await new Promise((done) => { made.toBlob(done, 'image/png'); });
+    saveAs(file, `frame-${state.frame}-${state.overlay}.png`);
+    this.says.textContent = `Saved frame ${state.frame} as PNG.`;
   }
 
   /** The file of the trace shown. That of a run that follows the settings is written after its views. */
@@ -154,9 +175,11 @@ export function restore(workspace, asked) {
   const locked = [...new Set(tokens.filter((token) => token >= 0))];
   state.set({ locked, word: whole(asked.word, trace.words.length) });
   if (trace.stages.some(({ key }) => key === asked.stage)) state.set({ stage: asked.stage });
-  if (OVERLAYS.some(([key]) => key === asked.overlay) && views.controls.available(asked.overlay)) {
+  if (OVERLAYS.some(([key]) => key === asked.overlay) && workspace.offers(asked.overlay)) {
     state.set({ overlay: asked.overlay });
   }
+  if (FILLS.some(([key]) => key === asked.fill)) state.set({ fill: asked.fill });
+  if (/^(0\.[0-9]{1,3}|1)$/.test(String(asked.wipe ?? ''))) state.set({ wipe: Number(asked.wipe) });
   if (trace.walk.length) state.set({ step: whole(asked.step, trace.walk.length + 1) });
   if ([...workspace.panels.children].some(({ dataset }) => dataset.panel === asked.panel)) {
     workspace.choose(asked.panel);
@@ -251,17 +274,19 @@ function flat(view) {
 }
 
 /** A legend's square, as the cells of that look are on the frames. */
-function square(code, codes) {
+function square(code, codes, plain) {
   const side = 14;
   const made = el('canvas', { width: side * FIGURE.sharp, height: side * FIGURE.sharp });
   const pen = made.getContext('2d');
   pen.scale(FIGURE.sharp, FIGURE.sharp);
-  const level = Math.round(190 * codes[code].light);
+  const gone = codes[code].mark === 'dim' || codes[code].mark === 'cross';
+  const level = plain ? (gone ? BLANK : 220) : Math.round(190 * codes[code].light);
   pen.fillStyle = `rgb(${level} ${level} ${level})`;
   pen.fillRect(0, 0, side, side);
-  const marks = new Marks(codes);
+  const marks = new Marks(codes, plain, 0);
   marks.add(code, { x: 0, y: 0, w: side, h: side });
-  marks.paint(pen);
+  if (plain) marks.thin(pen);
+  else marks.paint(pen);
   return made;
 }
 
@@ -287,7 +312,7 @@ function keysOf(trace, state, look) {
   const counts = new Uint32Array(trace.codes.length);
   for (const fate of look.fate) counts[fate] += 1;
   return [...counts.keys()].filter((code) => counts[code]).map((code) => ({
-    canvas: square(code, trace.codes),
+    canvas: square(code, trace.codes, look.seen),
     text: `${trace.codes[code].label.split(' (')[0]}: ${counts[code]} (${percent(counts[code], trace.n)})`,
   }));
 }

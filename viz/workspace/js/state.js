@@ -7,7 +7,9 @@ export const START = {
   time: 0, // seconds of the clip
   playing: false,
   stage: 'end', // key of TokenTrace.stages
-  overlay: 'fate', // fate, contribution, similarity, relevance, members, attention, full
+  overlay: 'seen', // seen, fate, contribution, similarity, relevance, members, attention, full
+  fill: 'carrier', // of merged cells in "seen": carrier, or mean of the cluster
+  wipe: 0, // share of the clip's width, from the left, that shows the original
   opacity: 0.8, // of the colors over the picture
   scale: 'viridis', // or cividis
   sinks: false, // outline cells that are attended to in most frames
@@ -74,7 +76,7 @@ export class State {
   }
 
   /** Back to the start, as for another trace. */
-  reset(keep = ['opacity', 'scale', 'sinks', 'evidence']) {
+  reset(keep = ['opacity', 'scale', 'fill', 'sinks', 'evidence']) {
     const patch = { ...START, locked: [] };
     for (const key of keep) delete patch[key];
     this.set(patch);

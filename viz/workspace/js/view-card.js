@@ -8,6 +8,9 @@ import { OVERLAYS } from './view-controls.js';
 import { TOKEN_HEAD, tokenRow } from './view-player.js';
 import { View } from './view.js';
 
+const MOST = 24; // members shown as pictures
+const SIDE = 32; // pixels of each
+
 export class CardView extends View {
   constructor(host, workspace) {
     super(host, workspace);
@@ -16,7 +19,7 @@ export class CardView extends View {
     this.title = el('p', { class: 'ws-card-title' });
     this.fate = el('p', { class: 'ws-card-fate' });
     this.text = el('p', { class: 'ws-card-text' });
-    this.links = el('p', { class: 'ws-members' });
+    this.links = el('div', { class: 'ws-members' });
     this.said = el('p', { class: 'ws-unseen', role: 'status', 'aria-live': 'polite' });
     this.card = el('div', { class: 'ws-card' }, this.crop, el('div', {}, this.title, this.fate, this.text, this.links));
     this.host.append(this.card, this.said);
@@ -59,7 +62,7 @@ export class CardView extends View {
     return ` · ${name}: ${Number.isFinite(value) ? digits(value) : 'none'}`;
   }
 
-  /** What carries the token and what it is carried with, each a button. */
+  /** What carries the token and what it is carried with: crops, each a button that selects it. */
   relatives(token) {
     const { state, trace } = this;
     if (state.hover >= 0) { // nobody can reach a button without leaving the token
@@ -67,18 +70,40 @@ export class CardView extends View {
       return;
     }
     const { carrier, members, hidden } = family(trace, state, token);
-    const button = (other, words) => el('button', {
-      type: 'button', class: 'ws-token', onclick: () => this.workspace.lock(other),
-    }, words || `${trace.frameOf(other)} (${trace.rowOf(other)}, ${trace.colOf(other)})`);
-    const others = members.filter((other) => other !== token && other !== carrier).sort((a, b) => a - b);
+    const others = members.filter((other) => other !== token && other !== carrier);
+    const near = others.sort((a, b) => Math.abs(a - token) - Math.abs(b - token)).slice(0, MOST);
+    const rest = others.length - near.length + hidden;
+    const quiet = (words) => el('span', { class: 'ws-quiet-text' }, words);
     const pieces = [];
-    if (carrier >= 0 && carrier !== token) pieces.push(button(carrier, `carried by ${trace.place(carrier)}`));
-    if (others.length) {
-      pieces.push(el('span', { class: 'ws-quiet-text' }, carrier === token ? 'carries' : 'together with'));
-      pieces.push(...others.map((other) => button(other)));
+    if (carrier >= 0 && carrier !== token) pieces.push(quiet('carried by'), this.thumbnail(carrier));
+    if (near.length) {
+      pieces.push(quiet(carrier === token ? 'carries' : 'together with'));
+      pieces.push(...near.sort((a, b) => a - b).map((other) => this.thumbnail(other)));
     }
-    if (hidden) pieces.push(el('span', { class: 'ws-quiet-text' }, `and ${hidden} more`));
+    if (rest) {
+      const all = [...trace.members(carrier, state.stage === 'layer' ? 'end' : state.stage)];
+      pieces.push(el('button', {
+        type: 'button', class: 'ws-token', 'aria-label': `${rest} more; select all ${all.length}`,
+        title: `Select all ${all.length}`,
+        onclick: () => state.set({ locked: [...all.filter((other) => other !== token), token], hover: -1 }),
+      }, `+${rest} more`));
+    }
     this.links.replaceChildren(...pieces);
+  }
+
+  /** A token's crop, in the color of its fate, that says its time and place. */
+  thumbnail(token) {
+    const { trace, workspace } = this;
+    const words = `frame ${trace.frameOf(token)}, ${seconds(trace.seconds[trace.frameOf(token)])}, `
+      + `cell (${trace.rowOf(token)}, ${trace.colOf(token)})`;
+    if (!workspace.sprite) {
+      return el('button', { type: 'button', class: 'ws-token', onclick: () => workspace.lock(token) }, words);
+    }
+    const crop = el('canvas', { width: 2 * SIDE, height: 2 * SIDE, role: 'img', 'aria-label': words });
+    drawCrop(crop.getContext('2d'), workspace, token, { x: 0, y: 0, w: 2 * SIDE, h: 2 * SIDE }, 0);
+    const made = el('button', { type: 'button', class: 'ws-thumb', title: words, onclick: () => workspace.lock(token) }, crop);
+    made.style.setProperty('--fate', trace.codes[trace.fate[token]].color);
+    return made;
   }
 
   table() {

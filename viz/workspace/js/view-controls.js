@@ -6,10 +6,12 @@ import { percent } from './story.js';
 import { View } from './view.js';
 
 export const OVERLAYS = [
-  ['fate', 'Fate'], ['contribution', 'Contribution'], ['similarity', 'Similarity to the pool'],
+  ['seen', 'What the LLM sees'], ['fate', 'Fate'], ['contribution', 'Contribution'], ['similarity', 'Similarity to the pool'],
   ['relevance', 'Relevance to the question'], ['members', 'Members carried'],
   ['attention', 'Attention of the word'], ['full', 'Attention of the word, uncompressed'],
 ];
+
+export const FILLS = [['carrier', 'their carrier'], ['mean', 'their cluster’s mean']];
 
 export class ControlsView extends View {
   constructor(host, workspace) {
@@ -18,10 +20,12 @@ export class ControlsView extends View {
     this.words = el('p', { class: 'ws-stage-words', 'aria-live': 'polite' });
     this.overlay = this.choice('Overlay', 'overlay', OVERLAYS);
     this.scale = this.choice('Colors', 'scale', [['viridis', 'Viridis'], ['cividis', 'Cividis']]);
+    this.fill = this.choice('Merged cells show', 'fill', FILLS);
     this.opacity = el('input', {
       type: 'range', min: '0', max: '1', step: '0.05',
       oninput: () => this.state.set({ opacity: Number(this.opacity.value) }),
     });
+    this.strength = el('label', { class: 'ws-field' }, el('span', {}, 'Opacity'), this.opacity);
     this.boxes = {
       image: this.box('Image only (h)', 'image'),
       sinks: this.box('Sinks', 'sinks'),
@@ -31,8 +35,7 @@ export class ControlsView extends View {
     this.host.append(
       el('div', { class: 'ws-stage-row' }, this.stages, this.words),
       el('div', { class: 'ws-overlay-row' },
-        this.overlay.label, this.scale.label,
-        el('label', { class: 'ws-field' }, el('span', {}, 'Opacity'), this.opacity),
+        this.overlay.label, this.fill.label, this.scale.label, this.strength,
         ...Object.values(this.boxes).map((box) => box.label)),
       this.legend,
     );
@@ -66,25 +69,20 @@ export class ControlsView extends View {
       : 'No cell is in the top tenth of contribution in most frames';
     this.boxes.sinks.input.disabled = !sinks;
     this.boxes.evidence.label.hidden = !trace.evidence.length;
-    for (const option of this.overlay.select.options) {
-      option.disabled = !this.available(option.value);
-    }
-  }
-
-  /** Whether the trace has numbers for this overlay, and a word is chosen where it takes one. */
-  available(overlay) {
-    if (overlay === 'fate' || overlay === 'members') return true;
-    return this.trace.range(overlay, this.state.stage, this.state.word) !== null;
+    for (const option of this.overlay.select.options) option.disabled = !this.workspace.offers(option.value);
   }
 
   draw(changed) {
     const { state, trace } = this;
     const any = (...names) => changed.has('all') || names.some((name) => changed.has(name));
-    if (any('look', 'stage', 'overlay', 'scale', 'word', 'step')) {
+    if (any('look', 'stage', 'overlay', 'fill', 'scale', 'word', 'step')) {
       this.overlay.select.value = state.overlay;
       this.scale.select.value = state.scale;
-      this.scale.label.hidden = state.overlay === 'fate';
-      for (const option of this.overlay.select.options) option.disabled = !this.available(option.value);
+      this.fill.select.value = state.fill;
+      this.fill.label.hidden = state.overlay !== 'seen';
+      this.strength.hidden = state.overlay === 'seen';
+      this.scale.label.hidden = ['seen', 'fate'].includes(state.overlay);
+      for (const option of this.overlay.select.options) option.disabled = !this.workspace.offers(option.value);
       for (const input of this.stages.querySelectorAll('input')) {
         input.checked = state.step < 0 && input.value === state.stage;
       }
@@ -97,10 +95,19 @@ export class ControlsView extends View {
     for (const [name, { input }] of Object.entries(this.boxes)) input.checked = state[name];
   }
 
+  /** How to read the frames as the LLM has them. */
+  seenWords() {
+    const { fill, stage } = this.state;
+    if (stage === 'raw' && this.state.step < 0) return 'Nothing is decided yet: every cell is as it was.';
+    return `A merged cell shows ${fill === 'mean' ? 'the mean of its cluster' : 'the cell that carries it'}; `
+      + 'what the LLM does not get fades to grey.';
+  }
+
   /** Legend of the fates with their counts, or the color bar with its range. */
   key() {
     const { look } = this.workspace;
     if (!look) return;
+    this.legend.classList.toggle('ws-thin', look.seen);
     if (!look.scalar) {
       const counts = new Uint32Array(this.trace.codes.length);
       for (const fate of look.fate) counts[fate] += 1;
@@ -108,7 +115,8 @@ export class ControlsView extends View {
         ? el('span', { class: 'ws-key' }, swatch(code),
           el('span', {}, `${code.label.split(' (')[0]} `, el('b', {}, `${counts[number]}`),
             ` (${percent(counts[number], this.trace.n)})`))
-        : null)).filter(Boolean));
+        : null)).filter(Boolean),
+      ...(look.seen ? [el('span', { class: 'ws-quiet-text' }, this.seenWords())] : []));
       return;
     }
     const bar = el('span', { class: 'ws-ramp', 'aria-hidden': 'true' });

@@ -10,6 +10,7 @@ import {
 } from './marks.js';
 import { seconds } from './story.js';
 import { Layers, View } from './view.js';
+import { Wipe } from './wipe.js';
 
 const TALLEST = 400; // pixels
 
@@ -26,6 +27,7 @@ export class PlayerView extends View {
     this.layers.box.prepend(this.video);
     this.layers.pick(workspace, (x, y) => (this.trace
       ? this.trace.at(this.state.frame, x / this.layers.wide, y / this.layers.tall) : -1));
+    this.wipe = new Wipe(workspace, this.layers);
     this.button = el('button', { type: 'button', class: 'ws-play', onclick: () => this.toggle() });
     this.slider = el('input', {
       type: 'range', min: '0', step: '1', 'aria-label': 'Frame',
@@ -35,6 +37,7 @@ export class PlayerView extends View {
     host.append(el('div', { class: 'ws-transport' }, this.button, this.slider, this.clock));
     this.live = false; // whether the file can be played
     this.seeking = false; // whether the file still shows the moment before
+    this.still = false; // whether all of it is to be on the canvases, for a file of the frame
   }
 
   load(trace) {
@@ -145,7 +148,8 @@ export class PlayerView extends View {
     if (any('frame', 'playing', 'time')) this.transport();
     if (any()) this.fit();
     if (!layers.wide || !workspace.look) return;
-    if (any('opacity', 'image')) layers.veil(state);
+    if (any('opacity', 'image', 'look')) layers.veil(state);
+    if (any('image', 'look', 'wipe')) this.wipe.draw(workspace.look.seen && !state.image);
     if (any('frame', 'look', 'sinks', 'evidence', 'word')) this.base();
     if (any('frame', 'locked', 'image')) {
       layers.clear('held');
@@ -161,14 +165,16 @@ export class PlayerView extends View {
     const { layers, state, trace, workspace } = this;
     const whole = { x: 0, y: 0, w: layers.wide, h: layers.tall };
     layers.clear('under', 'over', 'marks');
-    if (!this.live || this.seeking) drawFrame(layers.under, workspace, state.frame, whole);
-    drawLook(layers.over, workspace, state.frame, whole);
+    if (!this.live || this.seeking || this.still) drawFrame(layers.under, workspace, state.frame, whole);
     const { look } = workspace;
+    if (look.seen) workspace.seen.draw(layers.over, state.frame, whole);
+    else drawLook(layers.over, workspace, state.frame, whole);
     const first = state.frame * trace.perFrame;
     if (!look.scalar) {
-      const marks = new Marks(trace.codes);
+      const marks = new Marks(trace.codes, look.seen);
       for (let i = first; i < first + trace.perFrame; i += 1) marks.add(look.fate[i], this.placeOf(i));
-      marks.paint(layers.marks);
+      if (look.seen) marks.thin(layers.marks);
+      else marks.paint(layers.marks);
       this.sizes(first);
     } else {
       drawRims(layers.marks, look, first, first + trace.perFrame, (token) => this.placeOf(token));

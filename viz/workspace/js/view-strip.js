@@ -75,7 +75,7 @@ export class StripView extends View {
     const any = (...names) => ['all', 'size', ...names].some((name) => changed.has(name));
     if (any()) this.fit();
     if (!layers.wide || !this.tile) return;
-    if (any('opacity', 'image')) layers.veil(state);
+    if (any('opacity', 'image', 'look')) layers.veil(state);
     if (any()) this.pictures();
     if (any('look', 'sinks', 'evidence', 'word')) this.base();
     if (any('locked', 'image')) {
@@ -109,14 +109,18 @@ export class StripView extends View {
     const { look } = workspace;
     layers.clear('over', 'marks');
     const frames = Array.from({ length: trace.frames }, (_, frame) => frame);
-    for (const frame of frames) drawLook(layers.over, workspace, frame, this.corner(frame));
-    const marks = new Marks(trace.codes);
+    for (const frame of frames) {
+      if (look.seen) workspace.seen.draw(layers.over, frame, this.corner(frame));
+      else drawLook(layers.over, workspace, frame, this.corner(frame));
+    }
+    const marks = new Marks(trace.codes, look.seen);
     const size = this.placeOf(trace.index(0, trace.rows >> 1, trace.cols >> 1));
     const wanted = trace.codes.map((_, code) => !look.scalar && marks.wants(code, size));
     for (let i = 0; i < trace.n; i += 1) {
       if (wanted[look.fate[i]]) marks.add(look.fate[i], this.placeOf(i));
     }
-    marks.paint(layers.marks);
+    if (look.seen) marks.thin(layers.marks);
+    else marks.paint(layers.marks);
     if (look.scalar) drawRims(layers.marks, look, 0, trace.n, (token) => this.placeOf(token));
     if (state.sinks) drawSinks(layers.marks, trace, (token) => this.placeOf(token), frames);
     drawFlags(layers.marks, workspace, (token) => this.placeOf(token));

@@ -73,8 +73,9 @@ export class Layers {
   }
 
   /** What the visitor set: how strong the colors are, and whether there is anything at all. */
-  veil({ opacity, image }) {
-    this.over.canvas.style.opacity = image ? 0 : opacity;
+  veil({ opacity, image, overlay }) {
+    const strong = overlay === 'seen' ? 1 : opacity; // a picture, through which nothing is to shine
+    this.over.canvas.style.opacity = image ? 0 : strong;
     this.marks.canvas.style.opacity = image ? 0 : 1;
   }
 
