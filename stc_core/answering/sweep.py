@@ -77,6 +77,8 @@ class Plan:
     ----------
     sweep : Sweep or None
         None before the first run, where nothing is known.
+    halvings : int
+        How often turns will still be refined; 0 ends it.
 
     Raises
     ------
@@ -103,7 +105,7 @@ class Plan:
         if not 1 <= len(chosen) <= MAX_STOPS // 2:
             raise InputError(f"a sweep takes 1 to {MAX_STOPS // 2} stops, not {len(chosen)}")
         values = {_checked(method, depth, over, value) for value in chosen} | {self.present}
-        self._depth, self._halvings = depth, refine
+        self._depth, self.halvings = depth, refine
         self._planned = tuple(sorted(values))
         self._asked_again: set[float] = set()
         self.sweep: Sweep | None = None
@@ -159,6 +161,8 @@ class Plan:
         """
         if self.sweep is None:
             raise error
+        if self.sweep.stop(task.value) is not None:  # asked again for probabilities alone
+            return self.sweep
         refused = self.sweep.refused | {task.value: str(error)}
         self.sweep = replace(self.sweep, refused=refused, latest=None)
         return self.sweep
@@ -207,9 +211,9 @@ class Plan:
 
     def _refined(self) -> tuple[float, ...]:
         """Return new values in the middle of each turn, once for each halving that is left."""
-        if self.sweep is None or self._halvings <= 0:
+        if self.sweep is None or self.halvings <= 0:
             return ()
-        self._halvings -= 1
+        self.halvings -= 1
         planned = set(self.sweep.planned)
         middles = [_middle(self.over, turn.low, turn.high) for turn in self.sweep.turns]
         new = {middle for middle in middles if middle is not None} - planned
