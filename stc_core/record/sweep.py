@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -199,6 +200,12 @@ class Sweep:
     def stop(self, value: float) -> Stop | None:
         """Return the stop of that value; None where it is not computed."""
         return next((stop for stop in self.stops if stop.value == value), None)
+
+    def method_at(self, value: float) -> str:
+        """Return the ``repr`` of the method with that value of the axis."""
+        words = f"{self.over}={value!r}"
+        changed, count = re.subn(rf"\b{self.over}=[^,)]*", words, self.method, count=1)
+        return changed if count else re.sub(r"\)$", f", {words})", self.method)
 
     def curve(self, answer: str) -> Iterator[tuple[float, float]]:
         """Yield (value, probability of the answer) of each stop that knows it."""

@@ -103,31 +103,34 @@ export class ScrubView extends View {
     this.fill();
   }
 
-  async hear(news) {
+  /** News come faster than files: each waits for the one before it, so that the last word is the newest. */
+  hear(news) {
     const { asked } = this;
     if (!news || !asked || news.id !== asked.id) return;
+    asked.heard = (asked.heard || Promise.resolve()).then(() => this.follow(asked, news));
+  }
+
+  async follow(asked, news) {
+    if (this.asked !== asked) return;
     if (news.stage) this.tell(`${news.stage} …`, news.fraction, news.elapsed);
-    if (news.sweep && news.file !== asked.file) {
+    if (news.file && news.file !== asked.file) {
       asked.file = news.file;
       try {
-        await this.take(asked.over, news.sweep, await download(news.file), asked.bundle);
+        const buffer = await download(news.file);
+        if (asked.bundle === this.bundle) this.take(asked.over, news.sweep, buffer);
       } catch (error) {
-        console.warn(error);
+        console.warn(error.message); // the last file holds every stop again
       }
-    } else if (news.sweep) {
-      this.scrubs.get(asked.over).summary = news.sweep;
     }
     if (this.asked !== asked) return;
-    if (news.done || news.error) {
-      this.asked = null;
-      this.tell(news.error || this.outcome(), null, news.done ? news.elapsed : null);
-    }
+    if (!news.done && !news.error) return;
+    this.asked = null;
+    this.tell(news.error || this.outcome(), null, news.done ? news.elapsed : null);
     this.fill();
   }
 
   /** Take over a summary, and the stops of a file. */
-  take(over, summary, buffer, bundle) {
-    if (bundle !== this.bundle) return; // another trace is shown by now
+  take(over, summary, buffer) {
     const held = this.scrubs.get(over) || { stops: new Map(), traces: new Map() };
     for (const [value, packed] of unpackScrub(buffer).stops) held.stops.set(value, packed);
     held.traces.clear(); // probabilities may have come
@@ -145,7 +148,7 @@ export class ScrubView extends View {
       const buffer = await download(urls.trace.replace(/[^/]*$/, `scrub-${asked.over}.bin`));
       if (bundle !== this.bundle) return;
       this.over = asked.over;
-      this.take(asked.over, unpackScrub(buffer).summary, buffer, bundle);
+      this.take(asked.over, unpackScrub(buffer).summary, buffer);
       const stop = this.scrub.stops.find(({ value }) => value === asked.value);
       if (stop) this.show(stop);
     } catch {
@@ -286,11 +289,10 @@ export class ScrubView extends View {
     this.slider.setAttribute('aria-valuetext', `${said}, ${many(current.entered, 'token')}, answer ${current.answer}`);
     const number = scrub.answers.findIndex(({ text }) => text === current.answer);
     const chance = number < 0 || current.p[number] === null ? '' : ` (p ${current.p[number].toFixed(2)})`;
-    const time = current.seconds === null ? '' : ` · ${current.llm_seconds.toFixed(2)} s of ${current.seconds.toFixed(2)} s`;
+    const time = current.seconds === null ? '' : ` · ${current.llm_seconds.toFixed(2)} s for compression and LLM, ${current.seconds.toFixed(2)} s in all`;
     this.facts.replaceChildren(
       el('b', {}, said), ` · ${current.entered} of ${scrub.n} tokens enter the LLM, ${current.left} reach its end · `,
-      el('b', {}, `“${current.answer}”`), `${chance} · ${flopsWords(current.flops)}`,
-      el('span', { title: 'Compression and LLM, of the whole answer with decoding and vision tower' }, time));
+      el('b', {}, `“${current.answer}”`), `${chance} · ${flopsWords(current.flops)}${time}`);
     this.cursor?.setAttribute('transform', `translate(${EDGE.left + this.wide * placeOf(scrub, current.value)} 0)`);
   }
 
@@ -303,7 +305,7 @@ export class ScrubView extends View {
       return;
     }
     this.drawn = { scrub, room };
-    const names = room < 520 ? 84 : 150;
+    const names = room < 520 ? 84 : room < 760 ? 150 : 200;
     this.wide = room - EDGE.left - names;
     const tall = EDGE.top + TALL + EDGE.bottom;
     const svg = draw('svg', { width: room, height: tall, role: 'img', 'aria-label': this.alt() });
@@ -335,15 +337,15 @@ export class ScrubView extends View {
     svg.append(draw('text', { class: 'ws-scrub-quiet', x: 0, y: 10 }, 'probability of the answer'));
     const bottom = EDGE.top + TALL;
     const known = new Set(scrub.stops.map(({ value }) => value));
-    let free = -Infinity;
-    const values = [...scrub.planned].sort((a, b) => placeOf(scrub, a) - placeOf(scrub, b));
-    for (const value of values) {
+    const taken = [];
+    const first = [scrub.planned[0], scrub.planned[scrub.planned.length - 1], scrub.present]; // named before all others
+    for (const value of new Set([...first, ...scrub.planned])) {
       const x = EDGE.left + this.wide * placeOf(scrub, value);
       svg.append(draw('line', { class: known.has(value) ? 'ws-scrub-tick' : 'ws-scrub-tick ws-scrub-open', x1: x, x2: x, y1: bottom, y2: bottom + 5 }));
       const words = valueWords(scrub.over, value).replace(/^(tau|layer) /, '');
-      const half = 3.4 * words.length;
-      if (x - half < free) continue;
-      free = x + half + 8;
+      const half = 3.4 * words.length + 4;
+      if (taken.some(([low, high]) => x + half > low && x - half < high)) continue;
+      taken.push([x - half, x + half]);
       svg.append(draw('text', { class: known.has(value) ? '' : 'ws-scrub-quiet', x, y: bottom + 26, 'text-anchor': 'middle' }, words));
     }
   }
@@ -353,17 +355,18 @@ export class ScrubView extends View {
     const placed = scrub.turns.map(([low, high, before, after]) => ({
       x: EDGE.left + (this.wide * (placeOf(scrub, low) + placeOf(scrub, high))) / 2, low, high, before, after,
     })).sort((a, b) => a.x - b.x);
-    let free = -Infinity;
-    for (const { x, low, high, before, after } of placed) {
-      const [from, to] = [low, high].map((value) => valueWords(scrub.over, value));
+    placed.forEach(({ x, low, high, before, after }, number) => {
+      const [from, to] = scrub.over === 'retention' ? [after, before] : [before, after]; // from left to right
       const line = draw('line', { class: 'ws-scrub-turn', x1: x, x2: x, y1: EDGE.top - 2, y2: EDGE.top + TALL });
-      line.append(draw('title', {}, `Between ${from} (“${before}”) and ${to} (“${after}”) the answer turns.`));
+      line.append(draw('title', {}, `Between ${valueWords(scrub.over, low)} (“${before}”) and `
+        + `${valueWords(scrub.over, high)} (“${after}”) the answer turns.`));
       svg.append(line);
-      const at = Math.min(Math.max(x, EDGE.left + 140), EDGE.left + this.wide - 24);
-      if (at - 30 < free) continue;
-      free = at + 30;
-      svg.append(draw('text', { class: 'ws-scrub-turn-words', x: at, y: EDGE.top - 6, 'text-anchor': 'middle' }, 'turns'));
-    }
+      const left = number ? placed[number - 1].x : EDGE.left + 110;
+      const right = number + 1 < placed.length ? placed[number + 1].x : EDGE.left + this.wide + 30;
+      const room = 2 * Math.min(x - left, right - x) - (number || number + 1 < placed.length ? (x - left + right - x) / 4 : 0);
+      const words = [`${from} → ${to}`, 'turns', '↔'].find((text) => 6.4 * text.length < room);
+      if (words) svg.append(draw('text', { class: 'ws-scrub-turn-words', x, y: EDGE.top - 6, 'text-anchor': 'middle' }, words));
+    });
   }
 
   curves(svg, names) {
