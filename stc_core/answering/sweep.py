@@ -223,17 +223,12 @@ class Plan:
         return tuple(value for value in self.sweep.waiting)
 
     def _again(self) -> Task | None:
-        """Return a run for the probabilities that are missing at a stop or uncompressed."""
+        """Return a run for the probabilities that are missing at a stop."""
         if self.sweep is None:
             return None
-        wanted = self._candidates
-        scores = self.sweep.baseline.get("scores", {})
-        missing = tuple(text for text in wanted if text not in scores)
-        if missing and self.present not in self._asked_again and self.sweep.stop(self.present):
-            self._asked_again.add(self.present)
-            return replace(self._task(self.present, wanted), baseline=True)
         for stop in self.sweep.stops:
-            missing = tuple(text for text in wanted if text not in stop.scores)
+            known = {*stop.scores, stop.answer}
+            missing = tuple(text for text in self._candidates if text not in known)
             if missing and stop.value not in self._asked_again:
                 self._asked_again.add(stop.value)
                 return self._task(stop.value, missing)
@@ -280,6 +275,10 @@ def sweep(
         Called with a stage and the share of all planned stops, 0 to 1.
     cancelled : callable
         Asked during every run; once it returns True the sweep ends with what it has.
+
+    The uncompressed run is one of the first, so that it knows the probabilities of its own answer
+    and of those given alone. Where an answer comes up at a later stop, the earlier ones are asked
+    again for its probability.
 
     Yields
     ------

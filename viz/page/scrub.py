@@ -120,7 +120,7 @@ def scrub(
                 plan.refuse(task, step)
             else:
                 _take(asked, plan, task, step.trace)
-                slow = elapsed - before > CHEAP
+                slow = len(plan.sweep.stops) > 1 and elapsed - before > CHEAP  # the first may load
                 plan.halvings = 0 if slow else plan.halvings
                 yield _told(asked, plan, elapsed)
     yield _told(asked, plan, elapsed, whole=True) | {"done": True}
@@ -235,7 +235,7 @@ def _progress(plan: Plan, task: Task, step: Step, elapsed: float) -> dict[str, A
     where = where if planned else "First stop"
     each = step.fraction / planned if waiting else 0.0
     return {
-        "stage": f"{where}, {value_words(plan.over, task.value)}: {news['stage'].lower()}",
+        "stage": f"{where}, {value_words(plan.over, task.value)}: {news['stage']}",
         "fraction": min(1.0, plan.share + each),
         "elapsed": round(elapsed, 1),
     }

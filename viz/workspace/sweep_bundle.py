@@ -29,7 +29,6 @@ def summary(sweep: Sweep) -> dict[str, Any]:
         "refused": [[value, words] for value, words in sweep.refused.items()],
         "n": sweep.grid.size,
         "answers": [{"text": text, "roles": _roles(sweep, text)} for text in answers],
-        "baseline": [_baseline(sweep, text) for text in answers],
         "stops": [_stop(stop, answers) for stop in sweep.stops],
         "turns": [[turn.low, turn.high, turn.before, turn.after] for turn in sweep.turns],
     }
@@ -63,11 +62,6 @@ def _roles(sweep: Sweep, text: str) -> list[str]:
         "run": sweep.present_answer,
     }
     return [role for role, answer in named.items() if answer == text]
-
-
-def _baseline(sweep: Sweep, text: str) -> float | None:
-    logprob = sweep.baseline.get("scores", {}).get(text)
-    return None if logprob is None else float(np.exp(min(logprob, 0.0)))
 
 
 def _stop(stop: Stop, answers: tuple[str, ...]) -> dict[str, Any]:

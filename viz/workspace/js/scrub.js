@@ -133,7 +133,7 @@ export function methodAt(method, over, value) {
   const setting = new RegExp(`\\b${over}=[^,)]*`);
   const words = `${over}=${value}`;
   if (setting.test(method)) return method.replace(setting, words);
-  return method.replace(/\)$/, `${/\($/.test(method.slice(0, -1)) ? '' : ', '}${words})`);
+  return method.replace(/\)$/, `, ${words})`);
 }
 
 /** "retention@0.05" as {over, value}; null for anything else. */

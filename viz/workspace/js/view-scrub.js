@@ -12,7 +12,7 @@ import { View } from './view.js';
 
 const SPACE = 'http://www.w3.org/2000/svg';
 const TALL = 150; // pixels of the chart's area
-const EDGE = { left: 34, top: 20, bottom: 34 };
+const EDGE = { left: 34, top: 34, bottom: 34 };
 const STEPS = 1000; // of the native slider
 const FILES = [['png', 'PNG'], ['svg', 'SVG'], ['gif', 'GIF'], ['mp4', 'Film (mp4)']];
 const ROLES = { right: 'right', uncompressed: 'uncompressed', run: 'the run' };
@@ -361,7 +361,7 @@ export class ScrubView extends View {
       line.append(draw('title', {}, `Between ${valueWords(scrub.over, low)} (“${before}”) and `
         + `${valueWords(scrub.over, high)} (“${after}”) the answer turns.`));
       svg.append(line);
-      const left = number ? placed[number - 1].x : EDGE.left + 110;
+      const left = number ? placed[number - 1].x : EDGE.left - 30;
       const right = number + 1 < placed.length ? placed[number + 1].x : EDGE.left + this.wide + 30;
       const room = 2 * Math.min(x - left, right - x) - (number || number + 1 < placed.length ? (x - left + right - x) / 4 : 0);
       const words = [`${from} → ${to}`, 'turns', '↔'].find((text) => 6.4 * text.length < room);
