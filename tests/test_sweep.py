@@ -43,9 +43,8 @@ def run(vlm, cache, method, **options) -> list[Sweep]:
 
 
 def hooks_of(vlm) -> int:
-    return sum(
-        len(module._forward_hooks) + len(module._forward_pre_hooks) for module in vlm.model.modules()
-    )
+    modules = list(vlm.model.modules())
+    return sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in modules)
 
 
 @pytest.mark.parametrize(("method", "over", "stops"), [

@@ -18,7 +18,8 @@ from viz.pictures.words import printable, wrap
 INKS = ("#0072B2", "#D55E00", "#00805D", "#A8487F", "#8A6D00", "#57606A")
 DASHES = ((), (8, 3), (2, 3), (9, 3, 2, 3), (4, 4), (1, 2))
 LEAST = 0.02  # probability that an answer must reach somewhere to get a curve of its own
-MARGIN, AXIS, NAMES_WIDE = 24, 40, 220  # pixels: around, left of and right of the curves
+MARGIN, AXIS, NAMES_WIDE = 24, 40, 270  # pixels: around, left of and right of the curves
+LABEL = 32  # characters of an answer and whose it is
 TALL, APART = 300, 16  # of the curves; between two labels
 ROLES = {"right": "right", "uncompressed": "uncompressed", "run": "the run"}
 
@@ -180,7 +181,7 @@ def _curves(canvas: Canvas, sweep: Sweep, left: float, top: float, long: float) 
             canvas.polygon(box, ink)
         canvas.strokes(np.array([[line[-1], (left + long + 12, y)]]), ink, 0.8, alpha=0.6)
         told = ", ".join(ROLES[role] for role, answer in named.items() if answer == text)
-        words = printable(text, 30 - len(told) if told else 30)
+        words = printable(text, max(12, LABEL - len(told)))
         canvas.text(left + long + 16, y, f"{words} · {told}" if told else words, 12, color=ink,
                     va="center", weight="bold")  # fmt: skip
 

@@ -285,12 +285,12 @@ export class Workspace {
     this.look = null;
     this.leave(Boolean(stop));
     for (const [name, view] of Object.entries(this.views)) {
-      if (name in RUN_ONLY) continue; // these keep what they have of the run
+      if (name in RUN_ONLY || name === 'scrub') continue; // these keep what they have of the run
       view.late = true;
       if (!this.hidden(name)) this.hand(view);
     }
     if (!stop) this.left = null;
-    state.changed.add('all');
+    state.changed.add('all').add('stop');
     state.flush();
   }
 
@@ -311,7 +311,8 @@ export class Workspace {
   hand(view) {
     view.late = false;
     view.trace = this.trace;
-    if (view !== this.views.player) view.load(this.trace); // its clip is the same, and may be playing
+    const { player, strip } = this.views; // what these load is the clip, which is the same and may be playing
+    if (view !== player && view !== strip) view.load(this.trace);
   }
 
   /** Show nothing but a sentence: the trace before has no place beside what the page says now. */
@@ -378,7 +379,8 @@ export class Workspace {
     if (!['all', 'look', 'frame', 'locked'].some((key) => changed.has(key))) return;
     for (const name of Object.keys(this.views)) {
       const twin = this.root.querySelector(`[data-view="${name}"] > details`);
-      if (twin && (twin.open || changed.has('all'))) this.tell(name);
+      const anew = changed.has('all') && !changed.has('stop'); // a closed table is made when it is opened
+      if (twin && (twin.open || anew)) this.tell(name);
     }
   }
 

@@ -22,6 +22,7 @@ export class ScrubView extends View {
     super(host, workspace);
     this.over = 'retention';
     this.scrubs = new Map(); // axis to {summary, stops: Map of value to packed, traces: Map}
+    this.known = new Map(); // bundle of a run to its scrubs, so that they are there when it comes back
     this.asked = null; // {id, over} while the server works on it
     this.file = null; // id of the file that is being made
     this.value = null; // of the stop on show; null: the run
@@ -61,12 +62,16 @@ export class ScrubView extends View {
 
   load() {
     const { bundle } = this.workspace.urls;
-    if (this.bundle === bundle) return;
-    this.bundle = bundle;
-    this.cancel();
-    this.scrubs.clear();
     this.value = null;
-    this.tell('');
+    this.banner.hidden = true;
+    if (bundle !== this.bundle) {
+      this.bundle = bundle;
+      this.cancel();
+      this.tell('');
+      if (!this.known.has(bundle)) this.known.set(bundle, new Map());
+      this.scrubs = this.known.get(bundle);
+    }
+    for (const { traces } of this.scrubs.values()) traces.clear(); // those are made of the run before
     this.fill();
   }
 
@@ -83,6 +88,7 @@ export class ScrubView extends View {
     this.back();
     this.over = over;
     this.fill();
+    this.workspace.tell('scrub');
   }
 
   // --- the server -------------------------------------------------------------------------------
@@ -136,6 +142,7 @@ export class ScrubView extends View {
     held.traces.clear(); // probabilities may have come
     this.scrubs.set(over, { ...held, summary });
     this.fill();
+    this.workspace.tell('scrub');
   }
 
   /** The scrub that a link names, beside the trace; with its stop on show. */
