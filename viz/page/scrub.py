@@ -196,11 +196,12 @@ def record_of(home: Path, over: str) -> Path:
 
 
 def _run(runner: Runner, owner: str, asked: Asked, video: Any, task: Task) -> Iterator[Any]:
-    """Yield what ``Runner.run`` does for one stop, or its ``InputError`` at the end."""
+    """Yield the steps of one stop and, last, its answer or the ``InputError`` that ended it."""
     origin = asked.origin
     chosen = {"model": origin.model} if origin.model else {}
+    said: Any = None
     try:
-        yield from runner.run(
+        for step in runner.run(
             owner,
             video=video,
             question=origin.question,
@@ -210,11 +211,16 @@ def _run(runner: Runner, owner: str, asked: Asked, video: Any, task: Task) -> It
             score=task.score,
             record=False,
             **chosen,
-        )
+        ):
+            if isinstance(step, Step):
+                yield step
+            else:
+                said = step
     except Failure as failed:
         if not isinstance(failed.__cause__, InputError):
             raise
-        yield failed.__cause__
+        said = failed.__cause__
+    yield said  # after the run has ended: a Cancel from here on is one of the next run
 
 
 def _take(asked: Asked, plan: Plan, task: Task, trace: Trace) -> None:
