@@ -11,9 +11,10 @@ from one_run import CLIP, QUESTION, Page
 from stc_core import InputError, Sweep, Trace, answer
 from stc_core.methods import STC
 from viz.examples import Known
-from viz.page.scrub import file_of, record_of, scrub
+from viz.page.scrub import file_of, scrub
 from viz.server.origin import Origin, asked, remember
 from viz.server.runner import Failure, Stopped
+from viz.server.sweeping import record_of
 from viz.workspace.bundle import unpack
 
 KNOWN = {asked(CLIP, QUESTION): Known(QUESTION, "red", None, None)}

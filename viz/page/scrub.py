@@ -8,10 +8,8 @@ the browser and its links.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
@@ -22,44 +20,15 @@ from stc_core.writing import written_whole
 from viz.examples import Known
 from viz.page import run_events
 from viz.pictures.sweep_words import value_words
-from viz.server.method_text import make_method, read_method
-from viz.server.origin import Origin, about, recall
-from viz.server.runner import Failure, Runner, Step
+from viz.server.origin import about
+from viz.server.runner import Runner, Step
 from viz.server.shelf import Shelf, served
 from viz.server.stand_ins import video_of
+from viz.server.sweeping import Asked, plan_of, read, record_of, run_stop
 from viz.workspace.sweep_bundle import pack_sweep, summary
 
-if TYPE_CHECKING:
-    from stc_core.answering.sweep import Plan, Task
-
-HALVINGS = 1  # of the interval in which an answer turns
 CHEAP = 2.0  # seconds that a run may take where turns are refined
 FORMS = {"png": "curve", "svg": "curve", "mp4": "film", "gif": "film"}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Hold what a visitor wants to scrub: a trace of the shelf, what it was made of, an axis."""
-
-    home: Path
-    trace: Trace
-    origin: Origin
-    over: str
-
-    @property
-    def record(self) -> Path:
-        """Return the file of the sweep."""
-        return record_of(self.home, self.over)
-
-    @property
-    def packed(self) -> Path:
-        """Return the file for the browser; ``scrub.js`` knows its name."""
-        return self.home.with_name(f"scrub-{self.over}.bin")
-
-    @property
-    def method(self) -> str:
-        """Return the method of the trace as text."""
-        return self.origin.method or self.trace.method
 
 
 def wire(
@@ -112,7 +81,7 @@ def scrub(
     video = video_of(asked.origin)
     while (task := plan.next()) is not None:
         before = elapsed
-        for step in _run(runner, owner, asked, video, task):
+        for step in run_stop(runner, owner, asked, video, task):
             if isinstance(step, Step):
                 elapsed = before + step.elapsed
                 yield _progress(plan, task, step, elapsed)
@@ -153,77 +122,7 @@ def file_of(shelf: Shelf, owner: str, sent: Mapping[str, Any]) -> Iterator[dict[
     yield {"file": served(path), "name": path.name, "done": True}
 
 
-def read(shelf: Shelf, sent: Mapping[str, Any]) -> Asked:
-    """Return what a browser asks to scrub; ``InputError`` for what cannot be."""
-    home = shelf.found(sent.get("key"))
-    over = sent.get("over")
-    if over not in AXES:
-        raise InputError(f"a scrub goes over one of {', '.join(AXES)}")
-    origin = recall(shelf.folder, home.parent.name)
-    if origin is None:
-        raise InputError(
-            "the clip of this trace is not known here, so it cannot be run at other settings; run "
-            "the question on this page, then scrub"
-        )
-    return Asked(home, Trace.load(home), origin, over)
-
-
-def plan_of(asked: Asked, known: Known | None) -> Plan:
-    """Return the plan of a sweep; it goes on with what an earlier pass has left."""
-    from stc_core.answering.sweep import Plan  # torch comes with it
-
-    trace, method = asked.trace, make_method(str(read_method(asked.method)))
-    layers = trace.costs.get("tokens_per_layer") or []
-    if not layers and asked.over == "layer":
-        raise InputError("this trace does not say how many layers its model has; run it again")
-    earlier = Sweep.load(asked.record) if asked.record.is_file() else None
-    if earlier is not None and earlier.method != repr(method):
-        earlier = None
-    return Plan(
-        method,
-        len(layers) or 1024,
-        asked.over,
-        expected=known.answer if known else None,
-        answers=[text for text in (trace.baseline.get("answer"), trace.answer) if text],
-        refine=HALVINGS,
-        known=earlier,
-    )
-
-
-def record_of(home: Path, over: str) -> Path:
-    """Return the file of a sweep of the trace at ``home``."""
-    return home.with_name(f"sweep-{over}.npz")
-
-
-def _run(runner: Runner, owner: str, asked: Asked, video: Any, task: Task) -> Iterator[Any]:
-    """Yield the steps of one stop and, last, its answer or the ``InputError`` that ended it."""
-    origin = asked.origin
-    chosen = {"model": origin.model} if origin.model else {}
-    said: Any = None
-    try:
-        for step in runner.run(
-            owner,
-            video=video,
-            question=origin.question,
-            method=repr(task.method),
-            frames=origin.frames,
-            baseline=task.baseline,
-            score=task.score,
-            record=False,
-            **chosen,
-        ):
-            if isinstance(step, Step):
-                yield step
-            else:
-                said = step
-    except Failure as failed:
-        if not isinstance(failed.__cause__, InputError):
-            raise
-        said = failed.__cause__
-    yield said  # after the run has ended: a Cancel from here on is one of the next run
-
-
-def _take(asked: Asked, plan: Plan, task: Task, trace: Trace) -> None:
+def _take(asked: Asked, plan: Any, task: Any, trace: Trace) -> None:
     """Hand a run to the plan and keep what is known."""
     if trace.model != asked.trace.model or trace.grid != asked.trace.grid:
         raise InputError(
@@ -233,7 +132,7 @@ def _take(asked: Asked, plan: Plan, task: Task, trace: Trace) -> None:
     plan.take(task, trace).save(asked.record)
 
 
-def _progress(plan: Plan, task: Task, step: Step, elapsed: float) -> dict[str, Any]:
+def _progress(plan: Any, task: Any, step: Step, elapsed: float) -> dict[str, Any]:
     news = run_events.progress(step)
     waiting = len(plan.sweep.waiting) if plan.sweep else 0
     planned = len(plan.sweep.planned) if plan.sweep else 0
@@ -247,7 +146,7 @@ def _progress(plan: Plan, task: Task, step: Step, elapsed: float) -> dict[str, A
     }
 
 
-def _told(asked: Asked, plan: Plan, elapsed: float, *, whole: bool = False) -> dict[str, Any]:
+def _told(asked: Asked, plan: Any, elapsed: float, *, whole: bool = False) -> dict[str, Any]:
     """Return the news of what is known; the file holds the last stop, or ``whole`` all of them."""
     sweep = plan.sweep
     if sweep is None:
