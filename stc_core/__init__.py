@@ -31,6 +31,8 @@ _HOMES = {
     "answer": "answering.answer",
     "Answer": "answering.answer",
     "Conversation": "answering.conversation",
+    "sweep": "answering.sweep",
+    "Sweep": "record.sweep",
 }
 
 __all__ = ["costs", *_HOMES]

@@ -7,6 +7,7 @@ upright         decoded frames into upright pictures of one size
 prompt          a question and a clip into the model's inputs
 generation      let a loaded model generate, with the probability of what it says
 answer          ``answer``: compressed and not, with trace and costs
+sweep           one question at many settings of a method, from coarse to fine
 recorded_words  the words of question and answer, and what they attend to
 accounting      what a finished run has cost
 reporting       how far a run is

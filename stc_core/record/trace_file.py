@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from stc_core.errors import InputError
-from stc_core.record.archive import Archive, ArrayLayout
+from stc_core.record.archive import Archive, ArrayLayout, write_arrays
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Stage, Word
 from stc_core.record.trace_arrays import KINDS_OF_ARRAYS, MAX_COMPONENTS, all_shares
@@ -36,26 +34,27 @@ class _Refused(InputError):
     """Refuse a file that is whole but is not for this version, in one sentence."""
 
 
-def _shown(path: object) -> str:
+def shown(path: object) -> str:
     """Return a path as it may stand in a sentence."""
     return readable(str(path))
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Say briefly what was wrong with a file: our own sentence, else the kind of error."""
     if type(error) in (ValueError, InputError) and error.args:
         return readable(" ".join(str(error).split()))[:200]
     return type(error).__name__
 
 
-def _read_header(archive: Archive) -> dict:
+def read_header(archive: Archive) -> dict:
+    """Read the JSON header of a file, within bounds."""
     layout = archive.layout("header")
     if layout.dtype != np.uint8 or len(layout.shape) != 1 or layout.shape[0] > MAX_HEADER:
         raise ValueError(f"its header must be at most {MAX_HEADER} bytes of text")
     return parsed(archive.read("header").tobytes())
 
 
-def _check_size(grid: TokenGrid) -> None:
+def check_size(grid: TokenGrid) -> None:
     """Refuse grids that nothing here draws."""
     if grid.frames > MAX_FRAMES or max(grid.rows, grid.cols) > MAX_CELLS or grid.size > MAX_TOKENS:
         raise ValueError(
@@ -137,16 +136,6 @@ _ARRAYS = (
 _RECORDED = ("attention", "full_attention", "features")
 
 
-def _write(file: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
-    """Write as ``np.savez_compressed`` does, three times faster; equal arrays give equal bytes."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-            item = zipfile.ZipInfo(f"{name}.npy")  # without a date
-            archive.writestr(item, member.getbuffer(), zipfile.ZIP_DEFLATED, compresslevel=1)
-
-
 def write_trace(trace: Any, path: Path) -> Path:
     """Write a ``Trace`` as one ``.npz``; see ``Trace.save``."""
     raw = _header_of(trace)
@@ -162,10 +151,10 @@ def write_trace(trace: Any, path: Path) -> Path:
         arrays["frames"] = np.diff(trace.frames, axis=0, prepend=np.uint8(0))
     if not path.parent.is_dir():
         raise InputError(
-            f"the folder {_shown(path.parent)} for the trace does not exist; create it"
+            f"the folder {shown(path.parent)} for the trace does not exist; create it"
         )
     with writing_errors(path), written_whole(path) as partial, partial.open("wb") as file:
-        _write(file, {"header": np.frombuffer(raw, np.uint8), **arrays})
+        write_arrays(file, {"header": np.frombuffer(raw, np.uint8), **arrays})
     return path
 
 
@@ -186,7 +175,7 @@ def _header_of(trace: Any) -> bytes:
     }
     try:
         checked(header)
-        _check_size(trace.grid)
+        check_size(trace.grid)
         _check_times(trace.seconds)
         for name in ("frames", "attention", "full_attention"):
             if getattr(trace, name) is not None:
@@ -205,19 +194,19 @@ def _header_of(trace: Any) -> bytes:
 def read_trace(path: Path, build: type) -> Any:
     """Read a trace file; ``build`` is ``Trace``. See ``Trace.load``."""
     if not path.is_file():
-        raise InputError(f"there is no trace file {_shown(path)}; check the path")
+        raise InputError(f"there is no trace file {shown(path)}; check the path")
     try:
         with Archive(path) as archive:
             if archive.unpacked > MAX_UNPACKED:
                 raise _Refused(
-                    f"{_shown(path.name)} would unpack to {archive.unpacked >> 20} MiB; "
+                    f"{shown(path.name)} would unpack to {archive.unpacked >> 20} MiB; "
                     f"a trace has at most {MAX_UNPACKED >> 20} MiB"
                 )
-            header = _read_header(archive)
+            header = read_header(archive)
             version = header.get("format")
             if type(version) is int and version > FORMAT:
                 raise _Refused(
-                    f"{_shown(path.name)} is a trace of format {version:.3g}, newer than the "
+                    f"{shown(path.name)} is a trace of format {version:.3g}, newer than the "
                     f"{FORMAT} this program reads; update the program"
                 )
             checked(header)
@@ -226,14 +215,14 @@ def read_trace(path: Path, build: type) -> Any:
         raise
     except Exception as error:  # a damaged file can fail anywhere in zip, json or numpy
         raise InputError(
-            f"{_shown(path.name)} is not a trace file or is damaged ({_reason(error)}); "
+            f"{shown(path.name)} is not a trace file or is damaged ({reason(error)}); "
             f"save it again"
         ) from error
 
 
 def _read(header: dict, archive: Archive, build: type) -> Any:
     grid = TokenGrid.from_json(header["grid"])
-    _check_size(grid)
+    check_size(grid)
     old = header["format"] < 2
     _check_members(archive, header, grid, old)
     stages = tuple(

@@ -223,3 +223,43 @@ _HEADER = _record(
     _FIRST | {"logprob": _LOGPROB, "scores": _SCORES, "words": _WORDS, "attention_layer": _LAYER},
     *_FIRST,
 )
+
+# --- sweeps --------------------------------------------------------------------------------------
+
+MAX_STOPS = 128
+_VALUE = _number(-1, MAX_LAYERS)
+_STOP = {
+    "value": _VALUE,
+    "answer": _SAID,
+    "logprob": _number(-MAX_LOGPROB, MAX_LOGPROB),
+    "scores": _SCORES,
+    "costs": _COSTS,
+    "stages": _many(_STAGE, MAX_STAGES),
+}
+_SWEEP = {
+    "format": _whole(1, 1),
+    "grid": _GRID,
+    "over": _text(LONGEST_NAME),
+    "present": _VALUE,
+    "planned": _many(_VALUE, MAX_STOPS),
+    "method": _text(LONGEST_ANSWER),
+    "model": _text(LONGEST_NAME),
+    "question": _text(LONGEST_QUESTION),
+    "baseline": _BASELINE,
+    "expected": _optional(_SAID),
+    "refused": _many(_many(lambda value, what: None, 2), MAX_STOPS),
+    "stops": _many(_record(_STOP, *_STOP), MAX_STOPS),
+}
+_CHECK_SWEEP = _record(_SWEEP, *_SWEEP)
+
+
+def checked_sweep(header: Mapping[str, Any]) -> None:
+    """Raise ``InputError`` for a header that is not of a sweep of this version."""
+    _CHECK_SWEEP(header, "its header")
+    if header["grid"].get("seen") is not None:
+        _check_seen(header["grid"]["seen"], header["grid"]["height"], header["grid"]["width"])
+    for entry in header["refused"]:
+        if len(entry) != 2:
+            raise InputError("an entry of its refused must be a value and a sentence")
+        _VALUE(entry[0], "a value of its refused")
+        _text(LONGEST_NOTE)(entry[1], "a sentence of its refused")

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import build
+from made_sweep import made_sweep
 from node import node_path  # noqa: F401
 
 from stc_core.record.grid import TokenGrid
 from viz.examples import Known
 from viz.workspace.bundle import pack
+from viz.workspace.sweep_bundle import pack_sweep
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE / "workspace"))  # where recorded.py lies
@@ -40,6 +42,7 @@ def bundles(tmp_path_factory) -> Path:
         "sinks": pack(replace(trace, contribution=cell.ravel())),
         "letterbox": pack(build(boxed, kept=(2,), frames=None)),
         "walked": pack(walked(8)),
+        "scrub": pack_sweep(made_sweep(trace.grid)),
     }.items():
         (folder / f"{name}.bin").write_bytes(data)
     return folder

@@ -32,6 +32,7 @@ def wire(
     runner: Runner,
     fields: Iterable[str],
     work: Callable[[str, Mapping[str, Any]], Iterator[dict[str, Any]]],
+    slot: Mapping[str, Any] | None = None,
 ) -> None:
     """Connect the workspace's events ``name`` and ``stop_name``; their news are ``tokens-name``.
 
@@ -44,6 +45,9 @@ def wire(
         What of the request is handed to ``work``. It comes from a browser: it may be anything.
     work : callable
         (owner, fields) -> news; the owner is who may stop it.
+    slot : mapping, optional
+        Of Gradio's queue, for work without the model, which cannot be stopped. Default: that of the
+        events on the model.
     """
     news = gr.HTML(value=None, html_template="", js_on_load=TELL % name, visible="hidden")
 
@@ -73,9 +77,11 @@ def wire(
         None,
         news,
         trigger_mode="multiple",
-        **MODEL,
+        **(MODEL if slot is None else slot),
         **QUIET,
     )
+    if slot is not None:
+        return
     getattr(workspace, f"stop_{name}")(
         stop, None, None, trigger_mode="multiple", queue=False, **QUIET
     )

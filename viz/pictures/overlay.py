@@ -96,6 +96,11 @@ def steps(
             writer.release()
 
 
+def sheet_of(trace: Trace, frame: int, stage: str = "end") -> np.ndarray:
+    """Return (h, w, 3) uint8: what the video shows at a frame, with question, legend, caption."""
+    return _Sheet(trace, stage).draw(frame)
+
+
 def _times(trace: Trace) -> np.ndarray:
     """Return (T + 1,) seconds: when each frame begins and the last one ends, the first at 0."""
     start = trace.seconds - trace.seconds[0]
@@ -170,7 +175,7 @@ class _Sheet:
     def _placed(self, canvas: Canvas, frame: int) -> np.ndarray:
         """Return the sheet with the picture of a frame in its place."""
         out = self.blank.copy()
-        out[self.top : self.top + self.tall, self.left : self.left + self.wide] = _pixels(canvas)
+        out[self.top : self.top + self.tall, self.left : self.left + self.wide] = pixels(canvas)
         self._clock(out, frame)
         return out
 
@@ -192,7 +197,7 @@ class _Sheet:
         canvas.text(MARGIN, below, PICTURES[self.picture][stage], 12, weight="bold")
         marks.legend(canvas, MARGIN, below + 20, inner, words, frames=frames)
         caption.foot(canvas, MARGIN, below + 20 + legend + 10, foot)
-        return _pixels(canvas)
+        return pixels(canvas)
 
     def _clock(self, out: np.ndarray, frame: int) -> None:
         """Draw the time, the number of the frame, its tokens and the progress of the clip."""
@@ -204,11 +209,11 @@ class _Sheet:
         share = (frame + 1) / trace.grid.frames
         line.rectangle(0, 0, self.wide, 3, fill=palette.RULE)
         line.rectangle(0, 0, share * self.wide, 3, fill=palette.CODES[Fate.CENTER].color)
-        out[self.bottom : self.bottom + 20, self.left : self.left + self.wide] = _pixels(line)
+        out[self.bottom : self.bottom + 20, self.left : self.left + self.wide] = pixels(line)
 
 
-def _pixels(canvas: Canvas) -> np.ndarray:
-    """Return (h, w, 3) uint8, one dot a pixel."""
+def pixels(canvas: Canvas) -> np.ndarray:
+    """Return a canvas as (h, w, 3) uint8, one dot a pixel."""
     size = (round(canvas.width), round(canvas.height))
     canvas.figure.canvas.draw()
     drawn = np.asarray(canvas.figure.canvas.buffer_rgba())[..., :3]

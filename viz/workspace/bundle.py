@@ -40,10 +40,15 @@ def pack(trace: Trace, about: Known | None = None) -> bytes:
     about : Known, optional
         The right answer and the evidence, where the world that made the clip knows them.
     """
-    header = _header(trace, about)
-    header["arrays"], body = {}, []
+    return assembled(_header(trace, about), _arrays(trace, about))
+
+
+def assembled(header: dict, arrays: dict[str, np.ndarray]) -> bytes:
+    """Return a file of that header and these arrays; ``unpack`` reads it."""
+    header = {**header, "arrays": {}}
+    body: list[bytes] = []
     offset = 0
-    for name, array in _arrays(trace, about).items():
+    for name, array in arrays.items():
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         header["arrays"][name] = {
             "type": array.dtype.name,
@@ -177,20 +182,20 @@ def _word(word: Word) -> dict:
 def _arrays(trace: Trace, about: Known | None) -> dict[str, np.ndarray]:
     arrays = {
         "fate": trace.fate,
-        "target": _indices(trace.target),
+        "target": indices(trace.target),
         "weight": trace.weight,
         "contribution": trace.contribution,
         "similarity": trace.similarity,
-        "nearest": _indices(trace.nearest),
-        "order": _indices(trace.order),
+        "nearest": indices(trace.nearest),
+        "order": indices(trace.order),
         "relevance": trace.relevance,
     }
     for number, stage in enumerate(trace.stages):
         arrays[f"stage{number}_fate"] = stage.fate
-        arrays[f"stage{number}_target"] = _indices(stage.target)
+        arrays[f"stage{number}_target"] = indices(stage.target)
     evidence = about.tokens(trace.grid) if about else None
     if evidence is not None:
-        arrays["evidence"] = _indices(np.unique(evidence))
+        arrays["evidence"] = indices(np.unique(evidence))
     room = ROWS * trace.grid.size  # bytes, so that a long question cannot swell the file
     if trace.features is not None:
         arrays["pca"] = to_scale(pca(trace.features))
@@ -206,8 +211,8 @@ def _arrays(trace: Trace, about: Known | None) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _indices(tokens: np.ndarray) -> np.ndarray:
-    """Indices in the smallest type that holds them and "nobody", which is -1 here."""
+def indices(tokens: np.ndarray) -> np.ndarray:
+    """Return indices in the smallest type that holds them and "nobody", which is -1 here."""
     if tokens.max(initial=-1) < NOBODY:
         return np.where(tokens < 0, NOBODY, tokens).astype(np.uint16)
     return tokens.astype(np.int32)

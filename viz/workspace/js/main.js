@@ -20,9 +20,19 @@ import { FlowView } from './view-flow.js';
 import { PlaneView } from './view-plane.js';
 import { PlayerView } from './view-player.js';
 import { ReplayView } from './view-replay.js';
+import { ScrubView } from './view-scrub.js';
 import { SheetView } from './view-sheet.js';
 import { StripView } from './view-strip.js';
 import { WordsView } from './view-words.js';
+
+// Views of what a stop of a scrub does not hold, and what stands in their place meanwhile.
+const RUN_ONLY = {
+  replay: 'A stop of a scrub does not hold the order of the selection; go back to the run to replay it.',
+  compare: 'Runs are compared with the run, not with a stop of its scrub; go back to the run.',
+  embedding: 'The likeness of the tokens is shown with the fates of the run; go back to the run.',
+  edits: 'Edits are of the run, not of a stop of its scrub; go back to the run.',
+  evidence: 'What became of the evidence is told of the run; go back to the run.',
+};
 
 /**
  * state        State, what is selected and how it is shown
@@ -37,6 +47,8 @@ import { WordsView } from './view-words.js';
  * show(urls)   another trace: {bundle, sprite, clip, trace, key}; resolves when it is drawn
  * hover(token), lock(token, add), clear(), move(rows, cols, frames), goTo(frame), seek(seconds)
  * send(name, detail)   an event to the page's server; nothing happens in a report without one
+ * run          TokenTrace of what ``urls`` name, where ``trace`` is a stop of its scrub
+ * showStop(trace)   a stop of the run's scrub in every view that can show one; null: the run
  * keep(urls)   tell the page which trace is shown, where the page has not asked for it
  */
 export class Workspace {
@@ -78,6 +90,7 @@ export class Workspace {
           place('words', WordsView, { title: 'Question and answer, word by word' }),
           place('budget', BudgetView, { title: 'Budget' }),
           place('card', CardView, { title: 'Token' }))),
+      place('scrub', ScrubView, { title: 'Scrub: the same question at many settings' }),
       place('bars', BarsView, { title: 'Tokens per frame, over time' }),
       place('strip', StripView, { title: 'Every frame, every token' }),
       this.tabs,
@@ -176,7 +189,9 @@ export class Workspace {
       tab.setAttribute('aria-selected', String(!panel.hidden));
       tab.tabIndex = panel.hidden ? -1 : 0;
     }
-    if (this.trace) this.views[name].draw(new Set(['all']));
+    const view = this.views[name];
+    if (this.trace && view.late) this.hand(view);
+    if (this.trace && !view.absent) view.draw(new Set(['all']));
   }
 
   /** Arrow keys move between tabs, as in any tab list. */
@@ -222,6 +237,8 @@ export class Workspace {
     }
     this.message.hidden = true;
     this.body.hidden = false;
+    Object.assign(this, { run: this.trace, left: null });
+    this.leave(false);
     for (const view of Object.values(this.views)) this.give(view);
     this.state.changed.add('all');
     this.state.flush();
@@ -247,9 +264,59 @@ export class Workspace {
   }
 
   give(view) {
+    view.late = false;
     view.trace = this.trace;
     view.load(this.trace);
     view.draw(new Set(['all']));
+  }
+
+  // --- a stop of a scrub ------------------------------------------------------------------------
+
+  showStop(stop) {
+    const { state, run } = this;
+    if (!this.left) {
+      const { stage, overlay, word } = state;
+      this.left = { stage, overlay, word }; // how the run was looked at
+    }
+    this.trace = stop || run;
+    const { stage, overlay, word } = stop ? state : this.left;
+    const reached = this.trace.stages.some(({ key }) => key === stage);
+    const measured = overlay === 'fate' || this.trace.range(overlay, stage, stop ? -1 : word) !== null;
+    state.set({
+      step: -1, replaying: false, hover: -1, word: stop ? -1 : word,
+      stage: reached ? stage : 'end', overlay: measured ? overlay : 'fate',
+    });
+    this.look = null;
+    this.leave(Boolean(stop));
+    for (const [name, view] of Object.entries(this.views)) {
+      if (name in RUN_ONLY || name === 'scrub') continue; // these keep what they have of the run
+      view.late = true;
+      if (!this.hidden(name)) this.hand(view);
+    }
+    if (!stop) this.left = null;
+    state.changed.add('all').add('stop');
+    state.flush();
+  }
+
+  /** Put sentences in place of the views that a stop has nothing for, or take them away again. */
+  leave(stop) {
+    for (const [name, words] of Object.entries(RUN_ONLY)) {
+      const view = this.views[name];
+      if (Boolean(view.absent) === stop) continue;
+      view.absent = stop;
+      view.host.hidden = stop || Boolean(view.broken);
+      view.instead?.remove();
+      view.instead = stop ? el('p', { class: 'ws-broken' }, words) : null;
+      if (stop) view.host.before(view.instead);
+    }
+  }
+
+  /** Let a view take over the trace that is shown, without drawing it. */
+  hand(view) {
+    view.late = false;
+    view.trace = this.trace;
+    const { player, strip } = this.views; // what these load is the clip, which is the same and may be playing
+    if (view !== player && view !== strip) view.load(this.trace);
   }
 
   /** Show nothing but a sentence: the trace before has no place beside what the page says now. */
@@ -285,6 +352,7 @@ export class Workspace {
 
   /** Whether a view is behind a tab; it is drawn in full when the tab is chosen. */
   hidden(name) {
+    if (this.views[name].absent) return true;
     const panel = this.panels.querySelector(`[data-panel="${name}"]`);
     return Boolean(panel && panel.hidden);
   }
@@ -301,7 +369,7 @@ export class Workspace {
 
   /** {head, rows} of a view; null where it has none or cannot give it. */
   tableOf(name) {
-    if (this.views[name].broken) return null;
+    if (this.views[name].broken || this.views[name].absent) return null;
     try {
       return this.views[name].table();
     } catch (error) {
@@ -315,7 +383,8 @@ export class Workspace {
     if (!['all', 'look', 'frame', 'locked'].some((key) => changed.has(key))) return;
     for (const name of Object.keys(this.views)) {
       const twin = this.root.querySelector(`[data-view="${name}"] > details`);
-      if (twin && (twin.open || changed.has('all'))) this.tell(name);
+      const anew = changed.has('all') && !changed.has('stop'); // a closed table is made when it is opened
+      if (twin && (twin.open || anew)) this.tell(name);
     }
   }
 
@@ -397,6 +466,7 @@ export class Workspace {
       End: () => this.goTo(this.trace.frames - 1),
       ' ': () => this.views.player.toggle(),
       h: () => this.state.set({ image: !this.state.image }),
+      r: () => this.views.scrub.back(),
     }[event.key];
     if (!act) return;
     event.preventDefault();
@@ -414,7 +484,8 @@ export class Workspace {
     const { hover, focus, locked, frame, time, stage, overlay, fill, wipe, word, step, playing } = this.state;
     return {
       ready: Boolean(this.trace), settled: !this.state.pending, n: this.trace ? this.trace.n : 0, hover, focus, locked: [...locked],
-      frame, time, stage, overlay, fill, wipe, word, step, playing, drawn: { ...this.drawn }, timing: { ...this.timing },
+frame, time, stage, overlay, fill, wipe, word, step, playing, scrub: this.views.scrub.value, drawn: { ...this.drawn },
+      timing: { ...this.timing },
     };
   }
 }

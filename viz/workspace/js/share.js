@@ -72,6 +72,7 @@ export class Share {
       step: unless(START.step, state.step),
       panel: unless(panels.firstElementChild?.dataset.panel, chosen),
       cmp: views.compare?.shared || '',
+      scrub: views.scrub?.shared || '',
     };
   }
 
@@ -188,6 +189,7 @@ export function restore(workspace, asked) {
   if (frame >= 0) workspace.goTo(frame);
   else if (locked.length) workspace.goTo(trace.frameOf(locked[locked.length - 1]));
   if (asked.cmp) views.compare?.restore?.(String(asked.cmp));
+  if (asked.scrub) views.scrub?.restore?.(String(asked.scrub));
 }
 
 /** Whether the text is on the clipboard now. Pages without TLS have only the old way. */

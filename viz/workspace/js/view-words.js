@@ -54,7 +54,7 @@ export class WordsView extends View {
 
   words() {
     const { trace, state } = this;
-    if (!trace.words.length) return 'This trace was saved without the attention of its words.';
+    if (!trace.words.length) return trace.absent || 'This trace was saved without the attention of its words.';
     if (state.word < 0) return 'Choose a word to see what it attends to.';
     const missed = trace.missed(state.word);
     const where = `at layer ${trace.header.attention_layer}, mean over heads`;
