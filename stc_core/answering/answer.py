@@ -125,28 +125,8 @@ def answer(
     layer = None if not record else paper_layer(depth) if inside is None else inside
     forced = endings_of(vlm, score)
     decode = Reporter(vlm.device, report, 0.0, 0.1)
-    shown: Video
-    clip: tuple | None = None
-    if isinstance(video, Video):
-        shown, about = video, about_video(vlm, video)
-    else:
-        count = vlm.frames if frames is None else frames
-        clip = _identity(video, count)
-        read = partial(_read, vlm, video, count, decode)
-        shown, about, seconds = _kept(vlm, cache, clip and ("clip", clip), read)
-        decode.seconds["decode"] = seconds
     room = max(max_new_tokens, *map(len, forced.values()), 0)
-    ask = partial(
-        build_prompt,
-        vlm,
-        shown.frames,
-        question,
-        room,
-        seconds=shown.seconds,
-        duration=shown.duration,
-    )
-    asked = "prompt", clip, question, room, vlm.times, id(vlm.processor)
-    prompt = _kept(vlm, cache, clip and asked, ask)
+    shown, about, prompt = asked_about(vlm, video, question, frames, room, cache, decode)
     see = partial(vision, vlm.model, cache=cache, methods=[method], batch=vlm.vision_batch)
     reference: dict = {}
     full_attention, start = None, 0.1
@@ -193,6 +173,48 @@ def answer(
     )
     report("done", 1.0)
     return Answer(said.text, trace, costs, said.logprob, scores)
+
+
+def asked_about(
+    vlm: VLM,
+    video: str | os.PathLike | Video,
+    question: str,
+    frames: int | None,
+    room: int,
+    cache: RunCache | None,
+    decode: Reporter,
+) -> tuple[Video, dict[str, Any], Prompt]:
+    """Return a video's frames, what ``compress`` wants to know of them, and the prompt.
+
+    Parameters
+    ----------
+    vlm, video, question, frames, cache
+        As for ``answer``.
+    room : int
+        Tokens that may follow on the prompt.
+    decode : Reporter
+        Told of the decoding, and of its seconds.
+    """
+    clip: tuple | None = None
+    if isinstance(video, Video):
+        shown, about = video, about_video(vlm, video)
+    else:
+        count = vlm.frames if frames is None else frames
+        clip = _identity(video, count)
+        read = partial(_read, vlm, video, count, decode)
+        shown, about, seconds = _kept(vlm, cache, clip and ("clip", clip), read)
+        decode.seconds["decode"] = seconds
+    ask = partial(
+        build_prompt,
+        vlm,
+        shown.frames,
+        question,
+        room,
+        seconds=shown.seconds,
+        duration=shown.duration,
+    )
+    asked = "prompt", clip, question, room, vlm.times, id(vlm.processor)
+    return shown, about, _kept(vlm, cache, clip and asked, ask)
 
 
 def _fewer(found: int, wanted: int | None) -> str | None:
