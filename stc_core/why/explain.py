@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from operator import index
@@ -20,7 +21,7 @@ from stc_core.models.vlm import VLM
 from stc_core.text import said_the_same
 from stc_core.why.bench import Bench
 from stc_core.why.influence import influence
-from stc_core.why.report import Found, Lost, Row, Why
+from stc_core.why.report import Found, Row, Why
 from stc_core.why.rows import lost, plans
 from stc_core.why.search import Search
 from stc_core.why.sentence import cause_of, sentence_of
@@ -180,7 +181,7 @@ def _searched(
         report("how much each token matters", FIRST)
         search.order = order_of(bench, wanted)
     if search.order and not search.done:
-        search.run(*_trial(bench, wanted, seconds, search, report))
+        search.run(trial(bench, wanted), seconds, _told(search, seconds, report))
     how = "search" if search.restored else "none"
     found = Found(how, search.done or not search.order, len(search.tried), search.seconds)
     tokens = search.best if search.restored else ()
@@ -194,21 +195,28 @@ def order_of(bench: Bench, wanted: str) -> tuple[int, ...]:
     return tuple(gone[np.argsort(-strength[gone], kind="stable")].tolist())
 
 
-def _trial(bench: Bench, wanted: str, seconds: float, search: Search, report: Callable):
-    """Return the arguments of ``Search.run``."""
-    spent = search.seconds
-    start = Reporter(bench.vlm.device)
+def trial(bench: Bench, wanted: str) -> Callable[[tuple[int, ...]], tuple[bool, float]]:
+    """Return what ``Search.run`` tests sets by: are these tokens enough for the wanted answer?"""
 
     def test(tokens: tuple[int, ...]) -> tuple[bool, float]:
         run = bench.edited({"add": tokens})
         return said_the_same(run.answer, wanted), run.probabilities[wanted]
 
-    def progress(tried: int, back: bool, size: int) -> None:
-        share = min(1.0, (start.so_far() + spent) / max(seconds + spent, 1e-9))
+    return test
+
+
+def _told(
+    search: Search, seconds: float, report: Callable[[str, float], None]
+) -> Callable[[int, bool, int], None]:
+    """Return what tells ``report`` how far a search is."""
+    began = time.perf_counter()
+
+    def told(tried: int, back: bool, size: int) -> None:
+        share = min(1.0, (time.perf_counter() - began) / seconds)
         words = f"; {size} bring it back" if back else ""
         report(f"search: {tried} sets tried{words}", FIRST + (SEARCHED - FIRST) * share)
 
-    return test, seconds, progress
+    return told
 
 
 def _compared(
@@ -228,5 +236,5 @@ def _times(bench: Bench, needed: np.ndarray) -> tuple[float, ...]:
     """Return the seconds at which the lost of the needed tokens are seen; of all, if none is."""
     trace = bench.trace
     gone = np.setdiff1d(needed, trace.outside.survivors)
-    frames = sorted({int(token) // trace.grid.per_frame for token in (gone if len(gone) else needed)})
+    frames = np.unique((gone if len(gone) else needed) // trace.grid.per_frame)
     return tuple(round(float(trace.seconds[frame]), 3) for frame in frames)

@@ -112,7 +112,8 @@ def _baselines(bench: Bench) -> Iterator[Plan]:
         other = METHODS[name](retention=mine.retention)
         budget = other.budget(bench.trace.grid) - len(bench.trace.outside.survivors)
         more = {"budget": _budget(budget), "method": repr(other)}
-        yield "baseline", f"{type(other).__name__} at the same retention", _other(bench, other), more
+        label = f"{type(other).__name__} at the same retention"
+        yield "baseline", label, _other(bench, other), more
 
 
 def lost(trace: Trace, needed: np.ndarray, method: Method) -> Lost:

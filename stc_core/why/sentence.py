@@ -118,7 +118,8 @@ def _where(lost: Lost) -> str:
             cosine = f": cosine {lost.cosine:.2f} ≥ tau {lost.tau_at:g}"
         parts.append((lost.tau, f"refused by the pool{cosine}"))
     if lost.capacity:
-        how = "never reached, because the pool was full" if lost.tau_at is not None else "not chosen"
+        walked = lost.tau_at is not None
+        how = "never reached, because the pool was full" if walked else "not chosen"
         parts.append((lost.capacity, how))
     parts.sort(key=lambda part: -part[0])
     if len(parts) == 1:
@@ -151,7 +152,7 @@ def _misread(rows: Sequence[Row], wanted: str, lost: Lost, compressed: Row) -> s
         entered = f"all {lost.kept} tokens of it enter" if lost.kept > 1 else "its token enters"
         return (
             f"The evidence was there; the model reads it wrongly: {entered} the LLM, and the "
-            f"answer is still “{compressed.answer}” ({_p(wanted)} is {_chance(compressed, wanted)})."
+            f"answer stays “{compressed.answer}” ({_p(wanted)} is {_chance(compressed, wanted)})."
         )
     return (
         f"It is not the evidence: given back, it makes {_p(wanted)} go from "
