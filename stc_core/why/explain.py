@@ -16,9 +16,9 @@ from stc_core.answering.reporting import Progress, Reporter
 from stc_core.answering.video import Video
 from stc_core.errors import InputError
 from stc_core.hooks.run_cache import RunCache
-from stc_core.methods import STC, Method
+from stc_core.methods import STC, Method, Uniform
 from stc_core.models.vlm import VLM
-from stc_core.text import said_the_same
+from stc_core.text import readable, said_the_same
 from stc_core.why.bench import Bench
 from stc_core.why.influence import influence
 from stc_core.why.report import Found, Row, Why
@@ -108,7 +108,7 @@ def explain(
         full, compressed = bench.first(partial(_candidates, right))
         needed, wanted = _checked(evidence, bench), next(iter(bench.candidates))
         rows = [
-            full.row("full", "all tokens", budget=f"all {full.tokens}"),
+            full.row("full", "all tokens", budget="all", method=repr(Uniform(retention=1.0))),
             compressed.row("compressed", "the compressed run"),
         ]
         turned = rows[0].turned(wanted) and not rows[1].turned(wanted)
@@ -133,6 +133,8 @@ def explain(
         times,
         where,
         found,
+        repr(method),
+        readable(vlm.name),
     )
 
 

@@ -146,6 +146,8 @@ class Why:
         Seconds at which they are seen, ascending.
     lost : Lost
     found : Found
+    method, model : str
+        ``repr`` of the method in question; name of the model.
     """
 
     cause: str
@@ -157,6 +159,8 @@ class Why:
     times: tuple[float, ...] = ()
     lost: Lost = field(default_factory=Lost)
     found: Found = field(default_factory=Found)
+    method: str = ""
+    model: str = ""
 
     def row(self, kind: str) -> Row | None:
         """Return the first row of a kind; None where there is none."""

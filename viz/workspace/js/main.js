@@ -21,6 +21,7 @@ import { PlayerView } from './view-player.js';
 import { ReplayView } from './view-replay.js';
 import { SheetView } from './view-sheet.js';
 import { StripView } from './view-strip.js';
+import { WhyView } from './view-why.js';
 import { WordsView } from './view-words.js';
 
 /**
@@ -67,6 +68,7 @@ export class Workspace {
     this.tabs = el('div', { class: 'ws-tabs', role: 'tablist', 'aria-label': 'More views' });
     this.panels = el('div', { class: 'ws-panels' });
     this.body.append(
+      place('why', WhyView, {}),
       place('controls', ControlsView, {}),
       el('div', { class: 'ws-top' },
         place('player', PlayerView, { title: 'Clip' }),
