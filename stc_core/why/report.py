@@ -40,7 +40,8 @@ class Row:
     tokens : int
         Video tokens that enter the LLM.
     budget : str
-        What that is against the budget of the compressed run: "same budget", "+3 tokens".
+        What that is against the budget of the compressed run: "within the budget",
+        "3 over the budget".
     edit : dict or None
         ``remove``, ``add`` and ``only`` of the compressed run's method, where the row is an edit.
     method : str

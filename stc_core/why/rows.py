@@ -46,7 +46,7 @@ def _returned(bench: Bench, needed: np.ndarray, missing: np.ndarray) -> Iterator
         if len(last) == len(missing):
             edit = _edit(add=missing, remove=last)
             label = f"the same in place of the last {len(last)}"
-            yield "swap", label, _edited(bench, edit), {"edit": edit, "budget": "same budget"}
+            yield "swap", label, _edited(bench, edit), {"edit": edit, "budget": _budget(0)}
     n = bench.trace.grid.size
     if 0 < len(needed) < n:
         whole = METHODS["uniform"](retention=1.0)
@@ -56,7 +56,7 @@ def _returned(bench: Bench, needed: np.ndarray, missing: np.ndarray) -> Iterator
         def away() -> Run:
             return bench.edited(edit, whole, Decision.keep_all(n, bench.vlm.device))
 
-        more = {"method": repr(all_but), "budget": f"{n - len(needed)} of all {n}"}
+        more = {"method": repr(all_but), "budget": f"all but {len(needed)}"}
         yield "away", f"all tokens but the {_many(needed, 'needed')}", away, more
 
 
@@ -76,7 +76,7 @@ def _off(bench: Bench, missing: np.ndarray) -> Iterator[Plan]:
     """The parts of the method off."""
     method = _inner(bench.method)
     names = {field.name for field in fields(method)}
-    same = {"budget": "same budget"}
+    same = {"budget": _budget(0)}
     depth = len(bench.vlm.model.get_decoder().layers)
     if "keep_inside" in names and method.inside_layer(depth) is not None:
         off = replace(method, keep_inside=1.0)
@@ -93,7 +93,10 @@ def _off(bench: Bench, missing: np.ndarray) -> Iterator[Plan]:
                 return bench.edited(edit, off)
 
             label = f"{_many(missing)} given back, the inside stage off"
-            yield "back, inside off", label, both, {"budget": f"+{len(missing)} tokens"}
+            more = {"budget": _budget(len(missing))}
+            if method is bench.method:  # of an edited one no text names both
+                more["method"] = repr(Edited(off, add=tuple(edit["add"])))
+            yield "back, inside off", label, both, more
     if getattr(method, "similarity", False):
         try:
             off_tau = replace(method, similarity=False)
@@ -168,8 +171,8 @@ def _added(edit: dict[str, Any]) -> dict[str, Any]:
 
 def _budget(more: int) -> str:
     if not more:
-        return "same budget"
-    return f"{'+' if more > 0 else '−'}{abs(more)} token{'' if abs(more) == 1 else 's'}"
+        return "within the budget"
+    return f"{abs(more)} {'over' if more > 0 else 'under'} the budget"
 
 
 def _many(tokens: np.ndarray, kind: str = "") -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from stc_core.why.report import Found, Lost, Row
 
+SIGN = "\u00a0%"  # no line ends before it
 MANY_DRAWS = 0.5  # from this share of the random draws on, it is the number of tokens that matters
 
 
@@ -130,8 +131,8 @@ def _where(lost: Lost) -> str:
     merged = ""
     if lost.merged:
         several = lost.merged < lost.outside
-        merged = f" ({lost.merged} of them went" if several else " (and went"
-        merged += " into means of clusters)"
+        where = "the mean of a cluster" if lost.merged == 1 else "means of clusters"
+        merged = f" ({f'{lost.merged} of them' if several else 'and'} went into {where})"
     return f"{words}{merged}."
 
 
@@ -242,8 +243,8 @@ def _percent(share: float | None) -> str:
         return "unknown"
     percent = 100 * share
     if percent == 0 or percent >= 10:
-        return f"{percent:.0f} %"
-    return f"{percent:.1f} %" if percent >= 0.1 else "below 0.1 %"
+        return f"{percent:.0f}{SIGN}"
+    return f"{percent:.1f}{SIGN}" if percent >= 0.1 else f"below 0.1{SIGN}"
 
 
 def _first(rows: Sequence[Row], kind: str) -> Row:

@@ -107,7 +107,7 @@ def read_edit(sent: Mapping[str, Any], size: int) -> dict[str, Any]:
                 f"the tokens to {LISTS[name]} must be whole numbers from 0 to {size - 1}"
             )
     if not edit["remove"] and not edit["add"] and edit["only"] is None:
-        raise InputError("this edit changes nothing; remove, keep, swap in or add some tokens first")
+        raise InputError("this edit changes nothing; remove, keep, swap in or add tokens first")
     return edit
 
 

@@ -31,7 +31,8 @@ export class WhyView extends View {
     this.back = button('Back to the run in question', () => this.open(this.home));
     this.acts = el('div', { class: 'ws-tools' }, this.show, this.more, this.back);
     this.rows = el('ol', { class: 'ws-why-rows' });
-    this.fold = el('details', { class: 'ws-why-proof' }, el('summary', {}, 'The runs that prove it'), this.rows);
+    this.head = el('p', { class: 'ws-quiet-text' });
+    this.fold = el('details', { class: 'ws-why-proof' }, el('summary', {}, 'The runs that prove it'), this.head, this.rows);
     this.host.append(
       el('div', { class: 'ws-tools' }, this.go, this.stop, this.hint, this.status, this.meter),
       this.sentence, this.acts, this.fold);
@@ -159,6 +160,7 @@ export class WhyView extends View {
     this.more.hidden = found.done;
     this.back.hidden = this.workspace.urls.key === this.home.key;
     for (const button of [this.more, this.back]) button.disabled = Boolean(asked);
+    this.head.textContent = `Run, P(${why.wanted}) and what it says`;
     this.rows.replaceChildren(...grouped(why.rows).map((rows) => this.line(rows)));
   }
 
@@ -214,6 +216,6 @@ export function budgetOf({ tokens, budget }) { return `${many(tokens, 'token')}$
 
 export function chance(share) {
   const percent = 100 * share;
-  if (percent > 0 && percent < 0.1) return '< 0.1 %';
-  return `${percent < 10 ? percent.toFixed(1) : percent.toFixed(0)} %`;
+  if (percent > 0 && percent < 0.1) return '< 0.1\u00a0%';
+  return `${percent < 10 ? percent.toFixed(1) : percent.toFixed(0)}\u00a0%`;
 }
