@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from operator import index
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def explain(
     report = progress or (lambda stage, share: None)
     decode = Reporter(vlm.device, report, 0.0, READ)
     shown, about, prompt = asked_about(vlm, video, question, frames, max_new_tokens, cache, decode)
-    state = {"stage": "the compressed run", "share": READ}
+    state: dict[str, Any] = {"stage": "the compressed run", "share": READ}
     about = about | {"question": question}
 
     def step() -> None:

@@ -180,7 +180,8 @@ def _many(tokens: np.ndarray, kind: str = "") -> str:
     return f"{words} token{'' if len(tokens) == 1 else 's'}"
 
 
-def _inner(method: Method) -> Method:
+def _inner(method: Method) -> Any:
+    """Return the method whose settings count, of whichever class."""
     return method.method if isinstance(method, Edited) else method
 
 

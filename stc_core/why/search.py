@@ -53,7 +53,7 @@ class Search:
         seconds: float,
         progress: Callable[[int, bool, int], None] = lambda tried, restored, size: None,
     ) -> Search:
-        """Search for at most so many seconds, plus the test under way; return this search.
+        """Look for at most so many seconds, plus the test under way; return this search.
 
         Parameters
         ----------

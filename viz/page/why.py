@@ -59,7 +59,7 @@ def explained(
     owner: str,
     sent: Mapping[str, Any],
 ) -> Iterator[Step | dict[str, Any]]:
-    """Explain a trace; yield where the work is and, last, {"done": ``Why.to_json``}.
+    """Tell why of a trace; yield where the work is and, last, {"done": ``Why.to_json``}.
 
     Parameters
     ----------

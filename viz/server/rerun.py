@@ -62,7 +62,7 @@ def rerun(
 def explain_again(
     runner: Runner, owner: str, origin: Origin, asked: Mapping[str, Any]
 ) -> Iterator[Step | tuple[Any, Any]]:
-    """Explain the answer of ``origin``; yield what ``Runner.run`` does, last (``Why``, ``Search``).
+    """Ask why of ``origin``; yield what ``Runner.run`` does, last (``Why``, ``Search``).
 
     Parameters
     ----------

@@ -110,7 +110,10 @@ export function except(tokens, without) {
  * token to its first.
  */
 export function lastAdmitted({ entered, order }, kept) {
-  const turn = (token) => (kept(token) && order[token] >= 0 ? order[token] : Infinity);
+  const turn = (token) => {
+    if (!kept(token)) return Infinity;
+    return order[token] >= 0 ? order[token] : order.length; // a method without a walk
+  };
   return [...entered].sort((a, b) => {
     const [one, other] = [turn(a), turn(b)];
     return one === other ? b - a : other - one;
