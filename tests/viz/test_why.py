@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 from browser import PATIENCE, chromium  # noqa: F401
 from handmade import build
-from one_run import CLIP, QUESTION, Page
+from one_run import CLIP, CLIPS, QUESTION, Page
 from playwright.sync_api import expect
 
 from stc_core import InputError, TokenGrid, Trace
 from stc_core.why.explain import explain
 from stc_core.why.report import Why
-from stc_core.why.search import Search
 from viz.examples import Known, asked
 from viz.page import why as module
 from viz.page.why import explained, opened, wire
 from viz.server.method_text import make_method
 from viz.server.origin import Origin, recall, remember, shelve
 from viz.server.runner import Step, Stopped
+
+TURNED = "which shape does the small object have?"
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +67,23 @@ def test_rows_open_as_traces(page):
         assert recall(page.shelf.folder, last["opened"]["key"]).question == QUESTION
 
 
-def test_a_search_that_has_not_ended_can_go_on(page, monkeypatch):
-    searches = OrderedDict({page.key: Search((3, 1))})
-    told(page, searches=searches, more=True)
-    assert page.key not in searches  # taken, and the case is not turned or the search has ended
-    monkeypatch.setattr(module, "MOST_SEARCHES", 1)
+def test_a_search_that_ran_out_of_time_goes_on(page, monkeypatch):
+    origin = Origin(str(CLIPS / "behind-a-triangle.mp4"), TURNED, 32, "STC(retention=0.02)")
+    *_, said = page.runner.run("me", video=origin.video, question=TURNED, frames=32,
+                               method=origin.method)  # fmt: skip
+    home = page.shelf.put(said.trace)
+    remember(home, origin)
+    key, searches = home.parent.name, OrderedDict()
+    monkeypatch.setattr(module, "SECONDS", 0.0)
+    _, why = told(page, searches=searches, key=key)
+    assert not why.found.done and list(searches) == [key]
+    monkeypatch.setattr(module, "SECONDS", 600.0)
+    _, why = told(page, searches=searches, key=key, more=True)
+    assert why.found.done and why.tokens and not searches
+    assert why.row("back").turned(why.wanted)
+
+
+def test_only_traces_of_the_shelf(page):
     with pytest.raises(InputError, match="no longer on the server"):
         told(page, key="0" * 20)
 

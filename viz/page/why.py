@@ -94,7 +94,7 @@ def explained(
             continue
         why, search = step
         _same_model(why.model, shown)
-        if search.order and not search.done:
+        if not why.found.done:
             searches[key] = search
             while len(searches) > MOST_SEARCHES:
                 searches.popitem(last=False)
