@@ -7,6 +7,7 @@ finds is compared with the evidence, and with random sets of the same size.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -307,7 +308,10 @@ class WhyReport:
             "right with all tokens": self.right,
             "turned": len(self.cases),
             "causes": self.causes,
-            "figures": {name: list(pair) for name, pair in self.figures().items()},
+            "figures": {
+                name: [None if math.isnan(share) else share for share in pair]
+                for name, pair in self.figures().items()
+            },
             "restored interval95": list(wilson(len(back), len(self.cases))) if self.cases else None,
             "cases": [asdict(case) for case in self.cases],
         }
@@ -319,7 +323,8 @@ class WhyReport:
             f"{'':<56} {'search':>8} {'random':>8}",
         ]
         for name, (ours, chance) in self.figures().items():
-            lines.append(f"{name:<56} {ours:>8.1%} {chance:>8.1%}")
+            shown = ("–" if math.isnan(one) else f"{one:.1%}" for one in (ours, chance))
+            lines.append(f"{name:<56} {' '.join(f'{one:>8}' for one in shown)}")
         back = [case for case in self.cases if case.restored]
         if back:
             sizes = [case.found for case in back]
