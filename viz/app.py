@@ -156,13 +156,13 @@ class Work:
         self, models: Any, video: Any, question: str, method: str, progress: Any,
         model: str | None = None, **options: Any,
     ) -> Any:  # fmt: skip
-        """Answer with the model that a visitor chose."""
-        from stc_core import answer
+        """Answer, or explain an answer, with the model that a visitor chose."""
         from viz.server.method_text import make_method
+        from viz.server.rerun import answered
 
         vlm = models.use(model, progress)
         options |= {"progress": progress, "cache": self.cache}
-        return answer(vlm, video, question, make_method(method), **options)
+        return answered(vlm, video, question, make_method(method), **options)
 
 
 def hub_names() -> list[str]:

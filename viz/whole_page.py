@@ -13,7 +13,7 @@ from viz.errors.case import opener
 from viz.errors.errors_tab import errors_tab
 from viz.examples import Known, asked, known_questions, read_examples, read_origins
 from viz.lesson.lesson_tab import lesson_tab
-from viz.page import api, cards, compare, one_case, projections, scrub, share, what_if
+from viz.page import api, cards, compare, one_case, projections, scrub, share, what_if, why
 from viz.page.guard import QUIET
 from viz.page.inspect_events import wire
 from viz.page.inspect_tab import Views, ask_side, html, see_side
@@ -111,7 +111,7 @@ def _workspace(
     runner: Runner, shelf: Shelf, views: Views, known: dict[tuple[str, str], Known]
 ) -> None:
     """Connect what the workspace asks of the server: other methods, edits, places of the tokens."""
-    for part in (compare, what_if, scrub):
+    for part in (compare, what_if, why, scrub):
         part.wire(views.workspace, runner, shelf, known)
     projections.wire(views.workspace, projections.build(), shelf)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -34,6 +34,7 @@ from stc_core.record.trace_header import MAX_TOKENS_SAID
 from stc_core.text import readable
 
 DECODED = 256 << 20  # bytes that decoded frames may take, where the model needs no more
+WHOLE = {"start": 0.0, "end": None, "track": None}  # of a file
 PICTURE_SIDE = 256  # pixels, longer side of the frames that a trace carries
 
 
@@ -128,7 +129,7 @@ def answer(
         A video, question, setting or answer to score that cannot be used, or too little GPU memory;
         one sentence.
     """
-    texts = checked_turns(question, system, history)
+    checked_turns(question, system, history)
     max_new_tokens = _limit(max_new_tokens)
     method = STC() if method is None else method
     report = progress or (lambda stage, share: None)
@@ -137,33 +138,11 @@ def answer(
     layer = None if not record else paper_layer(depth) if inside is None else inside
     forced = endings_of(vlm, score)
     decode = Reporter(vlm.device, report, 0.0, 0.1)
-    shown: Video
-    clip: tuple | None = None
     part = {"start": start, "end": end, "track": track}
-    if isinstance(video, Video):
-        if part != {"start": 0.0, "end": None, "track": None}:
-            raise InputError("start, end and track are for files; cut the Video's frames instead")
-        shown, about = video, about_video(vlm, video)
-    else:
-        count = vlm.frames if frames is None else frames
-        clip = _identity(video, count, part)
-        read = partial(_read, vlm, video, count, decode, part)
-        shown, about, seconds = _kept(vlm, cache, clip and ("clip", clip), read)
-        decode.seconds["decode"] = seconds
     room = max(max_new_tokens, *map(len, forced.values()), 0)
-    ask = partial(
-        build_prompt,
-        vlm,
-        shown.frames,
-        question,
-        room,
-        seconds=shown.seconds,
-        duration=shown.duration,
-        system=system,
-        history=history,
+    shown, about, prompt = asked_about(
+        vlm, video, question, frames, room, cache, decode, part, system=system, history=history
     )
-    asked = "prompt", clip, texts, bool(system.strip()), room, vlm.times, id(vlm.processor)
-    prompt = _kept(vlm, cache, clip and asked, ask)
     see = partial(vision, vlm.model, cache=cache, methods=[method], batch=vlm.vision_batch)
     reference: dict = {}
     full_attention, done = None, 0.1
@@ -214,6 +193,59 @@ def answer(
     return Answer(said.text, trace, costs, said.logprob, scores)
 
 
+def asked_about(
+    vlm: VLM,
+    video: str | os.PathLike | Video,
+    question: str,
+    frames: int | None,
+    room: int,
+    cache: RunCache | None,
+    decode: Reporter,
+    part: Mapping[str, Any] = WHOLE,
+    *,
+    system: str = "",
+    history: Sequence[tuple[str, str]] = (),
+) -> tuple[Video, dict[str, Any], Prompt]:
+    """Return a video's frames, what ``compress`` wants to know of them, and the prompt.
+
+    Parameters
+    ----------
+    vlm, video, question, frames, cache, system, history
+        As for ``answer``.
+    room : int
+        Tokens that may follow on the prompt.
+    decode : Reporter
+        Told of the decoding, and of its seconds.
+    part : mapping
+        "start", "end" and "track" of a file, as for ``answer``.
+    """
+    texts = checked_turns(question, system, history)
+    clip: tuple | None = None
+    if isinstance(video, Video):
+        if part != WHOLE:
+            raise InputError("start, end and track are for files; cut the Video's frames instead")
+        shown, about = video, about_video(vlm, video)
+    else:
+        count = vlm.frames if frames is None else frames
+        clip = _identity(video, count, part)
+        read = partial(_read, vlm, video, count, decode, part)
+        shown, about, seconds = _kept(vlm, cache, clip and ("clip", clip), read)
+        decode.seconds["decode"] = seconds
+    ask = partial(
+        build_prompt,
+        vlm,
+        shown.frames,
+        question,
+        room,
+        seconds=shown.seconds,
+        duration=shown.duration,
+        system=system,
+        history=history,
+    )
+    asked = "prompt", clip, texts, bool(system.strip()), room, vlm.times, id(vlm.processor)
+    return shown, about, _kept(vlm, cache, clip and asked, ask)
+
+
 def _before(system: str, turns: int) -> str | None:
     """Say what stood before the question in the prompt; None where nothing did."""
     parts = ["a system prompt"] if system.strip() else []
@@ -237,7 +269,7 @@ def _kept(vlm: VLM, cache: RunCache | None, what: tuple | None, make: Callable[[
     return cache.kept(fingerprint(vlm.model, what), make)
 
 
-def _identity(path: str | os.PathLike, frames: int, part: dict[str, Any]) -> tuple | None:
+def _identity(path: str | os.PathLike, frames: int, part: Mapping[str, Any]) -> tuple | None:
     """Return what tells that a file is still the same; None for what is no file."""
     try:
         file = os.stat(path)
@@ -248,7 +280,7 @@ def _identity(path: str | os.PathLike, frames: int, part: dict[str, Any]) -> tup
 
 
 def _read(
-    vlm: VLM, path: str | os.PathLike, frames: int, decode: Reporter, part: dict[str, Any]
+    vlm: VLM, path: str | os.PathLike, frames: int, decode: Reporter, part: Mapping[str, Any]
 ) -> tuple[Video, dict[str, Any], float]:
     """Return a file's frames, what ``about_video`` says of them, the seconds of decoding."""
     with decode("decode"):

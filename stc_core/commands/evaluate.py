@@ -42,6 +42,12 @@ def evaluate(
         bool,
         typer.Option("--familiarity", help="Ask what is told from the model's world instead."),
     ] = False,
+    why: Annotated[
+        bool,
+        typer.Option(
+            "--why", help="Search the tokens that turned answers need, and compare with evidence."
+        ),
+    ] = False,
     real: Annotated[
         Path | None,
         typer.Option(help="With --familiarity: a folder of real videos and pictures, too."),
@@ -86,6 +92,8 @@ def evaluate(
             raise InputError("--real belongs to --familiarity; give both, or neither")
         if familiarity and (evidence or retention is not None or evidence_share or reliability):
             raise InputError("--familiarity asks no questions; leave out the options about them")
+        if why and (evidence or familiarity or retention is not None or evidence_share):
+            raise InputError("--why compresses with STC at 2 %; leave out the other examinations")
         method = None
         if retention is not None:
             method = method_named(
@@ -104,6 +112,9 @@ def evaluate(
         seeds = DEVELOPMENT_SEEDS if development else HELD_OUT_SEEDS
         if familiarity:
             _familiarity(vlm, questions, real, seeds, as_json)
+            return
+        if why:
+            _why(vlm, questions, frames, seeds, partial, as_json)
             return
         if evidence:
             _examine(vlm, questions, frames, seeds, partial, figure, as_json)
@@ -153,6 +164,29 @@ def _examine(
         )
     if figure is not None:
         draw(report, figure)
+    print(json.dumps(report.as_dict()) if as_json else report)
+
+
+def _why(
+    vlm: VLM,
+    questions: int,
+    frames: int | None,
+    seeds: range,
+    partial: Path | None,
+    as_json: bool,
+) -> None:
+    """Search what turned answers need, and print how it compares with the evidence."""
+    from stc_core.shapes.exam.why_exam import examine_why
+
+    with progress_bar() as progress:
+        report = examine_why(
+            vlm,
+            questions,
+            frames,
+            seeds=seeds,
+            partial=partial,
+            on_progress=lambda done, total: progress("searching", done / total),
+        )
     print(json.dumps(report.as_dict()) if as_json else report)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -17,6 +17,7 @@ from stc_core.hooks.probes import probe, probe_head, tower_calls
 from stc_core.hooks.recording import leading_components
 from stc_core.hooks.shortening import Door, Seam, Shortened
 from stc_core.methods import Decision, Method
+from stc_core.methods.decided import Decided
 from stc_core.models.contribution import (
     check_class_token,
     contribution_module,
@@ -178,6 +179,8 @@ class _Run:
 
     def signal(self) -> AbstractContextManager[None]:
         """Return the probe in the vision tower that reads the method's contribution."""
+        if isinstance(self.method, Decided):
+            return nullcontext()
         if self.method.signal == "head":
             return probe_head(pooling_head(self.model, self.family), self.look_at_head)
         if self.method.signal == "cls":
@@ -248,6 +251,9 @@ class _Run:
     ) -> Decision:
         """The method's decision about the tokens (N, d) of the video, by what the tower showed."""
         self.grid = self._grid(layout, door)
+        if isinstance(self.method, Decided):
+            self.contribution = self.method.contribution
+            return self.method.outside(tokens, self.contribution, self.grid)
         scores = torch.cat(self.scores)[: layout.frames]
         self._check(scores, patch_grid(self.model.config, grid_thw))
         scores = to_grid(self.model, self.family, scores, (layout.rows, layout.cols))
@@ -298,7 +304,9 @@ class _Run:
         first, others = door.embeds[:1], door.embeds[1:]
         if _differ(others, first):
             raise InputError(f"this call holds several prompts; {ONE_VIDEO}")
-        if sum(map(len, self.scores)) not in (layout.frames, layout.frames * len(door.embeds)):
+        seen = sum(map(len, self.scores))
+        known = isinstance(self.method, Decided)
+        if not known and seen not in (layout.frames, layout.frames * len(door.embeds)):
             raise InputError(
                 f"the vision tower did not see the {layout.frames} frames of this prompt; give the "
                 f"video's pixels with it, and {ONE_VIDEO}"

@@ -150,9 +150,7 @@ def write_trace(trace: Any, path: Path) -> Path:
         # steps from frame to frame wrap around and pack to a third of the frames themselves
         arrays["frames"] = np.diff(trace.frames, axis=0, prepend=np.uint8(0))
     if not path.parent.is_dir():
-        raise InputError(
-            f"the folder {shown(path.parent)} for the trace does not exist; create it"
-        )
+        raise InputError(f"the folder {shown(path.parent)} for the trace does not exist; create it")
     with writing_errors(path), written_whole(path) as partial, partial.open("wb") as file:
         write_arrays(file, {"header": np.frombuffer(raw, np.uint8), **arrays})
     return path
@@ -215,8 +213,7 @@ def read_trace(path: Path, build: type) -> Any:
         raise
     except Exception as error:  # a damaged file can fail anywhere in zip, json or numpy
         raise InputError(
-            f"{shown(path.name)} is not a trace file or is damaged ({reason(error)}); "
-            f"save it again"
+            f"{shown(path.name)} is not a trace file or is damaged ({reason(error)}); save it again"
         ) from error
 
 

@@ -30,13 +30,14 @@ class Page:
     @classmethod
     def after_one_run(cls, folder: Path) -> Page:
         """With its shelf in ``folder``."""
-        from stc_core import answer, load
+        from stc_core import load
+        from viz.server.rerun import answered
 
         vlm = load(device="cpu")
 
         def ask(model, video, question, method, progress, **options):
-            return answer(
-                model, video, question, method=make_method(method), progress=progress, **options
+            return answered(
+                model, video, question, make_method(method), progress=progress, **options
             )
 
         runner, shelf = Runner(lambda: vlm, ask), Shelf(folder)

@@ -1,4 +1,4 @@
-"""Ask the question of a shown trace again, with some tokens knocked out or swapped in.
+"""Ask the question of a shown trace again, with some tokens knocked out, swapped in or added.
 
 Attention and relevance only go with an answer; an edit shows whether the answer depends on a token.
 The browser keeps the draft and the history (``view-edits.js``) and sends one edit at a time.
@@ -23,7 +23,7 @@ from viz.server.runner import Runner, Step
 from viz.server.shelf import Shelf
 from viz.server.turns import visitor_of
 
-LISTS = {"remove": "remove", "add": "swap in", "only": "keep"}  # of an edit, and their verbs
+LISTS = {"remove": "remove", "add": "put in", "only": "keep"}  # of an edit, and their verbs
 
 
 def wire(
@@ -107,7 +107,7 @@ def read_edit(sent: Mapping[str, Any], size: int) -> dict[str, Any]:
                 f"the tokens to {LISTS[name]} must be whole numbers from 0 to {size - 1}"
             )
     if not edit["remove"] and not edit["add"] and edit["only"] is None:
-        raise InputError("this edit changes nothing; remove, keep or swap in some tokens first")
+        raise InputError("this edit changes nothing; remove, keep, swap in or add tokens first")
     return edit
 
 
@@ -116,7 +116,7 @@ def joined(
 ) -> dict[str, Any]:
     """Return one edit that does what two do, one after the other.
 
-    To remove a token that was swapped in takes the swap back: it is again where the method put it.
+    To remove a token that was put in takes that back: it is again where the method put it.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Ask the question of a shown trace again: with another method, or with an edited one."""
+"""Ask the question of a shown trace again: with another method, an edited one, or why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from viz.server.method_text import read_method
 from viz.server.origin import Origin
@@ -57,3 +57,60 @@ def rerun(
         record=True,
         **chosen,
     )
+
+
+def explain_again(
+    runner: Runner, owner: str, origin: Origin, asked: Mapping[str, Any]
+) -> Iterator[Step | tuple[Any, Any]]:
+    """Ask why of ``origin``; yield what ``Runner.run`` does, last (``Why``, ``Search``).
+
+    Parameters
+    ----------
+    owner : str
+        Who may stop the run.
+    asked : mapping
+        ``right``, ``evidence``, ``seconds`` and ``search`` as ``stc_core.why.explain`` takes them.
+
+    Raises
+    ------
+    InputError
+        Before the run: the video is gone.
+    """
+    video = video_of(origin)
+    chosen = {"model": origin.model} if origin.model else {}
+    return runner.run(
+        owner,
+        video=video,
+        question=origin.question,
+        method=str(read_method(origin.method)),
+        frames=origin.frames,
+        why=dict(asked),
+        **chosen,
+    )
+
+
+def answered(vlm: Any, video: Any, question: str, method: Any, **options: Any) -> Any:
+    """Do a job of the page with a loaded model: answer or, with ``why``, explain.
+
+    Parameters
+    ----------
+    vlm
+        What ``load`` gives.
+    method : Method
+    options
+        Of ``answer``. ``why``: those of ``stc_core.why.explain`` beside them.
+
+    Returns
+    -------
+    Answer, or (Why, Search)
+    """
+    why = options.pop("why", None)
+    if why is None:
+        from stc_core import answer
+
+        return answer(vlm, video, question, method, **options)
+    from stc_core.why.explain import explain
+    from stc_core.why.search import Search
+
+    search = why.get("search") or Search(())
+    return explain(vlm, video, question, method, **{**options, **why, "search": search}), search

@@ -26,7 +26,6 @@ from stc_core.hooks.tower import vision
 from stc_core.methods import STC, Edited, Method, Uniform
 from stc_core.methods.base import paper_budget
 from stc_core.models.vlm import VLM
-from stc_core.record.stages import Fate
 from stc_core.record.trace import Trace
 from stc_core.shapes.exam.answer_file import AnswerFile
 from stc_core.shapes.exam.asking import Ask, search_questions
@@ -40,6 +39,7 @@ from stc_core.shapes.world.drawing import render
 from stc_core.shapes.world.questions import KINDS, Question
 from stc_core.shapes.world.scenes import HELD_OUT_SEEDS, WORLD, World, frame_times
 from stc_core.text import said_the_same
+from stc_core.why.rows import chosen_first
 
 __all__ = ["EvidenceReport", "draw", "examine"]
 
@@ -233,14 +233,6 @@ def given_back(
     if len(last) == len(missing):
         edit = Edited(method, add=tuple(missing.tolist()), remove=tuple(last))
         yield "swapped", asked(vlm, prompt, edit)[0]
-
-
-def chosen_first(trace: Trace, evidence: np.ndarray) -> list[int]:
-    """Return survivors that are not evidence: pool tokens in the order chosen, then the others."""
-    left = np.setdiff1d(trace.outside.survivors, evidence)
-    pool = trace.fate[left] == Fate.KEPT
-    turn = np.where(trace.order[left] >= 0, trace.order[left], trace.grid.size)
-    return left[np.lexsort((left, turn, ~pool))].tolist()
 
 
 def only(vlm: VLM, prompt: Prompt, tokens: Sequence[int] | np.ndarray) -> tuple[str, float]:

@@ -162,42 +162,62 @@ def test_acts_that_make_no_sense_say_why(bench):
     tab(opened, "What if")
     page = opened.page
     panel = page.locator("[data-panel=edits]")
-    remove, keep, swap = (
+    remove, keep, swap, add = (
         panel.get_by_role("button", name=name)
-        for name in ("Remove (", "Keep only these (", "Swap in (")
+        for name in ("Remove (", "Keep only these (", "Swap in (", "Add (")
     )
     why = panel.locator("p[aria-live]")
 
     def states() -> list[bool]:
-        return [button.is_enabled() for button in (remove, keep, swap)]
+        return [button.is_enabled() for button in (remove, keep, swap, add)]
 
-    assert states() == [False] * 3 and why.inner_text() == "Select tokens first."
+    assert states() == [False] * 4 and why.inner_text() == "Select tokens first."
     opened.set(locked=[43, 0])  # a member and a token that was dropped
-    assert states() == [False, False, True]
+    assert states() == [False, False, True, True]
+    assert swap.inner_text() == "Swap in (2): still 6"
+    assert add.inner_text() == "Add (2): 6 → 8"
     assert "None of the selected tokens enters the LLM as itself." in why.inner_text()
     opened.set(locked=[3, 44])
-    assert states() == [True, True, False]
+    assert states() == [True, True, False, False]
     opened.set(locked=[*KEPT, CENTER])
-    assert states() == [False, False, False]
+    assert states() == [False, False, False, False]
     assert "Nothing would be left" in why.inner_text()
 
     opened.set(locked=[3, 44, 0])
     remove.click()
     assert panel.locator(".ws-chip").all_text_contents() == ["− 2 tokens removed✕"]
     opened.set(locked=[0, 1])
-    swap.click()
+    add.click()
     opened.set(locked=[])
     chips = panel.locator(".ws-chip")
     assert chips.count() == 2
     chips.nth(1).get_by_role("button").first.click()
     locked(opened, [0, 1])
     chips.nth(0).get_by_role("button").nth(1).click()
-    assert chips.all_text_contents() == ["+ 2 tokens swapped in✕"]
+    assert chips.all_text_contents() == ["+ 2 tokens put in✕"]
     panel.get_by_role("button", name="Undo").click()
     assert chips.count() == 2
     again = panel.get_by_role("button", name="Answer again")
     assert not again.is_enabled()  # nobody is there to answer
     assert "Only a running page can answer again" in panel.inner_text()
+
+
+def test_swapping_in_keeps_the_budget(bench):
+    """Means of clusters make room first, then what the pool took last."""
+    opened = bench(trace())
+    tab(opened, "What if")
+    panel = opened.page.locator("[data-panel=edits]")
+    opened.set(locked=[0, 1])
+    panel.get_by_role("button", name="Swap in (2): still 6").click()
+    assert panel.locator(".ws-chip").all_text_contents() == [
+        "− 2 tokens removed✕", "+ 2 tokens put in✕",
+    ]  # fmt: skip
+    assert "6 tokens would enter the LLM, 6 did." in panel.inner_text()
+    panel.locator(".ws-chip").first.get_by_role("button").first.click()
+    locked(opened, [44, 119])  # the center, and of a pool without order the last token
+    opened.set(locked=[*range(10, 17)])
+    assert not panel.get_by_role("button", name="Swap in (7)").is_enabled()
+    assert "Only 6 tokens can make room; add them instead." in panel.inner_text()
 
 
 def test_news_of_the_server_are_text(bench):

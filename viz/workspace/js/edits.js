@@ -52,6 +52,21 @@ export class Draft {
     });
   }
 
+  /**
+   * With ``tokens`` in place of as many others, so that as many enter as before; ``leaving`` are the
+   * tokens that entered before any edit, the first to go first.
+   */
+  swap(base, tokens, leaving) {
+    const more = except(tokens, this.entered(base));
+    return this.without(base, this.places(base, tokens, leaving).slice(0, more.length)).with(base, more);
+  }
+
+  /** Entering tokens that make room for ``tokens``, the first to go first. */
+  places(base, tokens, leaving) {
+    const now = this.entered(base);
+    return except([...leaving, ...now], tokens).filter((token) => now.has(token));
+  }
+
   /** Without one of its parts: "removed", "kept" or "added". */
   drop(part) {
     const { remove, add, only } = this.plain();
@@ -78,7 +93,7 @@ export class Draft {
     return [
       ['removed', `− ${many(remove.length, 'token')} removed`, remove],
       ['kept', `only ${many((only || []).length, 'token')} kept`, only || []],
-      ['added', `+ ${many(add.length, 'token')} swapped in`, add],
+      ['added', `+ ${many(add.length, 'token')} put in`, add],
     ].filter(([part, , tokens]) => tokens.length || (part === 'kept' && only));
   }
 }
@@ -88,4 +103,19 @@ export function among(tokens, set) { return [...new Set(tokens)].filter((token) 
 export function except(tokens, without) {
   const out = new Set(without);
   return [...new Set(tokens)].filter((token) => !out.has(token));
+}
+
+/**
+ * Tokens that entered, the first to make room first: means of clusters, then the pool from its last
+ * token to its first.
+ */
+export function lastAdmitted({ entered, order }, kept) {
+  const turn = (token) => {
+    if (!kept(token)) return Infinity;
+    return order[token] >= 0 ? order[token] : order.length; // a method without a walk
+  };
+  return [...entered].sort((a, b) => {
+    const [one, other] = [turn(a), turn(b)];
+    return one === other ? b - a : other - one;
+  });
 }

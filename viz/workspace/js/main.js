@@ -23,6 +23,7 @@ import { ReplayView } from './view-replay.js';
 import { ScrubView } from './view-scrub.js';
 import { SheetView } from './view-sheet.js';
 import { StripView } from './view-strip.js';
+import { WhyView } from './view-why.js';
 import { WordsView } from './view-words.js';
 
 // Views of what a stop of a scrub does not hold, and what stands in their place meanwhile.
@@ -83,6 +84,7 @@ export class Workspace {
     this.tabs = el('div', { class: 'ws-tabs', role: 'tablist', 'aria-label': 'More views' });
     this.panels = el('div', { class: 'ws-panels' });
     this.body.append(
+      place('why', WhyView, {}),
       place('controls', ControlsView, {}),
       el('div', { class: 'ws-top' },
         place('player', PlayerView, { title: 'Clip' }),
@@ -484,7 +486,7 @@ export class Workspace {
     const { hover, focus, locked, frame, time, stage, overlay, fill, wipe, word, step, playing } = this.state;
     return {
       ready: Boolean(this.trace), settled: !this.state.pending, n: this.trace ? this.trace.n : 0, hover, focus, locked: [...locked],
-frame, time, stage, overlay, fill, wipe, word, step, playing, scrub: this.views.scrub.value, drawn: { ...this.drawn },
+      frame, time, stage, overlay, fill, wipe, word, step, playing, scrub: this.views.scrub.value, drawn: { ...this.drawn },
       timing: { ...this.timing },
     };
   }

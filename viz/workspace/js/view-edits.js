@@ -1,8 +1,9 @@
-// What if: take tokens from the LLM or give it others, ask again, and see whether the answer hung on
+// What if: take tokens from the LLM or give it others, within the budget or beyond it, ask again, and see whether the answer hung on
 // them. Edits are drafts until the question is asked again; every answered one stays in the history.
 
 import { announce, el } from './dom.js';
-import { Draft, among } from './edits.js';
+import { Draft, among, lastAdmitted } from './edits.js';
+import { FATE } from './fates.js';
 import { select, toolButton } from './lasso.js';
 import { many } from './story.js';
 import { fixedOf } from './view-compare.js';
@@ -33,6 +34,7 @@ export class EditsView extends View {
     this.acts = {
       without: button('', () => this.act('without')),
       just: button('', () => this.act('just')),
+      swap: button('', () => this.act('swap')),
       with: button('', () => this.act('with')),
     };
     this.why = el('p', { class: 'ws-quiet-text', 'aria-live': 'polite' });
@@ -76,7 +78,7 @@ export class EditsView extends View {
   first(trace, urls) {
     const run = {
       urls, draft: new Draft(), answer: trace.header.answer, method: trace.header.method,
-      entered: new Set(trace.entered),
+      entered: new Set(trace.entered), leaving: lastAdmitted(trace, (token) => trace.outside.fate[token] === FATE.KEPT),
     };
     run.base = run;
     this.runs.push(run);
@@ -85,7 +87,7 @@ export class EditsView extends View {
 
   // --- the draft --------------------------------------------------------------------------------
 
-  act(how) { this.take(this.draft[how](this.base.entered, this.state.locked)); }
+  act(how) { this.take(this.draft[how](this.base.entered, this.state.locked, this.base.leaving)); }
 
   take(draft) {
     this.past.push(this.draft);
@@ -104,7 +106,12 @@ export class EditsView extends View {
     const now = this.draft.entered(this.base.entered);
     const inside = among(chosen, now).length;
     if (!chosen.length) return 'Select tokens first.';
-    if (how === 'with') return inside === chosen.length ? 'All selected tokens enter the LLM already.' : '';
+    if (how === 'with' || how === 'swap') {
+      if (inside === chosen.length) return 'All selected tokens enter the LLM already.';
+      const room = this.draft.places(this.base.entered, chosen, this.base.leaving).length;
+      return how === 'with' || room >= chosen.length - inside ? ''
+        : `Only ${many(room, 'token')} can make room; add them instead.`;
+    }
     if (!inside) return 'None of the selected tokens enters the LLM as itself.';
     if (inside < now.size) return '';
     return how === 'just' ? 'The selection is all that enters.' : 'Nothing would be left; at least one token must stay.';
@@ -221,12 +228,15 @@ export class EditsView extends View {
     const inside = among(state.locked, this.draft.entered(this.base.entered)).length;
     acts.without.textContent = `Remove (${inside})`;
     acts.just.textContent = `Keep only these (${inside})`;
-    acts.with.textContent = `Swap in (${state.locked.length - inside})`;
+    const more = state.locked.length - inside;
+    const now = this.draft.entered(this.base.entered).size;
+    acts.swap.textContent = `Swap in (${more}): still ${now}`;
+    acts.with.textContent = `Add (${more}): ${now} → ${now + more}`;
     const told = new Set();
     for (const [how, button] of Object.entries(acts)) {
       const why = this.reason(how);
       button.disabled = Boolean(why);
-      button.title = why;
+      button.title = why || BUDGETS[how] || '';
       if (why) told.add(why);
     }
     this.why.textContent = [...told].join(' ');
@@ -292,6 +302,11 @@ export class EditsView extends View {
     };
   }
 }
+
+const BUDGETS = {
+  swap: 'Within the budget: as many others make room, the means of clusters first, then what the pool took last.',
+  with: 'Beyond the budget: more tokens enter the LLM.',
+};
 
 EditsView.count = 0; // of edits asked for on this page: no two share an id
 
