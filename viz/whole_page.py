@@ -27,8 +27,8 @@ from viz.server.shelf import Shelf
 
 TITLE = "Where do the video tokens go?"
 LEAD = (
-    "A Video-LLM turns a clip into thousands of tokens; a few per cent can carry the answer. "
-    "See which are kept, merged or dropped, before the LLM and inside it."
+    "A few per cent of a clip's thousands of tokens can carry the answer. "
+    "See which are kept, merged or dropped, and why the answer is what it is."
 )
 HOW_TO_CHANGE = f"{TEACHING}; start the page with --model {REAL_MODEL}"
 
