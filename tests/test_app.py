@@ -221,6 +221,28 @@ def places(tab: Tab):
     yield "Errors"
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1920, 1080)])
+def test_verdict_clip_time_strip_and_card_are_on_one_screen(open_tab, width, height):
+    tab = open_tab(width, height)
+    tab.page.wait_for_function("window.__tokenview.settled")
+    boxes = tab.page.evaluate(
+        """() => Object.fromEntries(
+          ['.pair', '.ws-why-go', '.ws-player-view canvas', '.ws-bars-view', '.ws-card-title',
+           '.ws-strip-view canvas'].map((name) => {
+            const { left, right, top, bottom } = document.querySelector(name).getBoundingClientRect();
+            return [name, [left, top, right, bottom]];
+          }))"""
+    )
+    strip = boxes.pop(".ws-strip-view canvas")
+    for name, (left, top, right, bottom) in boxes.items():
+        assert 0 <= left < right <= width and 0 <= top < bottom <= height, (name, boxes)
+    assert strip[3] <= height + 20 and strip[2] <= width  # its last row may be cut
+    clip, bars, card = (
+        boxes[n] for n in (".ws-player-view canvas", ".ws-bars-view", ".ws-card-title")
+    )
+    assert clip[2] <= bars[0] and bars[2] <= card[0]  # side by side
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
 def test_every_place_fits_and_has_no_serious_finding(open_tab, width, height, theme):

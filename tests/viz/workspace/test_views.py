@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from handmade import build
+from helpers.pace import pace
 from playwright.sync_api import expect
 from recorded import CENTERS, KEPT, NASTY, WALK, WORDS, recorded, walked
 
@@ -317,7 +318,7 @@ def test_hover_keeps_pace(bench, frames, most):
         }"""
     )
     assert opened.state["n"] == frames * 196 and min(took) > 0
-    assert float(np.median(took)) < most, sorted(took)
+    assert float(np.median(took)) < most * pace(opened.page), sorted(took)
 
 
 def test_six_thousand_selected_tokens_do_not_slow_the_pointer(bench):
@@ -331,7 +332,8 @@ def test_six_thousand_selected_tokens_do_not_slow_the_pointer(bench):
           return performance.now() - began;
         })"""
     )
-    assert sorted(took)[6] < 16, sorted(took)  # others who use the CPU make some of them slow
+    usual = 16 * pace(opened.page)
+    assert sorted(took)[6] < usual, sorted(took)  # others who use the CPU make some of them slow
 
 
 @pytest.mark.parametrize("width", [390, 1280])
