@@ -229,8 +229,8 @@ def test_verdict_clip_time_strip_and_card_are_on_one_screen(open_tab, width, hei
         """() => Object.fromEntries(
           ['.pair', '.ws-why-go', '.ws-player-view canvas', '.ws-bars-view', '.ws-card-title',
            '.ws-strip-view canvas'].map((name) => {
-            const { left, right, top, bottom } = document.querySelector(name).getBoundingClientRect();
-            return [name, [left, top, right, bottom]];
+            const box = document.querySelector(name).getBoundingClientRect();
+            return [name, [box.left, box.top, box.right, box.bottom]];
           }))"""
     )
     strip = boxes.pop(".ws-strip-view canvas")
