@@ -384,6 +384,9 @@ def test_distractors_look_like_what_is_asked_for(many):
 # Bad input -----------------------------------------------------------------------------------
 
 
+HUGE = (0.45, 0.45)  # radius: one such thing takes most of a frame
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -394,7 +397,7 @@ def test_distractors_look_like_what_is_asked_for(many):
         {"seed": 0, "size": (80, 4)},
         {"seed": 0, "grid": (0, 5)},
         {"seed": 0, "frames": 1, "grid": (1, 3), "world": replace(WORLD, objects=(6, 6))},
-        {"seed": 0, "world": replace(WORLD, objects=(40, 40), always=1.0)},
+        {"seed": 0, "world": replace(WORLD, objects=(6, 6), always=1.0, small=HUGE, large=HUGE)},
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(arguments):
