@@ -7,6 +7,7 @@ from pathlib import Path
 
 from helpers.page import ROOT, Tab
 from stc_core import Trace
+from viz.page.inspect_tab import TABS
 
 CLIPS, TRACES = ROOT / "assets" / "clips", ROOT / "assets" / "traces"
 
@@ -47,6 +48,8 @@ def figure(tab: Tab, name: str) -> None:
     """Open the figures, scroll to one, since Gradio loads lazily, and wait until it is decoded."""
     if not tab.page.locator("#picture-budget").is_visible():
         tab.page.get_by_role("button", name="Figures for papers and slides").click()
+    if name in TABS:
+        tab.page.get_by_role("tab", name=TABS[name], exact=True).click()
     tab.page.wait_for_function(
         "name => { const i = document.querySelector(`#picture-${name} img`);"
         " i?.parentElement.scrollIntoView();"
