@@ -61,7 +61,7 @@ def test_the_lesson_turns_by_key_wherever_the_focus_is(tab):
     assert page.input_value("#question textarea") == "n"
 
 
-@pytest.mark.parametrize("width", [1440, 1280])
+@pytest.mark.parametrize("width", [1920, 1440, 1280])
 def test_the_error_table_reads_its_file_and_cuts_no_answer(open_tab, width):
     page = open_tab(width, 900).page
     page.evaluate(
