@@ -27,14 +27,13 @@ from stc_core.methods import STC, Edited, Method, Uniform
 from stc_core.methods.base import paper_budget
 from stc_core.models.vlm import VLM
 from stc_core.record.trace import Trace
-from stc_core.shapes.exam.answer_file import AnswerFile
-from stc_core.shapes.exam.asking import Ask, search_questions
 from stc_core.shapes.exam.calibration import calibrate, checked_picture, save_picture, wilson
 from stc_core.shapes.exam.examined import Answered, best_without_looking
-from stc_core.shapes.exam.grids import checked_frames, frame_size
+from stc_core.shapes.exam.grids import checked_frames
+from stc_core.shapes.exam.recorded_clips import recorded_clips
 from stc_core.shapes.exam.replying import ANSWER_TOKENS
-from stc_core.shapes.model.opened import open_model, weights_fingerprint
-from stc_core.shapes.world.clip import Clip, make_clip
+from stc_core.shapes.model.opened import open_model
+from stc_core.shapes.world.clip import Clip
 from stc_core.shapes.world.drawing import render
 from stc_core.shapes.world.questions import KINDS, Question
 from stc_core.shapes.world.scenes import HELD_OUT_SEEDS, WORLD, World, frame_times
@@ -130,33 +129,23 @@ def examine(
         raise InputError(f"at least one question is needed, not {questions}; try 500")
     vlm = open_model(source)
     frames = vlm.frames if frames is None else frames
-    grid, size = checked_frames(frames, vlm.model.config), frame_size(vlm.processor)
+    grid = checked_frames(frames, vlm.model.config)
     cells = frames * grid[0] * grid[1]
-    asked = search_questions(questions, frames, grid, seeds, world, (1 / cells, 1.0))
-    record = None
-    if partial is not None:
-        header = {
-            "evidence": 1,
-            "checkpoint": weights_fingerprint(vlm.model),
-            "dtype": str(vlm.model.dtype),
-            "frames": frames,
-            "seeds": [seeds.start, seeds.stop],
-            "world": repr(world),
-        }
-        record = AnswerFile(partial, header)
     cases = []
-    for number, (seed, question) in enumerate(asked):
-        ask = Ask("evidence", seed, question)
-        line = record.next_line(ask) if record else None
-        if line is None:
-            clip = make_clip(seed, frames, size, grid=grid, world=world.at_pace(frames))
-            said = dict(answers(vlm, clip, question, world))
-            if record:
-                record.append(ask, {"said": said})
-        else:
-            said = {name: (text, float(sure)) for name, (text, sure) in line["said"].items()}
+    for seed, question, line in recorded_clips(
+        vlm,
+        questions,
+        frames,
+        "evidence",
+        lambda clip, question: {"said": dict(answers(vlm, clip, question, world))},
+        seeds=seeds,
+        world=world,
+        partial=partial,
+        about={},
+        on_progress=on_progress,
+    ):
+        said = {name: (text, float(sure)) for name, (text, sure) in line["said"].items()}
         cases.append(EvidenceCase(seed, question, cells, said))
-        on_progress(number + 1, questions)
     return EvidenceReport(getattr(vlm, "name", "model"), frames, tuple(cases))
 
 

@@ -21,13 +21,11 @@ from stc_core.errors import InputError
 from stc_core.hooks.run_cache import RunCache
 from stc_core.methods import STC
 from stc_core.models.vlm import VLM
-from stc_core.shapes.exam.answer_file import AnswerFile
-from stc_core.shapes.exam.asking import Ask, search_questions
 from stc_core.shapes.exam.calibration import wilson
-from stc_core.shapes.exam.grids import checked_frames, frame_size
+from stc_core.shapes.exam.recorded_clips import recorded_clips
 from stc_core.shapes.exam.replying import ANSWER_TOKENS
-from stc_core.shapes.model.opened import open_model, weights_fingerprint
-from stc_core.shapes.world.clip import Clip, make_clip
+from stc_core.shapes.model.opened import open_model
+from stc_core.shapes.world.clip import Clip
 from stc_core.shapes.world.questions import Question
 from stc_core.shapes.world.scenes import HELD_OUT_SEEDS, WORLD, World
 from stc_core.text import said_the_same
@@ -147,35 +145,26 @@ def examine_why(
         raise InputError(f"at least one question is needed, not {questions}; try 200")
     vlm = open_model(source)
     frames = vlm.frames if frames is None else frames
-    grid, size = checked_frames(frames, vlm.model.config), frame_size(vlm.processor)
-    cells = frames * grid[0] * grid[1]
-    record = None
-    if partial is not None:
-        header = {
-            "why": 1,
-            "checkpoint": weights_fingerprint(vlm.model),
-            "dtype": str(vlm.model.dtype),
-            "frames": frames,
-            "seconds": seconds,
-            "seeds": [seeds.start, seeds.stop],
-            "world": repr(world),
-        }
-        record = AnswerFile(partial, header)
+
+    def see(clip: Clip, question: Question) -> dict[str, Any]:
+        good, case = examined(vlm, clip, question, seconds)
+        return {"good": good, "case": None if case is None else asdict(case)}
+
     cases, right = [], 0
-    asked = search_questions(questions, frames, grid, seeds, world, (1 / cells, 1.0))
-    for number, (seed, question) in enumerate(asked):
-        ask = Ask("why", seed, question)
-        line = record.next_line(ask) if record else None
-        if line is None:
-            clip = make_clip(seed, frames, size, grid=grid, world=world.at_pace(frames))
-            good, case = examined(vlm, clip, question, seconds)
-            if record:
-                record.append(ask, {"good": good, "case": None if case is None else asdict(case)})
-        else:
-            good, case = line["good"], None if line["case"] is None else WhyCase(**line["case"])
-        right += good
-        cases += [] if case is None else [case]
-        on_progress(number + 1, questions)
+    for _, _, line in recorded_clips(
+        vlm,
+        questions,
+        frames,
+        "why",
+        see,
+        seeds=seeds,
+        world=world,
+        partial=partial,
+        about={"seconds": seconds},
+        on_progress=on_progress,
+    ):
+        right += line["good"]
+        cases += [] if line["case"] is None else [WhyCase(**line["case"])]
     return WhyReport(getattr(vlm, "name", "model"), frames, questions, right, tuple(cases))
 
 
