@@ -17,6 +17,7 @@ _HOMES = {
     "InputError": "errors",
     "Video": "answering.video",
     "read_video": "answering.video",
+    "downloaded": "answering.download",
     "METHODS": "methods",
     "STC": "methods",
     "Decision": "methods",
@@ -31,6 +32,9 @@ _HOMES = {
     "answer": "answering.answer",
     "Answer": "answering.answer",
     "Conversation": "answering.conversation",
+    "load_conversation": "answering.cached",
+    "resume": "hooks.kept_cache",
+    "load_cache": "hooks.kept_cache",
     "sweep": "answering.sweep",
     "Sweep": "record.sweep",
 }

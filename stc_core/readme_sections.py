@@ -1,11 +1,18 @@
-"""Replace sections of a README between two marks, and nothing else."""
+"""Write tables in Markdown, and replace sections of a README between two marks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stc_core.errors import InputError
 from stc_core.writing import write_whole
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def check_section(readme: Path, name: str) -> None:

@@ -13,7 +13,29 @@ from pathlib import Path
 from stc_core.errors import InputError
 from stc_core.text import readable
 
-__all__ = ["made_folder", "write_whole", "writing_errors", "written_folder", "written_whole"]
+__all__ = [
+    "check_folder",
+    "check_target",
+    "made_folder",
+    "write_whole",
+    "writing_errors",
+    "written_folder",
+    "written_whole",
+]
+
+
+def check_folder(path: Path, what: str) -> None:
+    """Raise ``InputError`` where the folder that a file is to be written to does not exist."""
+    if not path.parent.is_dir():
+        folder = readable(str(path.parent))
+        raise InputError(f"the folder {folder} for the {what} does not exist; create it")
+
+
+def check_target(path: Path, what: str) -> None:
+    """Raise ``InputError`` where a file cannot be written, as far as that shows before any work."""
+    check_folder(path, what)
+    if path.is_dir():
+        raise InputError(f"{readable(str(path))} is a folder; name a file for the {what}")
 
 
 def made_folder(path: Path) -> Path:

@@ -25,6 +25,14 @@ def pytest_addoption(parser):
         help="damaged trace files to try, at random and each drawn in full; default: a fixed few",
     )
 
+    parser.addoption("--device", default="cpu", help="of tests/test_conformance.py: cpu, cuda, ...")
+    parser.addoption(
+        "--dtype",
+        default="bfloat16",
+        choices=("bfloat16", "float16", "float32"),
+        help="of tests/test_conformance.py",
+    )
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _two_threads():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tiny.llava_onevision import SIZE
 
+from stc_core import STC
 from stc_core.shapes.model.sizes import Size
 
 # Five decoder layers; "odd" has 27 x 27 patches a frame, as the published checkpoints have.
@@ -23,6 +24,14 @@ SIZES = {
         kv_heads=2,
         ffn=48,
     ),
+}
+# The stages alone and together, for decoders of five layers.
+# deepstack adds features after the first two layers of Qwen3-VL: K is 1 at the earliest
+METHODS = {
+    "outside": STC(retention=0.3, keep_inside=1.0),
+    "inside": STC(retention=1.0, keep_inside=0.4, layer=1),
+    "both": STC(retention=0.4, keep_inside=0.5, layer=2, tau=0.99),
+    "both, compact": STC(retention=0.4, keep_inside=0.5, layer=2, positions="compact"),
 }
 
 

@@ -27,6 +27,11 @@ def pool(tokens, contribution, capacity, tau):
     return accepted, similarity
 
 
+def grain_of(size):
+    """The power of two about 1e-12 times the size: what is below is rounding, at every scale."""
+    return 2.0 ** (math.floor(math.log2(size)) - 40) if size else 1.0
+
+
 def clusters(tokens, count, k):
     """(centers ascending, nearest center of each token) by DPC-KNN."""
     m = len(tokens)
@@ -34,16 +39,16 @@ def clusters(tokens, count, k):
         return list(range(m)), list(range(m))
     width = len(tokens[0])
     square = [
-        [
-            sum((a - b) ** 2 for a, b in zip(tokens[i], tokens[j], strict=True)) / width
-            for j in range(m)
-        ]
+        [sum((a - b) ** 2 for a, b in zip(tokens[i], tokens[j], strict=True)) for j in range(m)]
         for i in range(m)
     ]
+    grain = grain_of(sum(map(sum, square)) / m**2)
+    square = [[round(value / grain) for value in row] for row in square]  # whole: sums are exact
+    unit = grain / width
     log_rho = []
     for i in range(m):
         near = sorted(square[i])[: min(k, m)]
-        log_rho.append(round(-sum(near) / len(near), 9))
+        log_rho.append(-sum(near) / len(near) * unit)
     gamma = []
     for i in range(m):
         denser = [
@@ -51,12 +56,12 @@ def clusters(tokens, count, k):
             for j in range(m)
             if log_rho[j] > log_rho[i] or (log_rho[j] == log_rho[i] and j < i)
         ]
-        delta = math.sqrt(min(denser) if denser else max(square[i]))
-        gamma.append(round(log_rho[i] + math.log(delta), 9) if delta > 0 else -math.inf)
+        delta = math.sqrt((min(denser) if denser else max(square[i])) * unit)
+        gamma.append(log_rho[i] + math.log(delta) if delta > 0 else -math.inf)
     centers = sorted(sorted(range(m), key=lambda i: (-gamma[i], i))[:count])
     nearest = []
     for i in range(m):
-        best = min(centers, key=lambda c: (round(square[i][c], 9), c))
+        best = min(centers, key=lambda c: (square[i][c], c))
         nearest.append(i if i in centers else best)
     return centers, nearest
 
@@ -79,17 +84,20 @@ def dense_clusters(tokens, count, k):
     """``clusters`` on an array (M, d) by whole M x M matrices, differences taken one by one."""
     x = np.asarray(tokens, float)
     m, width = x.shape
-    square = np.array([((x - row) ** 2).sum(axis=1) for row in x]) / width
+    square = np.array([((x - row) ** 2).sum(axis=1) for row in x])
+    grain = grain_of(square.mean())
+    square = np.round(square / grain).astype(np.int64)  # whole: sums are exact
+    unit = grain / width
     near = np.sort(square, axis=1)[:, : min(k, m)]
-    log_rho = np.round(-near.mean(axis=1), 9)
+    log_rho = -near.sum(axis=1) / near.shape[1] * unit
     rank = np.empty(m, int)
     rank[np.argsort(-log_rho, kind="stable")] = np.arange(m)
-    delta = np.where(rank[None] < rank[:, None], square, np.inf).min(axis=1)
-    delta[rank == 0] = square[rank == 0].max()
+    delta = np.where(rank[None] < rank[:, None], square * unit, np.inf).min(axis=1)
+    delta[rank == 0] = square[rank == 0].max() * unit
     with np.errstate(divide="ignore"):
-        gamma = np.round(log_rho + 0.5 * np.log(delta), 9)
+        gamma = log_rho + 0.5 * np.log(delta)
     centers = np.sort(np.argsort(-gamma, kind="stable")[:count])
-    nearest = centers[np.round(square[:, centers], 9).argmin(axis=1)]
+    nearest = centers[square[:, centers].argmin(axis=1)]
     nearest[centers] = centers
     return centers.tolist(), nearest.tolist()
 
@@ -132,7 +140,7 @@ def relevance(visual, text, attention, lam):
     n = len(visual)
     attended = min_max([max(row[i] for row in attention) for i in range(n)])
     alike = min_max([max(cosine(t, visual[i]) for t in text) for i in range(n)])
-    return [round((1 - lam) * attended[i] + lam * alike[i], 9) for i in range(n)]
+    return [round((1 - lam) * attended[i] + lam * alike[i], 12) for i in range(n)]
 
 
 def inside(visual, text, attention, keep, lam):
@@ -143,7 +151,7 @@ def inside(visual, text, attention, keep, lam):
     target = [
         i
         if i in survivors
-        else min(survivors, key=lambda s: (-round(cosine(visual[i], visual[s]), 9), s))
+        else min(survivors, key=lambda s: (-round(cosine(visual[i], visual[s]), 12), s))
         for i in range(len(visual))
     ]
     return survivors, target
@@ -192,7 +200,7 @@ def ablated(tokens, contribution, budget, tau, cluster_ratio, k, parts, walk="ra
     order = sorted(range(n), key=lambda i: (-contribution[i], i))
     rejected = [i for i in order if i not in accepted]
     if len(accepted) < budget:
-        rejected.sort(key=lambda i: round(similarity[i], 9))  # stable: earlier visits first
+        rejected.sort(key=lambda i: round(similarity[i], 12))  # stable: earlier visits first
     return kept_only(n, accepted + rejected[: budget - len(accepted)])
 
 
@@ -213,7 +221,7 @@ def pooled(frames, rows, cols, shape):
 def evs(tokens, per_frame, budget):
     """Survivors of EVS."""
     change = [
-        math.inf if i < per_frame else round(1 - cosine(tokens[i], tokens[i - per_frame]), 9)
+        math.inf if i < per_frame else round(1 - cosine(tokens[i], tokens[i - per_frame]), 12)
         for i in range(len(tokens))
     ]
     return sorted(sorted(range(len(tokens)), key=lambda i: (-change[i], i))[:budget])
@@ -230,7 +238,7 @@ def vidcom2(tokens, frames, budget, temperature):
     variance = []
     for column in zip(*tokens, strict=True):
         middle = sum(column) / n
-        variance.append(round(sum((v - middle) ** 2 for v in column) / n, 9))
+        variance.append(float(f"{sum((v - middle) ** 2 for v in column) / n:.11e}"))
     calm = sorted(sorted(range(width), key=lambda c: (variance[c], c))[: max(1, width // 2)])
     unit = []
     for row in tokens:
@@ -263,6 +271,6 @@ def vidcom2(tokens, frames, budget, temperature):
     survivors = []
     for part, count in zip(of_frame, given, strict=True):
         center = mean([unit[i] for i in part])
-        score = {i: round(to_video[i] + likeness(unit[i], center), 9) for i in part}
+        score = {i: round(to_video[i] + likeness(unit[i], center), 12) for i in part}
         survivors += sorted(part, key=lambda i: (score[i], i))[:count]
     return sorted(survivors)

@@ -1,13 +1,17 @@
 """Adapters (PEFT) that are loaded with a model: they compute, and others are refused by name."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
 import torch
+from clips import write_clip
 from served import SERVED
+from typer.testing import CliRunner
 
 from stc_core import STC, InputError, answer, load
+from stc_core.__main__ import cli
 from stc_core.answering.video import Video
 from stc_core.models import adapter as adapter_module
 
@@ -57,6 +61,21 @@ def test_an_adapter_is_loaded_with_its_model(folder, tmp_path):
     assert (found.trace.fate == expected.trace.fate).all()
     assert found.scores["red"] == pytest.approx(expected.scores["red"], abs=1e-3)
     assert abs(found.scores["red"] - before.scores["red"]) > 0.01
+
+
+def test_the_command_line_takes_an_adapter(folder, tmp_path):
+    adapter_of(load(folder, device="cpu").model, tmp_path / "my-lora")
+    video = write_clip(tmp_path / "clip.mp4", range(0, 1000, 250))
+    ask = [
+        "answer", str(video), QUESTION, "--model", str(folder), "--frames=4", "--layer=1",
+        "--retention=0.1", "--json",
+    ]  # fmt: skip
+    adapters = [[], ["--adapter", str(tmp_path / "my-lora")], ["--adapter", str(tmp_path / "none")]]
+    runs = [CliRunner().invoke(cli, ask + more) for more in adapters]
+    plain, adapted = (json.loads(run.stdout) for run in runs[:2])
+    assert adapted["model"] == "llava_onevision with my-lora" and plain["model"] != adapted["model"]
+    assert adapted["logprob"] != plain["logprob"]
+    assert runs[2].exit_code == 2 and "adapter_config.json is missing" in runs[2].stderr
 
 
 def test_an_adapter_of_another_model_is_refused(folder, tmp_path):

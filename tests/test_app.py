@@ -69,7 +69,8 @@ def test_opens_on_a_saved_trace_at_once(served, open_tab):
     assert trace.question in words and trace.answer in words
     seen = view(tab)
     assert seen["n"] == trace.grid.size and seen["drawn"]["frames"] == trace.grid.frames
-    assert seen["drawn"]["sheet"] == len(trace.stage("outside").survivors)
+    tab.page.get_by_role("tab", name="What the LLM got", exact=True).click()
+    assert view(tab)["drawn"]["sheet"] == len(trace.stage("outside").survivors)
 
 
 def test_first_paint_takes_less_than_three_seconds(open_tab):
@@ -192,6 +193,9 @@ def test_clips_play(tab):
 PANELS = {
     "sheet": "What the LLM got",
     "plane": "Space and time",
+    "words": "Words",
+    "budget": "Budget",
+    "scrub": "Scrub",
     "replay": "Replay",
     "compare": "Compare",
     "flow": "Flow",
@@ -221,7 +225,7 @@ def places(tab: Tab):
     yield "Errors"
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1920, 1080)])
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1440, 900), (1920, 1080)])
 def test_verdict_clip_time_strip_and_card_are_on_one_screen(open_tab, width, height):
     tab = open_tab(width, height)
     tab.page.wait_for_function("window.__tokenview.settled")
@@ -333,6 +337,7 @@ def test_another_trace_may_be_opened_during_a_comparison(tab):
 
 def test_the_cards_follow_an_edit_and_come_back(tab):
     page, before = tab.page, source(tab)
+    page.locator("#workspace").get_by_role("tab", name="What the LLM got", exact=True).click()
     page.locator("[data-view=sheet] .ws-top-layer").click(position={"x": 29, "y": 29})
     wait_view(tab, "v.locked.length === 1")
     page.locator("#workspace").get_by_role("tab", name="What if", exact=True).click()
@@ -390,6 +395,7 @@ def test_an_example_runs(tab):
         figure(tab, name)
     said = tab.page.locator("#workspace .ws-word").all_inner_texts()
     assert "".join(said).replace(" ", "").startswith(question["text"][:4].strip())
+    tab.page.get_by_role("tab", name="Words", exact=True).click()
     tab.page.locator("#workspace .ws-word").last.click()
     wait_view(tab, "v.overlay === 'attention'")
     expect(tab.page.locator("#run-line")).to_contain_text("STC(retention=0.02")

@@ -65,6 +65,21 @@ def test_answer_prints_the_answer_alone_on_stdout(clip):
     assert "video tokens, STC(retention=0.02" in done.stderr
 
 
+def test_a_streamed_answer_is_the_same_line_on_stdout(clip):
+    arguments = ["answer", clip, QUESTION, "--frames", 4, "--baseline"]
+    plain, streamed = run(*arguments), run(*arguments, "--stream")
+    assert streamed.returncode == 0, streamed.stderr
+    assert streamed.stdout == plain.stdout
+    said = plain.stderr.splitlines()[-1]
+    assert said.startswith("uncompressed: ")
+    assert f"{said}\n" in streamed.stderr and "video tokens, STC(" in streamed.stderr
+    refused = run(*arguments, "--stream", "--json")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.splitlines() == [
+        "error: --stream prints plain text as it comes; leave out --json"
+    ]
+
+
 def test_the_embedded_model_says_that_a_film_is_not_of_its_world():
     film = Path(find_spec("gradio").origin).parent / "media_assets" / "videos" / "world.mp4"
     for path, notes in ((film, 1), (ROOT / "assets" / "clips" / "tall.mp4", 0)):
@@ -79,7 +94,7 @@ def test_every_method_answers(method, clip):
     done = CliRunner().invoke(cli, [*arguments, "--method", method, "--retention", "0.25"])
     assert done.exit_code == 0, done.stderr
     record = json.loads(done.stdout)
-    assert record["method"].lower().startswith(method.replace("-", ""))
+    assert record["method"].startswith(f"{METHODS[method].__name__}(")
     assert record["tokens"][-1] < record["tokens"][0]
 
 

@@ -19,8 +19,8 @@ VERBS = set(
     Drop Encode End Estimate Extend Fill Find Fit Forget Format Generate Give Go Handle Hold Hook
     Iterate Join Keep Label Lay Leave Let List Load Look Make Map Mark Measure Merge Name Note Open
     Paint Parse Place Pool Put Raise Read Record Reduce Refuse Register Remove Render Replace Report
-    Resize Return Round Run Sample Say Scale Share Show Stop Take Tell Train Turn Wait Walk Warn
-    Wrap Write Yield
+    Resize Return Round Run Sample Say Scale Share Show Stop Take Tell Train Turn Unpack Wait Walk
+    Warn Wrap Write Yield
     """.split()
 )
 GOOGLE = re.compile(r"^ *(Args|Arguments|Returns|Yields|Raises|Attributes):\s*$", re.MULTILINE)

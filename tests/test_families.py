@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import references
 import torch
-from helpers.masked import features, generate, masked, snapshot, stock_positions
+from helpers.masked import features, generate, masked, places_left, snapshot, stock_positions
+from inputs import METHODS
 from tiny import BUILDERS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -23,13 +24,6 @@ from stc_core.models.contribution import contribution_module, to_grid
 from stc_core.models.families import FAMILIES
 
 KERNELS = ["sdpa", "eager"]
-# deepstack adds features after the first two layers of Qwen3-VL: K is 1 at the earliest
-METHODS = {
-    "outside": STC(retention=0.3, keep_inside=1.0),
-    "inside": STC(retention=1.0, keep_inside=0.4, layer=1),
-    "both": STC(retention=0.4, keep_inside=0.5, layer=2, tau=0.99),
-    "both, compact": STC(retention=0.4, keep_inside=0.5, layer=2, positions="compact"),
-}
 QUESTION = "what color is the star ?"
 SIZES = {"square": (48, 48), "wide": (44, 88), "tall": (88, 44)}
 
@@ -221,11 +215,7 @@ def test_cache_lengths_are_those_of_the_trace(vlm):
     prompt = ask(vlm)
     with compress(vlm.model, METHODS["both"]) as trace:
         cache = generate(vlm.model, prompt.inputs).past_key_values
-    places = prompt.inputs["input_ids"].shape[1]
-    door, end = (
-        int(prompt.layout.going(places, torch.from_numpy(stage.survivors)).sum())
-        for stage in trace.stages
-    )
+    door, end = places_left(prompt, trace)
     lengths = [cache.get_seq_length(layer) for layer in range(5)]
     assert lengths == [door + 5] * 3 + [end + 5] * 2
 

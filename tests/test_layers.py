@@ -78,7 +78,9 @@ def imported_tests(path: Path) -> list[str]:
 
 
 def plain(path: Path) -> list[str]:
-    return [name for name in packages(path) if name not in {*sys.stdlib_module_names, "numpy"}]
+    asked_for = {"rerun"} - set(at_import(path))  # an optional package, once a file is asked for
+    known = {*sys.stdlib_module_names, "numpy", *asked_for}
+    return [name for name in packages(path) if name not in known]
 
 
 def uses(*banned: str):

@@ -80,6 +80,8 @@ def test_a_change_is_followed_in_place(ran, clip):
     page.select_option("#workspace select[name=overlay]", "contribution")
     wait_view(ran, "v.stage === 'pool' && v.overlay === 'contribution'")
     page.evaluate("document.querySelector('#workspace video').mark = 'the same'")
+    page.get_by_role("tab", name="What the LLM got", exact=True).click()
+    wait_view(ran, "v.drawn.sheet > 0")
     before, fetched = view(ran), []
     page.on("request", lambda request: fetched.append(request.url))
 

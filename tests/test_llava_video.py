@@ -656,7 +656,7 @@ CHANGES = {
     "mm_newline_position": ("frame", "mm_newline_position = 'frame'"),
     "mm_vision_select_layer": (-1, "mm_vision_select_layer = -1"),
     "mm_projector_type": ("linear", "mm_projector_type = 'linear'"),
-    "add_faster_video": (True, "add_faster_video = True"),
+    "add_faster_video": (True, r"is slow-fast \(add_faster_video = True\)"),
     "mm_spatial_pool_mode": ("max", "not by 'max'"),
     "mm_spatial_pool_stride": (8, "7 x 7 patches cannot be pooled by 8"),
     "architectures": (["LlavaLlamaForCausalLM"], "not a published LLaVA-Video"),

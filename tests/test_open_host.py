@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 from gradio_client import Client
+from helpers.process import first_answer, free_port, started
 
 import app
 
@@ -63,29 +61,13 @@ def test_half_a_password_is_refused(text, capsys):
 def open_page(tmp_path_factory):
     """(address, process, its log) of a page on all addresses, with a password."""
     folder = tmp_path_factory.mktemp("open")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "app.py", "--host", "0.0.0.0", "--port", str(port),
-             "--allow-host", "video.example.org"],
-            cwd=ROOT, stdout=log, stderr=log,
-            env={**os.environ, "TMPDIR": str(folder), app.AUTH: "me:secret"},
-        )  # fmt: skip
-    url, patience = f"http://127.0.0.1:{port}", time.monotonic() + 120
-    try:
-        while True:
-            try:
-                httpx.get(url, timeout=5)
-                break
-            except httpx.HTTPError:
-                assert process.poll() is None and time.monotonic() < patience
-                time.sleep(0.1)
-        yield url, process, folder / "log.txt"
-    finally:
-        process.terminate()
-        process.wait(60)
+    port, log = free_port(), folder / "log.txt"
+    host = ["--host", "0.0.0.0", "--port", str(port), "--allow-host", "video.example.org"]
+    env = os.environ | {"TMPDIR": str(folder), app.AUTH: "me:secret"}
+    with started([sys.executable, "app.py", *host], ROOT, env, log) as process:
+        url = f"http://127.0.0.1:{port}"
+        first_answer(url, process, log)
+        yield url, process, log
 
 
 def test_only_who_knows_the_password_gets_in(open_page):

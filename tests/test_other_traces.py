@@ -62,7 +62,9 @@ def shows(tab: Tab, trace: Trace) -> None:
     wait_view(tab, f"v.n === {n} && v.drawn.frames === {trace.grid.frames}")
     seen = view(tab)
     assert seen["locked"] == [] and seen["frame"] < trace.grid.frames
-    assert seen["drawn"]["sheet"] > 0
+    page.get_by_role("tab", name="What the LLM got", exact=True).click()
+    wait_view(tab, "v.drawn.sheet > 0")
+    page.get_by_role("tab", name="Overview", exact=True).click()
     assert page.locator("#workspace .ws-broken:visible").count() == 0
     budget = page.locator("#workspace .ws-budget b")
     assert [int(budget.nth(k).inner_text().replace(" ", "")) for k in range(2)] == trace.alive()[:2]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import references
 import torch
-from helpers.masked import GREEDY, generate, masked_logits, snapshot
+from helpers.masked import GREEDY, generate, masked, masked_logits, snapshot
+from inputs import METHODS as PLAIN
 from inputs import clip_frames, prompt
 
 from stc_core import STC, compress
@@ -20,20 +21,14 @@ from stc_core.hooks.attention import attention_paid, attention_received
 from stc_core.hooks.forced import log_probability, rewind
 from stc_core.hooks.probes import listening, probe
 from stc_core.models.contribution import contribution_module, to_grid
-from stc_core.models.families import family_of
+from stc_core.models.families import family_of, layout_of
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Fate
 from stc_core.record.stopwatch import Stopwatch
 from stc_core.speed import clocks
 
 KERNELS = ["sdpa", "eager"]
-METHODS = {
-    "outside": STC(retention=0.3, keep_inside=1.0),
-    "inside": STC(retention=1.0, keep_inside=0.4, layer=1),
-    "both": STC(retention=0.4, keep_inside=0.5, layer=2, tau=0.99),
-    "both, compact": STC(retention=0.4, keep_inside=0.5, layer=2, positions="compact"),
-    "ultra low": STC(retention=0.02, keep_inside=0.5, layer=0),
-}
+METHODS = PLAIN | {"ultra low": STC(retention=0.02, keep_inside=0.5, layer=0)}
 
 
 # --- identity ------------------------------------------------------------------------------------
@@ -97,6 +92,28 @@ def test_the_inside_decision_equals_the_reference(tiny, kernel):
     assert alive[survivors].tolist() == trace.survivors.tolist()
     assert alive[target].tolist() == trace.stage("inside").target[alive].tolist()
     assert np.isnan(np.delete(trace.relevance, alive)).all()
+
+
+@pytest.mark.parametrize("heads", ["mean", "max"])
+@pytest.mark.parametrize("text", ["hidden", "embeddings"])
+@torch.no_grad()
+def test_other_readings_of_the_inside_stage_equal_the_reference(tiny, heads, text):
+    model, processor = tiny
+    inputs = prompt(processor, clip_frames())
+    with compress(model, STC(retention=0.3, layer=1, heads=heads, text=text)) as trace:
+        generate(model, inputs)
+    ids = inputs["input_ids"]
+    layout, positions = layout_of(model.config, ids[0], None), torch.arange(ids.shape[1])
+    found = masked(model, inputs, layout, positions, trace, ids)
+    alive = trace.stage("outside").survivors
+    visual = torch.cat([layout.tokens, layout.extras])[torch.from_numpy(alive)]
+    words = torch.arange(layout.last + 1, ids.shape[1])
+    weights = found.heads.amax(0) if heads == "max" else found.heads.mean(0)
+    asked = found.hidden if text == "hidden" else model.get_input_embeddings()(ids)[0]
+    args = found.hidden[visual].tolist(), asked[words].tolist(), weights[words][:, visual].tolist()
+    np.testing.assert_allclose(trace.relevance[alive], references.relevance(*args, 0.5), atol=1e-5)
+    survivors, _ = references.inside(*args, 0.5, 0.5)
+    assert alive[survivors].tolist() == trace.survivors.tolist()
 
 
 @torch.no_grad()

@@ -30,6 +30,7 @@ def report():
 def test_every_part_is_measured(report):
     assert report.floor > 0
     assert {"selection", "density peaks", "nearest centers", "means"} < set(report.stages)
+    assert {"outside", "outside, all in float64"} < set(report.stages)
     assert set(report.rivals) == {*RIVALS, "STC, obvious"}
     assert [row["tokens"] for row in report.lengths] == [64 * 49, LONGEST]
     assert set(report.exponents) == {"seconds", "extra bytes"}
@@ -76,10 +77,12 @@ def test_the_report_is_text_and_json(report):
 
 
 def test_the_command_prints_what_was_measured(tmp_path):
-    asked = ["speed", "--quick", "--json", "--device", "cpu", "--frames", "2"]
+    asked = ["speed", "--quick", "--json", "--device", "cpu", "--frames", "2", "--width", "40"]
     result = CliRunner().invoke(cli, asked)
     assert result.exit_code == 0
-    assert [row["tokens"] for row in json.loads(result.stdout)["lengths"]] == [2 * 49]
+    found = json.loads(result.stdout)
+    assert [row["tokens"] for row in found["lengths"]] == [2 * 49]
+    assert found["about"]["width"] == 40
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,7 @@ def test_the_command_prints_what_was_measured(tmp_path):
     [
         (["--device", "tpu"], "not on 'tpu'"),
         (["--frames", "0"], "a length of 0 frames"),
+        (["--width", "0"], "tokens of width 0 cannot be measured"),
         (["--profile", "nowhere/at/all.txt"], "does not exist"),
     ],
 )

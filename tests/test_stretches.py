@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from stc_core import STC, Conversation, InputError, answer, load
 from stc_core.__main__ import cli
-from stc_core.answering.video import Video, _chosen, read_video
+from stc_core.answering.video import Video, choose_in, read_video
 
 CLIP = Path(__file__).parent.parent / "assets" / "clips" / "five-on-clouds.mp4"
 QUESTION = "what color is the star?"
@@ -44,7 +44,7 @@ def shown_between(times, start, end):
 def test_a_stretch_takes_what_is_shown_in_it(gaps, start, length, count):
     times = np.cumsum([0, *gaps]) / 1000
     start, end = start / 1000, (start + length) / 1000
-    picked = _chosen(times, count, (start, end))
+    picked = choose_in(times, count, (start, end))
     allowed = shown_between(times, start, end)
     assert set(picked) <= set(allowed)
     assert len(picked) == min(count, len(allowed))

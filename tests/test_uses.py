@@ -7,15 +7,16 @@ import pickle
 import sys
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 from helpers.masked import generate, snapshot
-from inputs import SIZES, clip_frames, prompt
+from inputs import METHODS, SIZES, clip_frames, prompt
 from tiny import BUILDERS
 
-from stc_core import STC, InputError, answer, compress, load
+from stc_core import STC, InputError, answer, compress, load, read_video
 from stc_core.answering.prompt import build_prompt
 from stc_core.hooks import kv_cache, shortening
 from stc_core.hooks.kv_cache import CompressedCache, cache_argument, cache_of
@@ -23,12 +24,6 @@ from stc_core.shapes.model.sizes import build
 
 KERNELS = ["sdpa", "eager"]
 KEEP_ALL = STC(retention=1.0, keep_inside=1.0)
-METHODS = {
-    "outside": STC(retention=0.3, keep_inside=1.0),
-    "inside": STC(retention=1.0, keep_inside=0.4, layer=1),
-    "both": STC(retention=0.4, keep_inside=0.5, layer=2, tau=0.99),
-    "both, compact": STC(retention=0.4, keep_inside=0.5, layer=2, positions="compact"),
-}
 BOTH = METHODS["both"]
 
 
@@ -427,6 +422,84 @@ def test_two_threads_cannot_enter_at_once(asked):
     with compress(model, BOTH) as trace:
         generate(model, inputs)
     assert len(trace.survivors) == 13
+
+
+@torch.inference_mode()
+def test_inference_mode_changes_nothing(asked):
+    model, inputs = asked
+    with compress(model, BOTH) as trace:
+        said, fates = generate(model, inputs), trace.fate
+    with torch.inference_mode(False), compress(model, BOTH) as trace:
+        expected = generate(model, inputs)
+    assert torch.equal(said.sequences, expected.sequences)
+    assert (fates == trace.fate).all()
+
+
+@pytest.mark.parametrize("task", ["image-text-to-text", "any-to-any"])
+def test_a_pipeline_answers_as_answer_does(task):
+    from transformers import pipeline
+
+    vlm, question = load(), "what flashed?"
+    video = read_video("assets/clips/two-on-waves.mp4", 8)
+    ask = pipeline(task, model=vlm.model, processor=vlm.processor)
+    content = [{"type": "video", "video": video.frames}, {"type": "text", "text": question}]
+    for method in (STC(retention=0.1), KEEP_ALL):
+        with compress(vlm.model, method) as trace:
+            turns = [{"role": "user", "content": content}]
+            (said,) = ask(text=turns, generate_kwargs={"max_new_tokens": 4})
+        told = said["generated_text"][-1]["content"].strip()
+        here = answer(vlm, video, question, method, max_new_tokens=4)
+        assert told == here.text and (trace.fate == here.trace.fate).all()
+
+
+def test_two_threads_compress_two_models_at_once(asked, tiny):
+    """Probes are registered in a table of the library that both share."""
+    model, inputs = asked
+    other = copy.deepcopy(model)
+    others = prompt(tiny[1], clip_frames(6, seed=3), "how many red objects are there ?")
+    given = {"one": (model, inputs), "other": (other, others)}
+
+    def run(name):
+        with compress(given[name][0], BOTH) as trace:
+            return generate(*given[name]).sequences, trace.fate
+
+    alone = {name: run(name) for name in given}
+    clean = snapshot(model)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            for name, found in zip(given, pool.map(run, given), strict=True):
+                assert torch.equal(found[0], alone[name][0])
+                assert (found[1] == alone[name][1]).all()
+    assert snapshot(model) == clean
+
+
+def compiled_forward(model):
+    model.forward = torch.compile(model.forward, backend="eager")
+    return model
+
+
+def compiled_in_place(model):
+    model.compile(backend="eager")
+    return model
+
+
+def compiled_part(model):
+    model.get_decoder().layers[1].compile(backend="eager")
+    return model
+
+
+def compiled_whole(model):
+    return torch.compile(model, backend="eager")
+
+
+@pytest.mark.parametrize(
+    "how", [compiled_whole, compiled_in_place, compiled_forward, compiled_part]
+)
+def test_a_compiled_model_is_refused(asked, how):
+    model, _ = asked
+    with pytest.raises(InputError, match="this model is compiled, .* without torch.compile"):
+        with compress(how(model), BOTH):
+            pass
 
 
 @pytest.mark.parametrize("how", [copy.deepcopy, pickle.dumps])

@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from clips import numbers, write_clip
+from clips import numbered, numbers, write_clip
 
 from stc_core.answering import decoding
 from stc_core.answering.video import read_video
@@ -172,3 +172,46 @@ def test_seeking_gives_the_frames_of_decoding_everything(
         assert numbers(video.frames) == places
         assert np.array_equal(video.frames, whole.frames[places])
         assert video.warning is None
+
+
+def recorded(path: Path, times: list[int]) -> Path:
+    """As a browser records: no duration, no index, and frames late by less than a millisecond.
+
+    ``times`` are tenths of milliseconds; the file keeps whole ones.
+    """
+    tick = Fraction(1, 10_000)
+    with av.open(str(path), "w", format="webm", options={"live": "1"}) as file:
+        stream = file.add_stream("libvpx-vp9", rate=30, options={"deadline": "realtime"})
+        stream.height, stream.width = numbered(0).shape[:2]
+        stream.pix_fmt, stream.time_base, stream.codec_context.time_base = "yuv420p", tick, tick
+        stream.codec_context.gop_size = 30
+        for index, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(numbered(index)).reformat(format="yuv420p")
+            frame.pts, frame.time_base = time, tick
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("late", [(), (14,), (14, 50, 100)])
+def test_what_a_browser_records_keeps_its_times(tmp_path: Path, late: tuple[int, ...]) -> None:
+    """Of frames with one time only the last is ever seen; the others' times must not be lost."""
+    times = [500 * index for index in range(200)]
+    for index in late:  # the one before it comes in the same millisecond
+        times[index - 1] = times[index] - 2
+    path = recorded(tmp_path / "webcam.webm", times)
+    with av.open(str(path)) as file:
+        assert file.duration is None and file.streams.video[0].duration is None
+        ticks = [packet.pts for packet in file.demux(video=0) if packet.pts is not None]
+    assert len(ticks) - len(set(ticks)) == len(late)
+    video = read_video(path, 8)
+    assert video.warning is None
+    assert video.frame_count == 200 - len(late)
+    assert video.duration == pytest.approx(10.0, abs=0.06)
+    assert video.rate == pytest.approx(20, rel=0.02)
+    assert video.seconds[[0, -1]] == pytest.approx([0, 9.95])
+    assert np.diff(video.seconds) == pytest.approx(np.full(7, 9.95 / 7), abs=0.06)
+    shown = [round(1e4 * second / 500) for second in video.seconds]
+    assert numbers(video.frames) == shown
+    few = read_video(path, 3, start=4.0, end=8.0)
+    assert numbers(few.frames) == [80, 119, 159]

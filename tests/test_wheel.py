@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from email.parser import Parser
 from pathlib import Path
 
 import httpx
 import pytest
+from helpers.process import first_answer, free_port, started
 from packaging.requirements import Requirement
 
 from stc_core import versions
@@ -172,19 +171,10 @@ def test_the_command_line_is_there(installed):
 
 
 def test_the_page_opens_on_its_saved_traces(installed, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path / "log.txt"
-    with log.open("w") as written:
-        process = subprocess.Popen(
-            [installed.script("stc-app"), "--port", str(port), "--device", "cpu"],
-            cwd=installed.elsewhere,
-            stdout=written,
-            stderr=written,
-            env=installed.environment | {"TMPDIR": str(tmp_path)},
-        )
-    try:
+    port, log = free_port(), tmp_path / "log.txt"
+    command = [installed.script("stc-app"), "--port", str(port), "--device", "cpu"]
+    env = installed.environment | {"TMPDIR": str(tmp_path)}
+    with started(command, installed.elsewhere, env, log) as process:
         answer = first_answer(f"http://127.0.0.1:{port}/", process, log)
         assert answer.status_code == 200
         config = httpx.get(f"http://127.0.0.1:{port}/config", timeout=PATIENCE).json()
@@ -192,16 +182,3 @@ def test_the_page_opens_on_its_saved_traces(installed, tmp_path):
         traces = sorted((ROOT / "assets" / "traces").glob("*.npz"))
         assert traces and all(path.stem in shown for path in traces)
         assert str(ROOT) not in shown
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-def first_answer(url: str, process: subprocess.Popen, log: Path) -> httpx.Response:
-    patience = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return httpx.get(url, timeout=PATIENCE)
-        except httpx.HTTPError:
-            assert process.poll() is None and time.monotonic() < patience, log.read_text()
-            time.sleep(0.1)

@@ -11,19 +11,31 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from viz.environment import AUTH, GRADIOS, PREFIX, words
 
 if TYPE_CHECKING:
     import gradio as gr
 
     from stc_core.hooks.run_cache import RunCache
+    from viz.page.model_menu import Models
+    from viz.server.runner import Runner
+    from viz.server.shelf import Shelf
 
-AUTH = "STC_APP_AUTH"  # user:password, in the environment
+HERE = "127.0.0.1"  # this machine alone
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Read the command line and, behind it, the environment (``viz.environment``)."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog=f"Each option can be given in the environment, too: --model as {PREFIX}MODEL, "
+        f"--allow-host as {PREFIX}ALLOW_HOST, with commas between several; "
+        f"--host and --port as {' and '.join(GRADIOS.values())}.",
+    )
     parser.add_argument("--model", help="hub id or folder of a model; default: the embedded one")
     parser.add_argument(
         "--allow",
@@ -43,8 +55,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="most pixels of a frame, where all models are Qwen2-VL or later; default: those of "
         "768 tokens",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
-    parser.add_argument("--port", type=int, help="default: the first free one from 7860")
+    parser.add_argument("--host", help="default: GRADIO_SERVER_NAME, else this machine only")
+    parser.add_argument(
+        "--port",
+        type=int,
+        help="default: GRADIO_SERVER_PORT, else the first free one from 7860",
+    )
     parser.add_argument("--share", action="store_true", help="a public link through Gradio's relay")
     parser.add_argument(
         "--allow-host",
@@ -56,11 +72,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--auth",
         metavar="USER:PASSWORD",
-        default=os.environ.pop(AUTH, None) or None,
         help=f"ask visitors for it; better in the environment variable {AUTH}, since other users "
         "of this machine can read the command line",
     )
-    args = parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args([*words(parser, os.environ), *given])
+    args.host = args.host or HERE  # never left to Gradio: names are checked against it
+    if args.port is not None and not 0 < args.port < 1 << 16:
+        parser.error(f"--port and {GRADIOS['port']} take a number from 1 to 65535")
     if args.auth is not None:
         user, colon, password = args.auth.partition(":")
         if not (user and colon and password):
@@ -157,7 +176,7 @@ class Work:
         model: str | None = None, **options: Any,
     ) -> Any:  # fmt: skip
         """Answer, or explain an answer, with the model that a visitor chose."""
-        from viz.server.method_text import make_method
+        from stc_core.method_text import make_method
         from viz.server.rerun import answered
 
         vlm = models.use(model, progress)
@@ -173,13 +192,21 @@ def hub_names() -> list[str]:
     return [name for family in stock for name in family.card.hub]
 
 
-def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
-    """Build the page for these arguments; ``served`` is Gradio's temporary directory."""
-    from stc_core.assets_folder import assets_folder
+@dataclass(frozen=True)
+class Parts:
+    """Hold what the page and its endpoint for chats share."""
+
+    runner: Runner
+    shelf: Shelf
+    models: Models
+
+
+def parts(args: argparse.Namespace, served: Path) -> Parts:
+    """Make them for these arguments; ``served`` is Gradio's temporary directory."""
+    from viz.page.lent_gpu import is_lent, on_lent_gpu
     from viz.page.model_menu import ANY, Library, Models
     from viz.server.runner import Runner
     from viz.server.shelf import Shelf
-    from viz.whole_page import build
 
     names = ("device", "dtype", "quantization", "frame_pixels")
     place = {name: getattr(args, name) for name in names}
@@ -188,16 +215,32 @@ def page(args: argparse.Namespace, served: Path) -> gr.Blocks:
     known = hub_names() if ANY in args.allow else ()
     library = Library(work.open, work.look, work.close)
     models = Models([args.model, *others], library, ANY in args.allow, known)
-    runner, shelf = Runner(models.start, work.answer), Shelf(served / "shelf")
-    demo = build(runner, shelf, assets_folder(), Path(args.model) if args.model else None, models)
+    if is_lent():  # the process with the GPU inherits the model
+        models.start()
+        runner = Runner(lambda: models, on_lent_gpu(work.answer, models))
+    else:
+        runner = Runner(models.start, work.answer)
+    return Parts(runner, Shelf(served / "shelf"), models)
+
+
+def page(args: argparse.Namespace, made: Parts) -> gr.Blocks:
+    """Build the page for these arguments."""
+    from stc_core.assets_folder import assets_folder
+    from viz.whole_page import build
+
+    model = Path(args.model) if args.model else None
+    demo = build(made.runner, made.shelf, assets_folder(), model, made.models)
     demo.queue(max_size=256)
     return demo
 
 
-def settings(args: argparse.Namespace, served: Path, demo: gr.Blocks) -> dict[str, Any]:
+def settings(
+    args: argparse.Namespace, served: Path, demo: gr.Blocks, made: Parts
+) -> dict[str, Any]:
     """Return how the page is launched."""
     from starlette.middleware import Middleware
 
+    from viz.page.chat import Chat
     from viz.page.gate import Gate, waiting_in
     from viz.page.theme import stylesheet, theme
     from viz.server.hosts import Hosts
@@ -205,7 +248,9 @@ def settings(args: argparse.Namespace, served: Path, demo: gr.Blocks) -> dict[st
     from viz.server.uploads import Uploads
 
     hosts = Hosts(args.host, args.allow_host, lambda: demo.share_url)
-    gate = Middleware(Gate, hosts=hosts, uploads=Uploads(served), waiting=waiting_in(demo))
+    uploads = Uploads(served)
+    gate = Middleware(Gate, hosts=hosts, uploads=uploads, waiting=waiting_in(demo))
+    chat = Chat(made.runner, made.shelf, made.models, uploads, args.auth)
     return {
         "server_name": args.host,
         "server_port": args.port,
@@ -220,18 +265,28 @@ def settings(args: argparse.Namespace, served: Path, demo: gr.Blocks) -> dict[st
         "footer_links": ["settings"],
         "show_error": False,
         "mcp_server": False,
-        "app_kwargs": {"middleware": [gate]},
+        "app_kwargs": {"middleware": [gate], "routes": chat.routes},
     }
 
 
 def main(argv: list[str] | None = None) -> None:
+    from stc_core.errors import InputError
+    from viz.page.lent_gpu import check_spaces, is_lent
+
     args = arguments(argv)
+    if is_lent():
+        try:
+            check_spaces()
+        except InputError as error:
+            print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+            sys.exit(2)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     warn(args)
     served = private_folder()
-    demo = page(args, served)
+    made = parts(args, served)
+    demo = page(args, made)
     try:
-        demo.launch(**settings(args, served, demo))
+        demo.launch(**settings(args, served, demo, made))
     except OSError as error:  # the port is taken, the host is not ours
         command, why = Path(sys.argv[0]).name, str(error).splitlines()[0]
         sys.exit(f"{command}: cannot serve on {args.host}: {why}")

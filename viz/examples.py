@@ -72,7 +72,7 @@ def read_examples(folder: Path) -> list[Example]:
 def read_origins(folder: Path, clips: Path) -> dict[str, tuple[Path, str | None]]:
     """Return {name of a saved trace: (its clip, its method as text or None)}, from ``traces.json``.
 
-    The text is one of ``viz.server.method_text``.
+    The text is one of ``stc_core.method_text``.
     """
     index = folder / "traces.json"
     if not index.is_file():

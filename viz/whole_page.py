@@ -12,12 +12,17 @@ from stc_core.answering.teaching import REAL_MODEL, TEACHING
 from viz.errors.case import opener
 from viz.errors.errors_tab import errors_tab
 from viz.examples import Known, asked, known_questions, read_examples, read_origins
+from viz.lesson.definitions import definitions
+from viz.lesson.give_back import connector
 from viz.lesson.lesson_tab import lesson_tab
-from viz.page import api, cards, compare, one_case, projections, scrub, share, what_if, why
+from viz.lesson.tour import tour
+from viz.page import api, cards, compare, one_case, projections, scrub, share, turns, what_if, why
+from viz.page.changes import changes
+from viz.page.fold import fold
 from viz.page.guard import QUIET
 from viz.page.inspect_events import wire
 from viz.page.inspect_tab import Views, ask_side, html, see_side
-from viz.page.model_menu import Models, menu
+from viz.page.model_menu import EMBEDDED, Models, menu
 from viz.page.model_menu import wire as wire_models
 from viz.page.shown import Showing
 from viz.server.job import recorded
@@ -77,23 +82,36 @@ def build(
                 with gr.Row(elem_id="work"):
                     with gr.Column(scale=3, min_width=300, elem_id="ask"):
                         chooser = None if models is None else menu(models)
-                        controls = ask_side(examples, saved, own, whose)
+                        taught = checkpoint is not None
+                        controls = ask_side(examples, saved, own, whose, taught)
                         if chooser is not None:
                             controls.settings["model"] = chooser.model
                             wire_models(chooser, models)
                     with gr.Column(scale=9, min_width=340, elem_id="see"):
+                        fold()
                         marks = one_case.signs()
                         views = see_side()
                         exports = share.build()
                 showing = Showing(views, shelf, known, saved, origins)
                 left = one_case.Left(controls, showing, examples)
-                wire(demo, runner, showing, controls, examples, own, left)
-                one_case.wire(controls, showing, marks, tabs)
+                changed = changes(controls, views.workspace)
+                wire(demo, runner, showing, controls, examples, own, left, changed)
+                turns.wire(
+                    controls.turns,
+                    controls.video,
+                    changed,
+                    views.workspace,
+                    showing.films,
+                    controls.settings.get("model"),
+                    EMBEDDED,
+                )
+                one_case.wire(controls, showing, marks, tabs, changed)
                 share.wire(exports, views.workspace, shelf, of_shelf)
                 _workspace(runner, shelf, views, known)
             with gr.Tab("Learn", id="learn"):
                 of_clips = {name: clip for name, (clip, _) in origins.items()}
-                lesson_tab(shelf, saved, of_saved, of_clips)
+                give = connector(runner, shelf, known, origins)
+                lesson_tab(shelf, saved, of_saved, of_clips, give)
             with gr.Tab("Errors", id="errors"):
                 beside = partial(one_case.of_case, left=left, marks=marks)
                 errors_tab(
@@ -103,6 +121,8 @@ def build(
                     [*views.all, tabs, marks.bar, *controls.asked],
                     echo=[controls.status],
                 )
+        tour()
+        definitions()
         demo.load(_tab_of, None, tabs, queue=False, **QUIET)
     return demo
 
@@ -117,9 +137,12 @@ def _workspace(
 
 
 def _tab_of(request: gr.Request) -> dict:
-    """Return a link to a step of the lesson opens its tab."""
-    step = share.lesson_step(request.query_params)
-    return gr.skip() if step is None else gr.update(selected="learn")
+    """Choose the tab that a link names: a step of the lesson, or filters of the error table."""
+    if share.lesson_step(request.query_params) is not None:
+        return gr.update(selected="learn")
+    if request.query_params.get("errors"):
+        return gr.update(selected="errors")
+    return gr.skip()
 
 
 def _header(teaching: bool) -> str:

@@ -12,5 +12,7 @@ recorded_words  the words of question and answer, and what they attend to
 accounting      what a finished run has cost
 reporting       how far a run is
 conversation    several questions about one video
+cached          further questions from a kept KV cache, without the video
+download        a video by its address, from public hosts only
 teaching        what the embedded model's limits are
 """

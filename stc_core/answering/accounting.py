@@ -74,3 +74,54 @@ def costs_of(
         time_to_first_token=watch.first_token,
         peak_memory_bytes=watch.peak_memory_bytes(),
     )
+
+
+def costs_of_following(
+    vlm: VLM, trace: Trace, cached: int, new: int, generated: int, watch: Stopwatch
+) -> Costs:
+    """Return the costs of going on from a kept cache: neither the video nor its tokens are read.
+
+    Parameters
+    ----------
+    vlm, watch
+        As for ``costs_of``.
+    trace
+        Of the prompt that the cache holds.
+    cached, new, generated
+        Tokens in the cache's first layer, tokens that were fed to go on, tokens generated.
+    """
+    llm = LLMShape.from_config(vlm.model.config)
+    steps, inside = trace.alive(), trace.stage("inside")
+    layer = llm.layers - 1 if inside is None or inside.layer is None else inside.layer
+    per_layer = layers_after(layer, llm.layers, steps[1], steps[-1])
+    text = cached - steps[1]
+    lengths = [count + text for count in per_layer]
+    prefill = llm.decode_flops(lengths, new + 1)  # as if they were read one by one
+    parts = {
+        "vision": 0.0,
+        "projector": 0.0,
+        "compression": 0.0,
+        "prefill": float(prefill),
+        "decode": float(llm.decode_flops(lengths, new + generated) - prefill),
+        "lm_head": float(llm.head_flops(generated)),
+    }
+    return Costs(
+        tokens_full=steps[0],
+        tokens_llm=steps[1],
+        tokens_end=steps[-1],
+        tokens_per_layer=tuple(per_layer),
+        text_tokens=text + new,
+        generated_tokens=generated,
+        paper_flops=paper_flops(per_layer, llm.hidden, llm.ffn),
+        real_flops=parts | {"total": sum(parts.values())},
+        kv_bytes=kv_cache_bytes(
+            [count + new for count in lengths],
+            llm.kv_heads,
+            llm.head_dim,
+            next(vlm.model.parameters()).element_size(),
+        ),
+        seconds={"decode": 0.0} | watch.seconds,
+        seconds_per_token=tuple(watch.per_token),
+        time_to_first_token=watch.first_token,
+        peak_memory_bytes=watch.peak_memory_bytes(),
+    )

@@ -9,15 +9,24 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import numpy as np
 
 from stc_core.answering.accounting import costs_of
-from stc_core.answering.generation import Said, endings_of, generate, scores_of, warm_up
+from stc_core.answering.download import downloaded, is_url
+from stc_core.answering.generation import (
+    Said,
+    endings_of,
+    generate,
+    said_before,
+    scores_of,
+    warm_up,
+)
 from stc_core.answering.prompt import Prompt, build_prompt, checked_turns
 from stc_core.answering.recorded_words import words_of
 from stc_core.answering.reporting import Progress, Reporter
+from stc_core.answering.streaming import RUNS, AnswerStream, OnPiece, Writing
 from stc_core.answering.teaching import outside_its_world
 from stc_core.answering.video import MAX_SIDE, Video, read_video, thumbnails
 from stc_core.errors import InputError
@@ -32,6 +41,11 @@ from stc_core.record.stopwatch import Stopwatch
 from stc_core.record.trace import Trace
 from stc_core.record.trace_header import MAX_TOKENS_SAID
 from stc_core.text import readable
+
+if TYPE_CHECKING:
+    from typing import Unpack  # not before Python 3.11
+
+    from stc_core.answering.cached import CachedConversation
 
 DECODED = 256 << 20  # bytes that decoded frames may take, where the model needs no more
 WHOLE = {"start": 0.0, "end": None, "track": None}  # of a file
@@ -54,6 +68,8 @@ class Answer:
         the answer among them where it came to its end.
     scores : dict of str to float
         The same of each text in ``score``, its end included.
+    conversation : CachedConversation or None
+        With ``keep_cache``: what goes on from the compressed KV cache of this answer.
     """
 
     text: str
@@ -61,8 +77,52 @@ class Answer:
     costs: Costs
     logprob: float
     scores: dict[str, float] = field(default_factory=dict)
+    conversation: CachedConversation | None = field(default=None, repr=False)
+
+    def _repr_html_(self) -> str | None:
+        return self.trace._repr_html_()
 
 
+class Options(TypedDict, total=False):
+    """List the options of ``answer``, which describes them."""
+
+    frames: int | None
+    start: float
+    end: float | None
+    track: int | None
+    allow_url: bool
+    system: str
+    history: Sequence[tuple[str, str]]
+    baseline: bool
+    record: bool
+    score: Sequence[str]
+    keep_cache: bool
+    max_new_tokens: int
+    cache: RunCache | None
+    progress: Progress | None
+    on_piece: OnPiece | None
+
+
+@overload
+def answer(
+    vlm: VLM,
+    video: str | os.PathLike | Video,
+    question: str,
+    method: Method | None = None,
+    *,
+    stream: Literal[False] = False,
+    **options: Unpack[Options],
+) -> Answer: ...
+@overload
+def answer(
+    vlm: VLM,
+    video: str | os.PathLike | Video,
+    question: str,
+    method: Method | None = None,
+    *,
+    stream: Literal[True],
+    **options: Unpack[Options],
+) -> AnswerStream: ...
 def answer(
     vlm: VLM,
     video: str | os.PathLike | Video,
@@ -73,15 +133,19 @@ def answer(
     start: float = 0.0,
     end: float | None = None,
     track: int | None = None,
+    allow_url: bool = False,
     system: str = "",
     history: Sequence[tuple[str, str]] = (),
     baseline: bool = False,
     record: bool = False,
     score: Sequence[str] = (),
+    keep_cache: bool = False,
     max_new_tokens: int = 64,
     cache: RunCache | None = None,
     progress: Progress | None = None,
-) -> Answer:
+    on_piece: OnPiece | None = None,
+    stream: bool = False,
+) -> Answer | AnswerStream:
     """Ask one question about one video, greedily decoded.
 
     Parameters
@@ -89,7 +153,7 @@ def answer(
     vlm
         What ``load`` gives.
     video
-        A file, or a ``Video`` that was read before.
+        A file, or a ``Video`` that was read before; with ``allow_url`` also an address.
     question
         Plain text. Whatever it contains stays text: no part of it becomes a special token.
     method
@@ -98,6 +162,9 @@ def answer(
         T, frames to sample; default: what the checkpoint records, else 32.
     start, end, track
         Of a file: the stretch in seconds to sample, and the video track, as for ``read_video``.
+    allow_url
+        Take an http or https address for ``video``: it is downloaded as by ``downloaded``, at most
+        2 GiB in 10 minutes and from public hosts only, and removed again.
     system
         A system prompt, where the model's chat template has a place for one.
     history
@@ -112,6 +179,9 @@ def answer(
     score
         Answers whose probability is wanted, in this run and in the uncompressed one: how likely the
         model was to say just that.
+    keep_cache
+        Also keep the compressed KV cache: ``conversation`` of the answer asks on from it, saves it
+        and reads no video again.
     max_new_tokens
         Longest answer, 1 to 16,384.
     cache
@@ -122,6 +192,12 @@ def answer(
     progress
         Called with a stage and the share of all work done, 0 to 1. What it raises ends the run and
         leaves the model clean: the way to cancel.
+    on_piece
+        Called with each piece of text as it is written, a ``str`` that names its ``run``:
+        "uncompressed" with ``baseline``, then "compressed". What it raises ends the run, too.
+    stream
+        Return at once an ``AnswerStream``: an iterator over the same pieces, whose ``answer`` is in
+        the end what is returned without it.
 
     Raises
     ------
@@ -130,33 +206,47 @@ def answer(
         one sentence.
     """
     checked_turns(question, system, history)
-    max_new_tokens = _limit(max_new_tokens)
+    max_new_tokens = checked_limit(max_new_tokens)
     method = STC() if method is None else method
     report = progress or (lambda stage, share: None)
     depth = len(vlm.model.get_decoder().layers)
     inside = method.inside_layer(depth)  # refuses before the work, not after
     layer = None if not record else paper_layer(depth) if inside is None else inside
     forced = endings_of(vlm, score)
+    if stream:
+        options = Options(
+            frames=frames, start=start, end=end, track=track, allow_url=allow_url, system=system,
+            history=history, baseline=baseline, record=record, score=score, keep_cache=keep_cache,
+            max_new_tokens=max_new_tokens, cache=cache, progress=progress, on_piece=on_piece,
+        )  # fmt: skip
+        return AnswerStream(partial(answer, vlm, video, question, method), options)
     decode = Reporter(vlm.device, report, 0.0, 0.1)
     part = {"start": start, "end": end, "track": track}
     room = max(max_new_tokens, *map(len, forced.values()), 0)
-    shown, about, prompt = asked_about(
-        vlm, video, question, frames, room, cache, decode, part, system=system, history=history
-    )
+    fetch: AbstractContextManager[Any] = nullcontext(video)
+    if allow_url and is_url(video):
+        fetch = downloaded(str(video), on_progress=lambda share: decode.tell("download", share))
+    with fetch as file:
+        shown, about, prompt = asked_about(
+            vlm, file, question, frames, room, cache, decode, part, system=system, history=history
+        )
     see = partial(vision, vlm.model, cache=cache, methods=[method], batch=vlm.vision_batch)
     reference: dict = {}
     full_attention, done = None, 0.1
+    full, small = (on_piece and Writing(vlm.processor, run, on_piece) for run in RUNS)
     if baseline:
         done = 0.55
 
         def whole() -> tuple[dict[str, Any], np.ndarray | None]:
             warm_up(vlm)  # or the first of the two runs would pay for what both need
             watch = Reporter(vlm.device, report, 0.1, done, "uncompressed: ")
-            said = generate(vlm, prompt, watch, max_new_tokens, see=see, layer=layer)
+            said = generate(vlm, prompt, watch, max_new_tokens, see=see, layer=layer, writing=full)
             return _baseline(vlm, prompt, said, watch, decode, forced, record)
 
         what = "uncompressed", prompt.inputs, max_new_tokens, layer, forced
         reference, full_attention = _kept(vlm, cache, what, whole)
+        if full is not None:
+            full.end(reference["answer"])  # all of it, where the run was kept from before
     watch = Reporter(vlm.device, report, done, 1.0)
     about = about | {"question": question}
     listened: AbstractContextManager[list] = nullcontext([])
@@ -166,8 +256,9 @@ def answer(
         listened as seen,
         compress(vlm.model, method, watch=watch, record=record, **about) as live,
     ):
-        said = generate(vlm, prompt, watch, max_new_tokens, see=see, layer=layer)
+        said = generate(vlm, prompt, watch, max_new_tokens, see=see, layer=layer, writing=small)
         scores = scores_of(vlm, said, forced)
+        held = live.keep(said.cache) if keep_cache else None
     costs = costs_of(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
     foreign = outside_its_world(vlm, question, seen)
@@ -190,7 +281,14 @@ def answer(
         attention_layer=layer,
     )
     report("done", 1.0)
-    return Answer(said.text, trace, costs, said.logprob, scores)
+    talk = None
+    if held is not None:
+        from stc_core.answering.cached import CachedConversation  # which gives answers itself
+
+        turns = (*((asked, told) for asked, told in history), (question, said.text))
+        kept_with = replace(held, trace=trace)
+        talk = CachedConversation(vlm, kept_with, system, turns, said_before(vlm, said))
+    return Answer(said.text, trace, costs, said.logprob, scores, talk)
 
 
 def asked_about(
@@ -345,7 +443,7 @@ def _baseline(
     return found | {"words": [asdict(word) for word in words]}, attention
 
 
-def _limit(tokens: Any) -> int:
+def checked_limit(tokens: Any) -> int:
     """Return ``max_new_tokens`` as a number; ``InputError`` where it is none."""
     try:
         number = operator.index(tokens)

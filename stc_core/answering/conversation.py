@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
 from stc_core.answering.answer import Answer, answer
+from stc_core.answering.streaming import AnswerStream
 from stc_core.answering.video import Video
 from stc_core.errors import InputError
 from stc_core.hooks.run_cache import RunCache
@@ -80,7 +81,11 @@ class Conversation:
         self.cache = RunCache() if cache is None else cache
         self._once = _OutsideOnce(self.method)
 
-    def ask(self, question: str, **options: Any) -> Answer:
+    @overload
+    def ask(self, question: str, *, stream: Literal[False] = False, **options: Any) -> Answer: ...
+    @overload
+    def ask(self, question: str, *, stream: Literal[True], **options: Any) -> AnswerStream: ...
+    def ask(self, question: str, **options: Any) -> Answer | AnswerStream:
         """Answer one more question.
 
         Parameters
@@ -88,7 +93,9 @@ class Conversation:
         question
             Plain text.
         options
-            Of ``answer``: baseline, record, score, max_new_tokens, progress.
+            Of ``answer``: baseline, record, score, keep_cache, max_new_tokens, progress, on_piece,
+            stream. A streamed answer is in the history once it is complete; one that was closed
+            early is not.
 
         Raises
         ------
@@ -101,19 +108,16 @@ class Conversation:
             raise InputError(
                 f"{min(fixed)} belongs to the whole conversation; begin another one with it"
             )
-        found = answer(
-            self.vlm,
-            self.video,
-            question,
-            self._once,
-            **self._clip,
-            system=self.system,
-            history=self.history if self.remember else (),
-            cache=self.cache,
-            **options,
-        )
-        self.history.append((question, found.text))
-        return found
+        stream = options.pop("stream", False)
+        options |= self._clip | {"system": self.system, "cache": self.cache}
+        options["history"] = tuple(self.history) if self.remember else ()
+
+        def asked(**options: Any) -> Answer:
+            found = answer(self.vlm, self.video, question, self._once, **options)
+            self.history.append((question, found.text))
+            return found
+
+        return AnswerStream(asked, options) if stream else asked(**options)
 
 
 @dataclass(frozen=True, repr=False)

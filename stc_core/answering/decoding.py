@@ -1,8 +1,8 @@
 """Open, list, seek and decode videos with FFmpeg through PyAV, and check what it reports.
 
-PyAV is the one decoder: it gives the container's own timestamps, the tracks with their roles, the
-turn and the interlacing of each frame, and an error where OpenCV's reader returns memory that it
-never wrote. Colors are those of OpenCV's reader to the bit.
+PyAV is the decoder of all but animated WebP (``webp``): it gives the container's own timestamps,
+the tracks with their roles, the turn and the interlacing of each frame, and an error where OpenCV's
+reader returns memory that it never wrote. Colors are those of OpenCV's reader to the bit.
 
 Every function opens the file anew, so none leaves a decoder or a read position behind.
 """
@@ -464,10 +464,6 @@ def _container(head: bytes) -> str:
 def undecodable(source: Source) -> InputError:
     """Return the reason why a track with packets gives no frame."""
     name = quoted(source.file.name)
-    if source.head[8:16] == b"WEBPVP8X" and source.head[20] & 2:
-        return InputError(
-            f"{name} is an animated WebP, which FFmpeg does not decode; convert it to mp4 or GIF."
-        )
     return InputError(
         f"{name} is damaged and its frames cannot be decoded; export it again, for example as "
         "H.264 mp4."

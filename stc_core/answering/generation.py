@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stc_core.answering.prompt import Prompt, build_prompt, encode_text
+from stc_core.answering.prompt import build_prompt, encode_text
 from stc_core.answering.reporting import SHARES, Reporter
+from stc_core.answering.streaming import Writing, answer_text
 from stc_core.errors import InputError
 from stc_core.hooks.forced import first_position, log_probability, rewind
 from stc_core.hooks.kv_cache import cache_of
@@ -23,7 +24,7 @@ from stc_core.models.memory import frames_that_fit
 from stc_core.models.stock import StockModel
 from stc_core.models.vlm import VLM
 from stc_core.record.trace_header import LONGEST_ANSWER, MAX_SCORES
-from stc_core.text import checked_text, readable
+from stc_core.text import checked_text
 
 See = Callable[..., AbstractContextManager[None]]  # ``hooks.tower.vision`` for one model
 # What a published generation_config.json may hold beside the ends of a text: all of it changes what
@@ -37,6 +38,22 @@ GREEDY = {
     "exponential_decay_length_penalty": None, "penalty_alpha": None, "dola_layers": None,
     "num_return_sequences": 1, "prompt_lookup_num_tokens": None,
 }  # fmt: skip
+
+
+class Fed(Protocol):
+    """Describe what a run feeds to the model: a ``Prompt``, or what follows on a kept cache."""
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """Return the arguments of ``model.generate``."""
+
+    @property
+    def frames(self) -> int:
+        """Return the frames of the clip."""
+
+    @property
+    def asked(self) -> range:
+        """Return the places of the question's tokens."""
 
 
 @dataclass
@@ -97,34 +114,39 @@ def greedy(
     return output, new, sure.gather(2, new[..., None])[..., 0]
 
 
-def recorded_question(prompt: Prompt) -> range:
+def recorded_question(prompt: Fed) -> range:
     """Return the places of the question's tokens that are recorded."""
     return prompt.asked[-QUESTION_WORDS:]
 
 
 def generate(
     vlm: VLM,
-    prompt: Prompt,
+    prompt: Fed,
     watch: Reporter,
     limit: int,
     *,
     see: See | None = None,
     layer: int | None = None,
+    writing: Writing | None = None,
 ) -> Said:
     """Answer and tell the watch of every token. ``layer``: where to listen, None: nowhere.
 
     see: ``vision`` for this model, without its watch; None leaves the vision tower as it is.
+    writing: told of every token, and of the whole text in the end.
     """
     count = 0
+    length = prompt.inputs["input_ids"].shape[1]
 
     def step(ids: Tensor, scores: Tensor, **_) -> Tensor:
         nonlocal count
         count += 1
         watch.token()
         watch.tell("answer", SHARES["answer"] + (1 - SHARES["answer"]) * count / limit)
+        if writing is not None:
+            with watch.paused():
+                writing.look(ids[0, length:].tolist())
         return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
 
-    length = prompt.inputs["input_ids"].shape[1]
     # the question and what the template puts after it
     last = length - recorded_question(prompt).start
     ear: AbstractContextManager[list[Tensor]]
@@ -140,8 +162,11 @@ def generate(
         raise InputError(frames_that_fit(vlm, prompt.frames)) from error
     cache = cache_of(output)
     rewind(cache, count - 1)  # the last token was never fed
+    text = answer_text(vlm.processor, new[0].tolist())
+    if writing is not None:
+        writing.end(text)
     return Said(
-        readable(vlm.processor.decode(new[0], skip_special_tokens=True).strip())[:LONGEST_ANSWER],
+        text,
         new[0].tolist(),
         sure[0].tolist(),
         output.logits[0][0],
@@ -178,6 +203,12 @@ def end_tokens(vlm: VLM) -> list[int]:
     if ends is None:
         return []
     return list(ends) if isinstance(ends, (list, tuple)) else [ends]
+
+
+def said_before(vlm: VLM, said: Said) -> tuple[int, ...]:
+    """Return the tokens of an answer without its end, which the next turn's template writes."""
+    ended = bool(said.ids) and said.ids[-1] in end_tokens(vlm)
+    return tuple(said.ids[:-1] if ended else said.ids)
 
 
 def scores_of(vlm: VLM, said: Said, forced: dict[str, list[int]]) -> dict[str, float]:

@@ -134,6 +134,27 @@ def build_prompt(
     )
 
 
+def following_turn(
+    vlm: VLM, system: str, history: Sequence[tuple[str, str]], question: str
+) -> tuple[list[int], range]:
+    """Return the tokens between the last answer and the next, and the question's places in them.
+
+    That is what the chat template writes after an answer: the end of its turn, the next question,
+    the beginning of the next answer. Raises ``InputError`` as ``build_prompt``.
+    """
+    texts = checked_turns(question, system, history)
+    secret = token_hex(8)
+    markers = [f"text{secret}n{place}n" for place in range(len(texts))]
+    whole = _rendered(vlm, markers, "", bool(system.strip()))
+    marked = {marker: text.strip() for marker, text in zip(markers, texts, strict=True)}
+    last = {marker: marked[marker] for marker in markers[-2:]}
+    reader = QuestionReader(vlm.processor.tokenizer, last)
+    found = reader(whole[whole.index(markers[-2]) :], add_special_tokens=False)
+    ids = [int(token) for token in found["input_ids"][0]][reader.behind :]
+    asked = range(reader.asked.start - reader.behind, reader.asked.stop - reader.behind)
+    return ids, asked
+
+
 def checked_turns(question: object, system: object, history: object) -> list[str]:
     """Return the texts of a prompt in their order, the question last; refuse what is none."""
     asked = checked_question(question)

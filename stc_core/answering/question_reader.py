@@ -32,11 +32,14 @@ class QuestionReader:
     ----------
     asked : range
         Places of the question's tokens in the text that was read last.
+    behind : int
+        Place of the first token after the first of the texts.
     """
 
     def __init__(self, tokenizer: Any, texts: Mapping[str, str]) -> None:
         self._tokenizer, self._texts = tokenizer, dict(texts)
         self.asked = range(0)
+        self.behind = 0
 
     @classmethod
     def of(
@@ -81,6 +84,11 @@ class QuestionReader:
             for place, (start, end) in enumerate(offsets)
             if start < end and start < last and end > first
         ]
+        begun = len(own[0]) + len(put_in[0])
+        self.behind = next(
+            (place for place, (start, end) in enumerate(offsets) if start >= begun and start < end),
+            len(offsets),
+        )
         self.asked = range(inside[0], inside[-1] + 1) if inside else range(0)
         found["input_ids"] = [[back.get(token, token) for token in found["input_ids"][0]]]
         return BatchEncoding(dict(found), tensor_type=tensors)

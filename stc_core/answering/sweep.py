@@ -17,6 +17,7 @@ from stc_core.answering.video import Video
 from stc_core.errors import InputError
 from stc_core.hooks.run_cache import RunCache
 from stc_core.methods import STC, Edited, Method
+from stc_core.methods.base import check_method
 from stc_core.models.vlm import VLM
 from stc_core.record.sweep import AXES, Stop, Sweep
 from stc_core.record.trace import Trace
@@ -341,8 +342,7 @@ def present_value(method: Method, depth: int, over: str) -> float:
     """
     if over not in AXES:
         raise InputError(f"a sweep goes over {', '.join(AXES[:-1])} or {AXES[-1]}, not {over!r}")
-    if not isinstance(method, Method):
-        raise InputError(f"a compression method is needed, such as STC(), not {method!r}")
+    check_method(method)
     name = type(method).__name__
     if isinstance(method, Edited):
         raise InputError(

@@ -8,11 +8,14 @@ the same bytes.
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-import av
 import cv2
 import numpy as np
-from av.filter import Graph
+
+if TYPE_CHECKING:  # pictures can be resized where there is no PyAV
+    import av
+    from av.filter import Graph
 
 __all__ = ["Converter", "combed", "fitted", "letterboxed", "resized"]
 
@@ -115,6 +118,9 @@ def _quarters(frame: av.VideoFrame) -> int:
 
 def _graph(frame: av.VideoFrame, *first: tuple[str, str]) -> Graph:
     """Filters that end in BGR. FFmpeg 8 also maps HDR to what screens show; 7 does not know how."""
+    import av
+    from av.filter import Graph
+
     options = ["flags=bicubic"]
     if getattr(frame, "color_primaries", None) == BT2020:
         options.insert(0, "flags=bicubic:out_primaries=bt709:out_transfer=bt709")

@@ -11,25 +11,17 @@ import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stc_core.answering.decoding import (
-    Listing,
-    Pictures,
-    Progress,
-    Source,
-    decode_all,
-    end_of_all_tracks,
-    list_packets,
-    pictures,
-    seconds,
-    undecodable,
-)
 from stc_core.answering.upright import fitted, resized
 from stc_core.answering.video_file import checked_file
 from stc_core.errors import InputError
 from stc_core.text import readable
+
+if TYPE_CHECKING:
+    from stc_core.answering.decoding import Progress
 
 __all__ = ["MAX_FRAMES", "Video", "check_video", "choose_frames", "read_video", "thumbnails"]
 
@@ -53,8 +45,8 @@ class Video:
     frame_count : frames in the file.
     rate : mean frames per second of the file; 0.0 where one frame leaves it unknown.
     source_size : (height, width) in pixels as the file is shown, before any reduction.
-    warning : a sentence each where the file is damaged, its times are made up or the picture
-        changes its shape; else None.
+    warning : a sentence each where the file is damaged, its times are made up, the picture
+        changes its shape or another decoder than FFmpeg has read it; else None.
     """
 
     frames: np.ndarray
@@ -110,7 +102,7 @@ class Video:
             times = times.astype(np.float64)
         except (TypeError, ValueError):
             times = np.full(count, np.nan)
-        if times.shape != (count,) or not _plausible(times):
+        if times.shape != (count,) or not plausible(times):
             raise InputError(f"seconds must be {count} rising numbers, the time of each frame")
         spacing = float(times[-1] - times[0]) / (count - 1) if count > 1 else 1.0
         return cls(
@@ -138,7 +130,8 @@ def read_video(
 
     Parameters
     ----------
-    path : a video file of any container and codec that PyAV's FFmpeg reads (GIF included).
+    path : a video file of any container and codec that PyAV's FFmpeg reads (GIF included), or an
+        animated WebP, which Pillow decodes.
     frames : T, 1 to 1024. `choose_frames` states which are taken; a file with fewer gives each
         of its frames once.
     max_side : longer side in pixels above which frames are reduced (area average, aspect ratio
@@ -170,6 +163,8 @@ def read_video(
       index (mp4, mov, mkv, webm); each landing is checked against the listed timestamp, and on
       the first that is wrong the file is decoded from its start instead.
     """
+    from stc_core.answering.reading import read
+
     count = _whole_number(frames, "frames", 1, MAX_FRAMES)
     if max_side is not None:
         max_side = _whole_number(max_side, "max_side", 1, 1 << 16)
@@ -179,7 +174,7 @@ def read_video(
     file, head = checked_file(path)
     report = on_progress or (lambda share: None)
     report(0.0)
-    video = _read(Source(file, head, track), count, max_side, stretch, report)
+    video = read(file, head, track, count, max_side, stretch, report)
     report(1.0)
     return video
 
@@ -192,8 +187,9 @@ def check_video(path: str | os.PathLike[str]) -> None:
     InputError
         As `read_video`, but for what shows only when frames are decoded.
     """
-    with Source(*checked_file(path)).opened():
-        pass
+    from stc_core.answering.reading import check
+
+    check(*checked_file(path))
 
 
 def choose_frames(times: np.ndarray, count: int) -> np.ndarray:
@@ -269,7 +265,7 @@ def _stretch(start: float, end: float | None) -> tuple[float, float]:
     return float(start), float(last)
 
 
-def _chosen(times: np.ndarray, count: int, stretch: tuple[float, float]) -> np.ndarray:
+def choose_in(times: np.ndarray, count: int, stretch: tuple[float, float]) -> np.ndarray:
     """Choose ``count`` of the frames that are shown in a stretch, the one at its start included."""
     start, end = stretch
     first = max(0, int(np.searchsorted(times, start + TICK, side="right")) - 1)
@@ -277,147 +273,9 @@ def _chosen(times: np.ndarray, count: int, stretch: tuple[float, float]) -> np.n
     return first + choose_frames(times[first:last], count)
 
 
-def _check_start(start: float, duration: float) -> None:
-    if start >= duration:
-        raise InputError(
-            f"the video ends at {duration:.1f} s; start must be before, not at {start:g} s"
-        )
-
-
-def _read(
-    source: Source,
-    count: int,
-    max_side: int | None,
-    stretch: tuple[float, float],
-    report: Progress,
-) -> Video:
-    """Choose from the listed packets; where the decoder disagrees, from what it really gives."""
-    listing = list_packets(source, report)
-    times, found = listing.times, None
-    if _plausible(times):
-        picked = _chosen(times, count, stretch)
-        found = pictures(source, picked, max_side, report, listing)
-    if found is None:  # damaged, or a container without usable timestamps
-        times, order, note = _decoded_times(source, listing, report)
-        picked = _chosen(times, count, stretch)
-        found = pictures(source, order[picked], max_side, report)
-        if found is None:
-            raise undecodable(source)  # decodes differently each time
-    else:
-        note = _cut_off(source, listing)
-    span = float(times[-1] - times[0])
-    rate = (len(times) - 1) / span if span > 0 else listing.rate
-    duration = listing.end if _plausible(np.append(listing.times, listing.end)) else 0.0
-    if duration <= times[-1]:
-        duration = float(times[-1]) + (1 / rate if rate else 0.0)
-    _check_start(stretch[0], max(duration, TICK))
-    notes = [sentence for sentence in (note, _reshaped(found)) if sentence]
-    return Video(
-        found.frames,
-        times[picked],
-        readable(source.file.name),
-        duration,
-        len(times),
-        rate,
-        found.source,
-        " ".join(notes) or None,
-    )
-
-
-def _decoded_times(
-    source: Source, listing: Listing, report: Progress
-) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """Sorted times of all frames that decode, from the first one listed; their places in the order
-    in which they come out, which damage upsets; and a sentence on the frames that do not decode.
-    """
-    listed = listing.times
-    believed = _plausible(listed)
-    ticks, errors, damaged = decode_all(source, report)
-    if len(ticks) == 0:
-        raise undecodable(source)
-    order = np.arange(len(ticks))
-    if believed and np.isin(ticks, listing.ticks).all() and len(np.unique(ticks)) == len(ticks):
-        order = np.argsort(ticks)
-    elif believed and len(ticks) == len(listed):  # B-frames in AVI: the packets know better
-        return listed, order, _damaged(len(listed), damaged) or _cut_off(source, listing)
-    times = seconds(ticks[order], listing.base, listing.ticks[0] if believed else ticks[0])
-    if not _plausible(times):
-        rate = listing.rate or 25.0
-        note = (
-            f"The file has no usable timestamps; its {len(times)} frames are taken as {rate:g} "
-            "per second."
-        )
-        return np.arange(len(times)) / rate, np.arange(len(times)), note
-    lost = (_lost(listing, times, errors) or _cut_off(source, listing)) if believed else None
-    return times, order, lost or _damaged(len(times), damaged)
-
-
-def _plausible(times: np.ndarray) -> bool:
-    """Some, strictly increasing, and within the 115 days that no unset clock respects."""
+def plausible(times: np.ndarray) -> bool:
+    """Tell whether these are times: some, rising, within 115 days, as no unset clock's are."""
     return bool(len(times) and np.all(np.abs(times) < 1e7) and np.all(np.diff(times) > 0))
-
-
-def _lost(listing: Listing, times: np.ndarray, errors: int) -> str | None:
-    """Return a sentence on frames that are listed but do not decode, and when they would be shown.
-
-    Some packets are no frames of their own: the second field of a frame, or a picture that only
-    helps to decode others. Those stand beside a frame and cause no error.
-    """
-    listed = listing.times
-    after = np.searchsorted(times, listed)
-    nearest = np.minimum(
-        np.abs(times[np.minimum(after, len(times) - 1)] - listed),
-        np.abs(times[np.maximum(after, 1) - 1] - listed),
-    )
-    gap = float(np.median(np.diff(listed)))
-    lost = nearest > (TICK if errors else 0.75 * gap)
-    if not lost.any():
-        return None
-    edges = np.flatnonzero(np.diff(np.pad(lost, 1)))  # first lost, first found, first lost, ...
-    ends = np.append(listed, max(listing.end, float(listed[-1])))
-    spans = [f"{listed[a]:.1f} s to {ends[b]:.1f} s" for a, b in edges.reshape(-1, 2)]
-    where = spans[0] if len(spans) == 1 else f"{len(spans)} stretches from {spans[0]} on"
-    return (
-        f"Only {len(times)} of the {max(listing.promised_total, len(listed))} frames could be "
-        f"decoded, {where} is missing (the file is damaged, or was trimmed without encoding it "
-        "again)."
-    )
-
-
-def _damaged(count: int, damaged: int) -> str | None:
-    """Return a sentence on frames that decode, but not as they were."""
-    if not damaged:
-        return None
-    return f"The file is damaged; {damaged} of its {count} frames show it."
-
-
-def _cut_off(source: Source, listing: Listing) -> str | None:
-    """Return a sentence where the file's header promises more than there is."""
-    end, promised = listing.end or float(listing.times[-1]), listing.promised_end
-    if listing.total < listing.promised_total and promised > end + 0.5 / (listing.rate or 25):
-        return (
-            f"The file promises {promised:.1f} s and {listing.promised_total} frames, but its "
-            f"frames end at {end:.1f} s with the {listing.total}th; it may have been cut off."
-        )
-    clock = max(0.0, listing.start) + end
-    if promised > 1.02 * clock + 1 and promised > 1.02 * end_of_all_tracks(source) + 1:
-        return (
-            f"The file promises {promised:.1f} s, but its frames end at {end:.1f} s; it may have "
-            "been cut off."
-        )
-    return None
-
-
-def _reshaped(found: Pictures) -> str | None:
-    """Return a sentence where frames have another aspect ratio than the first."""
-    height, width = found.source
-    others = [(h, w) for h, w in found.others if abs(h * width - w * height) > max(h, w)]
-    if not others:
-        return None
-    return (
-        f"The picture changes its shape from {width} x {height} to "
-        f"{others[0][1]} x {others[0][0]}; what differs from the first frame has black borders."
-    )
 
 
 def _whole_number(value: int, name: str, low: int, high: int) -> int:

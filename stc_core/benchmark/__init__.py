@@ -7,10 +7,12 @@ vision_once     the vision tower sees each clip once
 ask             one case under many methods
 answers_file    answers in a file: resumable, locked
 run             all cases under all methods
+causes          why answers were turned
 ray_workers     the same on all cores and GPUs of many machines
 score           accuracies, intervals, flips, evidence
 tables          tables in Markdown
 readme_section  the section of a README
 plots           pictures
 result_files    the files that a benchmark leaves
+tracking        a run of trackio or Weights & Biases
 """

@@ -40,11 +40,16 @@ class Record:
     def __init__(self, path: Path, file: BinaryIO, known: dict) -> None:
         self.path, self.known = path, known
         self._file = file
+        self.replaced = False  # whether answers of the file have been given anew
 
     def add(self, answer: dict[str, Any]) -> None:
-        """Write one answer through to the file system and add it to ``known``."""
+        """Write one answer through to the file system and add it to ``known``.
+
+        An answer of the same key is replaced: its former line goes when the file is closed.
+        """
         with _writing(self.path):
             _write(self._file, answer)
+        self.replaced |= key_of(answer) in self.known
         self.known[key_of(answer)] = answer
 
 
@@ -74,8 +79,11 @@ def open_record(folder: Path, configuration: dict[str, Any]) -> Iterator[Record]
                 with gzip.open(packed) as former:
                     shutil.copyfileobj(former, file)
             known = _read(path, file, json.loads(json.dumps(configuration)))
-        yield Record(path, file, known)
+        record = Record(path, file, known)
+        yield record
         with _writing(path):
+            if record.replaced:
+                _tidy(path, configuration, known)
             if path.stat().st_size > LARGE:
                 _pack(path, packed)
             else:
@@ -129,6 +137,13 @@ def _read(path: Path, file: BinaryIO, configuration: dict) -> dict:
     if not begun:
         _write(file, configuration)
     return known
+
+
+def _tidy(path: Path, configuration: dict[str, Any], known: dict) -> None:
+    """Leave the last line of each answer alone in the file, which is replaced as a whole."""
+    with written_whole(path) as partial, partial.open("wb", buffering=0) as file:
+        for content in (configuration, *known.values()):
+            _write(file, content)
 
 
 def _pack(path: Path, packed: Path) -> None:

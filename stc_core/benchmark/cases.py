@@ -11,6 +11,7 @@ import numpy as np
 from stc_core.answering.prompt import grid_of
 from stc_core.errors import InputError
 from stc_core.models.vlm import VLM
+from stc_core.record.grid import TokenGrid
 from stc_core.shapes.exam.asking import exam
 from stc_core.shapes.exam.grids import frame_size
 from stc_core.shapes.exam.replying import ANSWER_TOKENS
@@ -99,11 +100,16 @@ class Shapes:
         """Return how many of ``questions`` questions there are."""
         return questions
 
+    def grid(self, frames: int) -> TokenGrid:
+        """Return the grid of the video tokens of each clip."""
+        size = frame_size(self.vlm.processor)
+        return grid_of(self.vlm, np.zeros((frames, *size, 3), np.uint8))
+
     def cases(self, questions: int, frames: int) -> Iterator[Case | Skipped]:
         """Yield the first ``questions`` cases; a smaller number yields the beginning of these."""
         size, step = frame_size(self.vlm.processor), self.vlm.family.step(self.vlm.model.config)
         try:
-            grid = grid_of(self.vlm, np.zeros((frames, *size, 3), np.uint8))
+            grid = self.grid(frames)
         except InputError as error:  # more frames than the model reads
             yield Skipped(f"{frames} frames", str(error))
             return

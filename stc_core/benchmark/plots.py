@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc_core.benchmark.tables import PAPER_MODULES, ablation_rows, main_rows, shown, uncompressed
+from stc_core.benchmark.rows import names_after
+from stc_core.benchmark.tables import (
+    OURS,
+    PAPER_MODULES,
+    ablation_rows,
+    main_rows,
+    shown,
+    uncompressed,
+)
 from stc_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,14 +25,15 @@ if TYPE_CHECKING:
 INK, QUIET, RULE = "#1B1F24", "#59636E", "#D1D9E0"  # text, second text, lines
 BLUE, VERMILLION = "#0072B2", "#D55E00"
 # Okabe and Ito's colors without yellow, which is too light for a line; marks are a second channel
-COLORS = (VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", QUIET)
-MARKS = "sD^vPX<>*hdp"
+COLORS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", QUIET, "#8C564B")
+MARKS = "s^vPX*"
+FAINT = "#AFB8C1"  # the lines of those that are not named
 
 Summary = dict[str, Any]
 
 
 def draw(summary: Summary, folder: Path) -> list[Path]:
-    """Write retention, ablation and recall as .svg and .png, those that have anything to draw."""
+    """Write each of ``PICTURES`` that has anything to draw, as .svg and .png."""
     from matplotlib import rc_context
 
     fixed: dict[Any, Any] = {
@@ -74,31 +83,29 @@ def retention(summary: Summary) -> Figure | None:
 
     Methods stand side by side, within a few percent of their place, so that intervals stay apart.
     """
-    rows, stock = main_rows(summary), uncompressed(summary)
+    rows, stock = _plain(main_rows(summary)), uncompressed(summary)
     if not rows or stock is None:
         return None
-    figure, (axes,) = _sheet(9.2, 5.4)
+    figure, (axes,) = _sheet(9.2, 5.8)
     low, high = (100 * end for end in stock["interval95"])
     axes.axhspan(low, high, color=RULE, alpha=0.5, linewidth=0)
     axes.axhline(100 * stock["accuracy"], color=QUIET, linewidth=1, label="uncompressed")
-    series: dict[str, list[Summary]] = {}
-    for row in rows:
-        series.setdefault(shown(row), []).append(row)
-    styles = _styles(list(series))
-    for place, (name, points) in enumerate(series.items()):
-        aside = 1 + 0.012 * (place - len(series) / 2)
-        points = sorted(points, key=_kept)
+    styles = _styles(rows)
+    colored = [name for name, style in styles.items() if style["color"] != FAINT]
+    for name, style in styles.items():
+        points = sorted((row for row in rows if shown(row) == name), key=_kept)
         y = [100 * row["accuracy"] for row in points]
-        gaps = _gaps(y, [row["interval95"] for row in points])
+        if name not in colored:
+            axes.plot([100 * _kept(row) for row in points], y, **style)
+            continue
+        aside = 1 + 0.02 * (colored.index(name) - len(colored) / 2)
         axes.errorbar(
             [100 * aside * _kept(row) for row in points],
             y,
-            yerr=gaps,
-            label=name,
+            yerr=_gaps(y, [row["interval95"] for row in points]),
             elinewidth=0.8,
             capsize=2,
-            markersize=5,
-            **styles[name],
+            **style,
         )
     axes.set_xscale("log")
     ticks = sorted({100 * row["retention"] for row in rows})
@@ -112,32 +119,117 @@ def retention(summary: Summary) -> Figure | None:
     return figure
 
 
+def flops(summary: Summary) -> Figure | None:
+    """Draw accuracy against FLOPs in the paper's convention, all methods, with the Pareto front.
+
+    On the front are the methods to which no other of fewer or equal FLOPs is equal or ahead. Where
+    costs lie in two groups far apart, each has axes of its own.
+    """
+    equal = [row for row in summary["rows"] if names_after("flops ", row["parts"])]
+    every = {id(row): row for row in (*main_rows(summary), *equal)}.values()
+    rows = [row for row in _plain(every) if row["flops"]["paper"]["of_full"]]
+    stock = uncompressed(summary)
+    if not rows or stock is None:
+        return None
+    groups = _apart(rows)
+    figure, every_axes = _sheet(9.2, 5.8, len(groups))
+    front, styles = pareto(rows), _styles(rows)
+    accuracies = [100 * row["accuracy"] for row in (*rows, stock)]
+    for axes, group in zip(every_axes, groups, strict=True):
+        axes.axhline(100 * stock["accuracy"], color=QUIET, linewidth=1, label="uncompressed")
+        axes.plot(
+            [_cost(row) for row in front],
+            [100 * row["accuracy"] for row in front],
+            color=RULE,
+            linewidth=8,
+            solid_capstyle="round",
+            drawstyle="steps-post",
+            label="Pareto front",
+            zorder=1,
+        )
+        for name, style in styles.items():
+            points = sorted((row for row in group if shown(row) == name), key=_cost)
+            axes.plot(
+                [_cost(row) for row in points], [100 * row["accuracy"] for row in points], **style
+            )
+        least, most = _cost(group[0]), _cost(group[-1])
+        room = 0.06 * (most - least) or 0.1 * most
+        axes.set_xlim(least - room, most + room)
+        axes.set_ylim(min(accuracies) - 3, max(accuracies) + 3)
+    every_axes[0].set_ylabel("right answers, %")
+    figure.supxlabel(
+        "FLOPs in the paper's convention, % of the uncompressed model", fontsize=9, color=INK
+    )
+    handles = every_axes[0].get_legend_handles_labels()  # each of the axes has all of them
+    figure.legend(*handles, loc="outside right upper", frameon=False)
+    return figure
+
+
+def _cost(row: Summary) -> float:
+    return 100 * row["flops"]["paper"]["of_full"]
+
+
+def _apart(rows: Iterable[Summary]) -> list[list[Summary]]:
+    """Return the rows by rising FLOPs, in two groups where a factor of 1.5 lies between them."""
+    rows = sorted(rows, key=_cost)
+    gaps = [_cost(after) / _cost(before) for before, after in itertools.pairwise(rows)]
+    place = 1 + gaps.index(max(gaps)) if gaps and max(gaps) > 1.5 else len(rows)
+    return [part for part in (rows[:place], rows[place:]) if part]
+
+
+def pareto(rows: Iterable[Summary]) -> list[Summary]:
+    """Return the rows on the Pareto front of accuracy and FLOPs, by rising FLOPs."""
+    front: list[Summary] = []
+    for row in sorted(rows, key=lambda row: (_cost(row), -row["accuracy"])):
+        if not front or row["accuracy"] > front[-1]["accuracy"]:
+            front.append(row)
+    return front
+
+
+def _plain(rows: Iterable[Summary]) -> list[Summary]:
+    """Return the rows without the other forms of rivals."""
+    return [row for row in rows if "variant" not in row["parts"]]
+
+
 def _kept(row: Summary) -> float:
     """Return the share of tokens after the first compressing step: at the entrance or inside."""
     tokens = row["tokens"]
     return tokens["door" if tokens["door"] < tokens["all"] else "end"] / tokens["all"]
 
 
-def _styles(names: list[str]) -> dict[str, dict[str, Any]]:
-    """Return line styles: STC thick and blue, its variants broken, others by color and mark."""
+def _styles(rows: Sequence[Summary]) -> dict[str, dict[str, Any]]:
+    """Return {name: style of its line}, in the order of a legend.
+
+    STC is blue and thick, its variants broken, our method vermillion and thick, the most accurate
+    rivals by color and mark, the others faint and one entry together.
+    """
+    scores: dict[str, list[float]] = {}
+    for row in rows:
+        scores.setdefault(shown(row), []).append(row["accuracy"])
+    ranked = sorted(scores, key=lambda name: -sum(scores[name]) / len(scores[name]))
+    rivals = [name for name in ranked if name != OURS and not name.startswith("STC")]
     styles: dict[str, dict[str, Any]] = {}
+    if OURS in scores:
+        styles[OURS] = {"color": VERMILLION, "marker": "D", "linewidth": 2.2, "zorder": 6}
     variants = itertools.cycle([("o", "--"), ("s", "-."), ("^", ":")])
-    others = 0
-    for name in names:
-        if name == "STC":
-            styles[name] = {"color": BLUE, "marker": "o", "linewidth": 2.2, "zorder": 5}
-        elif name.startswith("STC"):
+    for name in sorted(name for name in scores if name.startswith("STC")):
+        styles[name] = {"color": BLUE, "marker": "o", "linewidth": 2.2, "zorder": 5}
+        if name != "STC":
             marker, line = next(variants)
-            styles[name] = {"color": BLUE, "marker": marker, "linestyle": line, "mfc": "white"}
-        else:
-            styles[name] = {
-                "color": COLORS[others % len(COLORS)],
-                "marker": MARKS[others % len(MARKS)],
-                "linewidth": 1.1,
-                "linestyle": ("-", ":")[others // len(COLORS) % 2],
-            }
-            others += 1
-    return styles
+            broken = {"marker": marker, "linestyle": line, "mfc": "white", "linewidth": 1.1}
+            styles[name] |= broken
+    for color, mark, name in zip(COLORS, MARKS, rivals, strict=False):
+        styles[name] = {"color": color, "marker": mark, "linewidth": 1.1, "zorder": 4}
+    others = rivals[len(COLORS) :]
+    for name in others:
+        styles[name] = {"color": FAINT, "marker": ".", "linewidth": 0.8, "zorder": 2}
+    return {
+        name: style
+        | {"label": f"{len(others)} others: {name} ..." if name in others[:1] else name}
+        | ({"label": None} if name in others[1:] else {})
+        | {"markersize": 5}
+        for name, style in styles.items()
+    }
 
 
 def ablation(summary: Summary) -> Figure | None:
@@ -190,20 +282,14 @@ def recall(summary: Summary) -> Figure | None:
         ylabel="still right, % of right before",
         ylim=(0, 103),
     )
-    styles = _styles(list(dict.fromkeys(shown(row) for row in rows)))
-    known = set()
-    for row in rows:
-        name = shown(row)
-        style = {k: v for k, v in styles[name].items() if k in ("color", "marker", "mfc", "zorder")}
+    rows = _plain(rows)
+    for name, style in _styles(rows).items():
+        points = [row for row in rows if shown(row) == name]
         right.plot(
-            100 * row["evidence"]["end"]["any"],
-            100 * row["accuracy"],
-            linestyle="none",
-            markersize=6,
-            label=None if name in known else name,
-            **style,
+            [100 * row["evidence"]["end"]["any"] for row in points],
+            [100 * row["accuracy"] for row in points],
+            **style | {"linestyle": "none"},
         )
-        known.add(name)
     right.set(xlabel="questions with any evidence in the last layer, %", ylabel="right answers, %")
     figure.legend(*right.get_legend_handles_labels(), loc="outside right upper", frameon=False)
     return figure
@@ -220,6 +306,7 @@ def _gaps(values: list[float], intervals: list[list[float]]) -> list[list[float]
 
 PICTURES: dict[str, Callable[[Summary], Any]] = {
     "retention": retention,
+    "flops": flops,
     "ablation": ablation,
     "recall": recall,
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from stc_core.benchmark.equal_flops import CLOSE
 from stc_core.benchmark.tables import (
+    OURS,
     PAPER_MODULES,
     Summary,
     ablation_rows,
@@ -13,13 +15,12 @@ from stc_core.benchmark.tables import (
     about,
     interval,
     main_rows,
-    markdown,
     percent,
     shown,
     uncompressed,
 )
 from stc_core.errors import InputError
-from stc_core.readme_sections import check_section, write_section
+from stc_core.readme_sections import check_section, markdown, write_section
 
 SECTION = "benchmark"
 PAPER_SHARE = 0.901  # of the uncompressed accuracy, STC at 2 %, LLaVA-OneVision-7B
@@ -58,6 +59,7 @@ def readme_section(summary: Summary, pictures: str) -> str:
         table,
         *_claims(summary),
         f"![Accuracy against retention, with 95 % intervals]({pictures}/retention.svg)",
+        f"![Accuracy against FLOPs, with the Pareto front]({pictures}/flops.svg)",
     ]
     if ablation_rows(summary):
         found += [
@@ -85,7 +87,8 @@ def _claims(summary: Summary) -> list[str]:
     for retention in (0.02, 0.01):
         here = [row for row in rows if row["retention"] == retention]
         stc = [row for row in here if row["name"] == "STC" and not row["options"]]
-        others = [row for row in here if row["name"] != "STC" and row.get("behind_stc")]
+        rivals = [r for r in here if r["name"] != "STC" and "variant" not in r["parts"]]
+        others = [row for row in rivals if row.get("behind_stc")]
         if not stc or stc[0]["of_full"] is None:
             continue
         sentence = (
@@ -114,6 +117,8 @@ def _claims(summary: Summary) -> list[str]:
                 f"rivals asked as many questions."
             )
         said.append(sentence)
+    for retention in (0.05, 0.02, 0.01):
+        said += _ours([row for row in rows if row["retention"] == retention])
     theirs = sorted(PAPER_MODULES, key=PAPER_MODULES.__getitem__)
     for words, with_own in (("Modules", False), ("With the model's own settings", True)):
         modules = {n: r["of_full"] for n, r in ablation_rows(summary, with_own).items()}
@@ -123,6 +128,34 @@ def _claims(summary: Summary) -> list[str]:
             letters = "" if with_own else " (A attention, S similarity, C clusters)"
             said.append(f"{words}{letters}: {' < '.join(ours)}; {same}.")
     return ["\n".join(f"- {sentence}" for sentence in said)] if said else []
+
+
+def _ours(rows: list[Summary]) -> list[str]:
+    """Return how our method compares with all of at most its FLOPs; ``rows``: of one retention."""
+    ours = [row for row in rows if row["name"] == OURS and not row["options"]]
+    if not ours or ours[0]["of_full"] is None or not ours[0]["flops"]["paper"]["of_full"]:
+        return []
+    most = (1 + CLOSE) * ours[0]["flops"]["paper"]["of_full"]
+    others = [
+        row
+        for row in rows
+        if row is not ours[0] and row["behind_stdpp"] and row["flops"]["paper"]["of_full"] <= most
+    ]
+    doubtful = [row for row in others if row["behind_stdpp"]["interval95"][0] <= 0]
+    sentence = (
+        f"At {100 * ours[0]['retention']:g} % {OURS}, of this project, keeps "
+        f"{percent(ours[0]['of_full'])} %{interval(ours[0]['of_full_interval95'])}; of "
+        f"{len(others)} methods and variants of at most its FLOPs ({100 * CLOSE:g} % more at most) "
+        f"it is ahead beyond doubt of {len(others) - len(doubtful)}"
+    )
+    if doubtful:
+        names = (
+            f"{shown(row)} ({100 * row['behind_stdpp']['points']:+.1f} points, "
+            f"{row['behind_stdpp']['questions']:,} questions)"
+            for row in doubtful
+        )
+        sentence += f"; not of {', '.join(names)}"
+    return [f"{sentence}."]
 
 
 def write_readme(readme: Path, summary: Summary, folder: Path) -> None:

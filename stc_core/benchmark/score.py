@@ -7,31 +7,28 @@ from typing import Any
 
 import numpy as np
 
-from stc_core.benchmark.rows import Row, name_of, options_of
+from stc_core.benchmark.rows import Row, name_of, names_after, options_of, title_of
 from stc_core.benchmark.run import Outcome
-from stc_core.methods import STC
-from stc_core.shapes.exam.calibration import wilson
+from stc_core.methods import METHODS, Method
+from stc_core.rates import wilson
 
 DRAWS = 10_000  # of the bootstrap
 SEED = 20260321
 RECALL_EDGES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+REFERENCES = ("stc", "stdpp")  # names in ``METHODS``
 MEASURES = ("door", "door_carried", "end", "end_carried")
 
 
 def summarize(outcome: Outcome, rows: Sequence[Row]) -> dict[str, Any]:
     """Return everything that tables and plots show, as plain values; shares of 1, times in seconds.
 
-    Every row is compared with the uncompressed model, and with STC at the same retention, on the
-    cases that both answered.
+    Every row is compared with the uncompressed model, with STC and with SpaceTimeDPP at the same
+    retention, and with the method whose FLOPs it was given, on the cases that both answered.
     """
     by_row: dict[tuple[int, str], dict[str, dict]] = {}
     for answer in outcome.answers:
         by_row.setdefault((answer["frames"], answer["method"]), {})[answer["case"]] = answer
-    stc = {
-        (row.frames, row.method.retention): by_row.get(row.key, {})
-        for row in rows
-        if isinstance(row.method, STC) and not options_of(row.method)
-    }
+    references = {name: _reference(METHODS[name], rows, by_row) for name in REFERENCES}
     made, pooled = [], []
     for row in rows:
         answers, stock = by_row.get(row.key, {}), by_row.get((row.frames, name_of(None)), {})
@@ -39,8 +36,14 @@ def summarize(outcome: Outcome, rows: Sequence[Row]) -> dict[str, Any]:
             continue
         record = _row(row, answers, stock)
         if row.method is not None:
-            reference = stc.get((row.frames, row.method.retention), {})
-            record["behind_stc"] = _difference(reference, answers)
+            for name, of_kind in references.items():
+                reference = of_kind.get((row.frames, row.method.retention), {})
+                record[f"behind_{name}"] = _difference(reference, answers)
+            record["behind_equal"] = {
+                name: _difference(by_row.get((row.frames, name), {}), answers)
+                for name in names_after("flops ", row.parts)
+                if name != name_of(row.method)
+            }
             if "main" in row.parts:
                 pooled += [(answer, stock.get(case)) for case, answer in answers.items()]
         made.append(record)
@@ -52,6 +55,17 @@ def summarize(outcome: Outcome, rows: Sequence[Row]) -> dict[str, Any]:
         "skipped": [{"case": s.id, "why": s.why} for s in outcome.skipped],
         "rows": made,
         "recall": recall_bands(pooled),
+    }
+
+
+def _reference(
+    kind: type[Method], rows: Sequence[Row], by_row: dict[tuple[int, str], dict[str, dict]]
+) -> dict[tuple[int, float], dict[str, dict]]:
+    """Return {(frames, retention): answers} of a method with its default settings."""
+    return {
+        (row.frames, row.method.retention): by_row.get(row.key, {})
+        for row in rows
+        if isinstance(row.method, kind) and not options_of(row.method)
     }
 
 
@@ -118,7 +132,7 @@ def _row(row: Row, answers: dict[str, dict], stock: dict[str, dict]) -> dict[str
     full = list(stock.values())
     return {
         "method": name_of(row.method),
-        "name": "uncompressed" if row.method is None else type(row.method).__name__,
+        "name": title_of(row.method),
         "options": options_of(row.method),
         "retention": 1.0 if row.method is None else row.method.retention,
         "frames": row.frames,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
+
+from stc_core.benchmark.rows import names_after
+from stc_core.readme_sections import markdown
 
 # "% of full" at 2 % on LLaVA-OneVision-7B, arXiv 2603.21957
 PAPER_MODULES = {
     "A": 74.2, "S": 87.5, "C": 86.4, "AS": 88.2, "AC": 81.3, "SC": 87.9, "ASC": 89.5,
 }  # fmt: skip
 PARTS_OF = {"A": "attention", "S": "similarity", "C": "clusters"}
+
+OURS = "SpaceTimeDPP"  # the method of this project
 
 Summary = dict[str, Any]
 
@@ -22,6 +28,8 @@ def tables(summary: Summary) -> str:
         "## Methods",
         _main(summary),
         _legend(summary),
+        "## At equal FLOPs",
+        *_equal_flops(summary),
         "## By kind of question",
         _kinds(summary),
         "## Ablations",
@@ -59,7 +67,8 @@ def shown(row: Summary) -> str:
     """Return the name of a method as tables show it."""
     if row["name"] == "STC" and row["options"] == "keep_inside=1.0":
         return "STC, no inner merging"
-    return row["name"] + (f" ({row['options']})" if row["options"] else "")
+    options = re.sub(r"\d+\.\d{4,}", lambda found: f"{float(found[0]):.3g}", row["options"])
+    return row["name"] + (f" ({options})" if options else "")
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -70,12 +79,6 @@ def percent(share: float | None, digits: int = 1) -> str:
 def interval(ends: Iterable[float] | None) -> str:
     """Format (0.1, 0.2) as " (10.0 - 20.0)"."""
     return "" if ends is None else " ({} - {})".format(*(percent(end) for end in ends))
-
-
-def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def about(summary: Summary) -> str:
@@ -106,6 +109,7 @@ def _main(summary: Summary) -> str:
         "% of full",
         "lost / gained",
         "behind STC, points",
+        "behind SpaceTimeDPP, points",
         "evidence cells, %",
         "any evidence, %",
         "budget on evidence, %",
@@ -115,8 +119,7 @@ def _main(summary: Summary) -> str:
     stock = uncompressed(summary)
     for row in [*([stock] if stock else []), *main_rows(summary)]:
         tokens = row["tokens"]
-        behind = row.get("behind_stc")
-        itself = row["name"] == "STC" and not row["options"]
+        itself = None if row["options"] else row["name"]
         lines.append(
             [
                 " / ".join(percent(tokens[k] / tokens["all"]) for k in ("door", "end")),
@@ -127,14 +130,46 @@ def _main(summary: Summary) -> str:
                 percent(row["accuracy"]) + interval(row["interval95"]),
                 percent(row["of_full"]) + interval(row["of_full_interval95"]),
                 f"{row['lost']} / {row['gained']}",
-                ""
-                if behind is None or itself
-                else percent(behind["points"]) + interval(behind["interval95"]),
+                "" if itself == "STC" else _points(row.get("behind_stc")),
+                "" if itself == OURS else _points(row.get("behind_stdpp")),
                 *(_evidence(row, measure) for measure in ("cells", "any", "budget")),
                 f"{1000 * row['seconds']['compression']:.0f}",
             ]
         )
     return markdown(head, lines) if lines else ""
+
+
+def _equal_flops(summary: Summary) -> list[str]:
+    """Return a table for each method that lets all tokens into the first layers."""
+    groups: dict[str, list[Summary]] = {}
+    for row in summary["rows"]:
+        for name in names_after("flops ", row["parts"]):
+            groups.setdefault(name, []).append(row)
+    made = []
+    for name, rows in groups.items():
+        rows = sorted(rows, key=lambda row: row["method"] != name)
+        lines = [
+            [
+                shown(row),
+                percent(row["retention"]),
+                percent(row["flops"]["paper"]["of_full"]),
+                f"{row['questions']:,}",
+                percent(row["accuracy"]) + interval(row["interval95"]),
+                percent(row["of_full"]) + interval(row["of_full_interval95"]),
+                _points(row["behind_equal"].get(name)),
+            ]
+            for row in rows
+        ]
+        behind = f"behind {shown(rows[0])}, points"
+        head = ["method", "retention, %", "FLOPs, %", "questions", "accuracy, %", "% of full"]
+        made.append(markdown([*head, behind], lines))
+    return made
+
+
+def _points(difference: Summary | None) -> str:
+    if difference is None:
+        return ""
+    return percent(difference["points"]) + interval(difference["interval95"])
 
 
 def _evidence(row: Summary, measure: str) -> str:
@@ -148,13 +183,13 @@ def _legend(summary: Summary) -> str:
     return (
         "Accuracy: exact match with Wilson's 95 % interval. % of full: share of the uncompressed "
         "model's right answers, on the same questions, with a paired bootstrap interval. Lost: "
-        "right before, wrong now; gained: the other way. Behind STC: at the same retention, on the "
-        "questions both answered, paired. Evidence at the LLM's door / in its last layer, over the "
-        "questions that have some: share of their evidence cells whose own token survives (what "
-        "lives on in another token's mean is counted apart, `*_carried` in `summary.json`), share "
-        "of questions with any such token, share of the surviving tokens that are evidence. FLOPs "
-        "in the paper's convention and real ones (vision tower and text included, the compression "
-        "itself not: its time is in the last column)."
+        "right before, wrong now; gained: the other way. Behind STC and SpaceTimeDPP: at the same "
+        "retention, on the questions both answered, paired. Evidence at the LLM's door / in its "
+        "last layer, over the questions that have some: share of their evidence cells whose own "
+        "token survives (what lives on in another token's mean is counted apart, `*_carried` in "
+        "`summary.json`), share of questions with any such token, share of the surviving tokens "
+        "that are evidence. FLOPs in the paper's convention and real ones (vision tower and text "
+        "included, the compression itself not: its time is in the last column)."
     )
 
 

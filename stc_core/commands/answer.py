@@ -20,18 +20,29 @@ from stc_core.commands.common import (
     Quantization,
     method_named,
     progress_bar,
+    typed_answer,
     user_errors,
 )
 from stc_core.errors import InputError
 from stc_core.text import checked_text
+from stc_core.writing import check_target
 
 
 def answer(
-    video: Annotated[Path, typer.Argument(help="A video file.")],
-    question: Annotated[str, typer.Argument(help="A question about it, in plain text.")],
+    context: typer.Context,
+    video: Annotated[
+        str, typer.Argument(help="A video file. With --cache, the question stands here.")
+    ],
+    question: Annotated[
+        str | None, typer.Argument(help="A question about it, in plain text.")
+    ] = None,
     model: Model = None,
-    method: Annotated[str, typer.Option(help="Compression method.")] = "stc",
-    retention: Annotated[float, typer.Option(help="Share of video tokens kept, (0, 1].")] = 0.02,
+    method: Annotated[
+        str, typer.Option(help="Compression method, or several: 'SToP(VisionZip())'.")
+    ] = "stc",
+    retention: Annotated[
+        float | None, typer.Option(help="Share of video tokens kept, (0, 1]; default: 0.02.")
+    ] = None,
     tau: Annotated[
         float | None, typer.Option(help="Cosine from which a token is redundant; stc: 0.7.")
     ] = None,
@@ -45,7 +56,9 @@ def answer(
     lam: Annotated[
         float | None, typer.Option(help="Weight of similarity in the relevance; stc: 0.5.")
     ] = None,
-    positions: Annotated[str, typer.Option(help="original or compact.")] = "original",
+    positions: Annotated[
+        str | None, typer.Option(help="original or compact; default: original.")
+    ] = None,
     frames: Frames = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -62,17 +75,41 @@ def answer(
     track: Annotated[
         int | None, typer.Option(help="Video track, from 0; default: the file's own choice.")
     ] = None,
+    allow_url: Annotated[
+        bool, typer.Option("--allow-url", help="Download a video that is named by its address.")
+    ] = False,
     baseline: Annotated[bool, typer.Option(help="Also answer without compression.")] = False,
     trace: Annotated[Path | None, typer.Option(help="Write the trace to this .npz file.")] = None,
+    save_cache: Annotated[
+        Path | None,
+        typer.Option(help="Write the compressed KV cache to this file, to ask on with --cache."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Ask on from a file of --save-cache; names no video.")
+    ] = None,
     as_json: AsJson = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print the answer while it is written.")
+    ] = False,
 ) -> None:
     """Ask one question about one video."""
     with user_errors():
-        checked_text(question, "the question", sys.maxsize)  # the model says how long it may be
+        if stream and as_json:
+            raise InputError("--stream prints plain text as it comes; leave out --json")
+        shown, asked = _named(context, video, question, cache)
+        checked_text(asked, "the question", sys.maxsize)  # the model says how long it may be
+        for file, what in ((trace, "trace"), (save_cache, "cache")):
+            if file is not None:
+                check_target(file, what)
+        from stc_core.answering.download import is_url
         from stc_core.answering.video import check_video
 
-        check_video(video)  # before a model is loaded, and what loads models
+        if shown is not None and not (allow_url and is_url(shown)):
+            check_video(shown)  # before a model is loaded, and what loads models
+        if cache is not None and not cache.is_file():
+            raise InputError(f"there is no file {str(cache)!r}; check the path")
         from stc_core.answering.answer import answer as ask
+        from stc_core.answering.cached import load_conversation
         from stc_core.models.loading import load
 
         chosen = method_named(
@@ -85,10 +122,6 @@ def answer(
             lam=lam,
             positions=positions,
         )
-        if trace is not None and not trace.parent.is_dir():
-            raise InputError(f"the folder {trace.parent} for the trace does not exist; create it")
-        if trace is not None and trace.is_dir():
-            raise InputError(f"{trace} is a folder; name a file for the trace")
         vlm = load(
             model,
             device=device,
@@ -98,20 +131,30 @@ def answer(
             frame_pixels=frame_pixels,
             adapter=adapter,
         )
-        with progress_bar() as progress:
-            result = ask(
-                vlm,
-                video,
-                question,
-                chosen,
-                frames=frames,
-                start=start,
-                end=end,
-                track=track,
-                baseline=baseline,
-                record=trace is not None,
-                progress=progress,
-            )
+        talk = None if cache is None else load_conversation(cache, vlm)
+        with typed_answer() if stream else progress_bar() as told:
+            progress, on_piece = told if stream else (told, None)
+            if talk is not None:
+                result = talk.ask(asked, progress=progress, on_piece=on_piece)
+            else:
+                result = ask(
+                    vlm,
+                    video,
+                    asked,
+                    chosen,
+                    frames=frames,
+                    start=start,
+                    end=end,
+                    track=track,
+                    allow_url=allow_url,
+                    baseline=baseline,
+                    record=trace is not None,
+                    keep_cache=save_cache is not None,
+                    progress=progress,
+                    on_piece=on_piece,
+                )
+        if save_cache is not None and result.conversation is not None:
+            result.conversation.save(save_cache)
         if trace is not None:
             result.trace.save(trace)
         found = result.trace
@@ -120,8 +163,8 @@ def answer(
                 "answer": result.text,
                 "logprob": result.logprob,
                 "uncompressed": found.baseline.get("answer"),
-                "question": question,
-                "video": str(video),
+                "question": asked,
+                "video": shown,
                 "model": found.model,
                 "method": found.method,
                 "grid": [found.grid.frames, found.grid.rows, found.grid.cols],
@@ -134,10 +177,33 @@ def answer(
             }
             print(json.dumps(record, ensure_ascii=False))
             return
-        print(result.text)
+        if not stream:
+            print(result.text)
         for note in found.notes:
             print(f"note: {note}", file=sys.stderr)
         steps = " -> ".join(str(count) for count in found.alive())
         print(f"{steps} video tokens, {found.method}", file=sys.stderr)
-        if found.baseline:
+        if found.baseline and not stream:
             print(f"uncompressed: {found.baseline['answer']}", file=sys.stderr)
+
+
+FIRST = """method retention tau cluster_ratio layer keep_inside lam positions frames start end track
+    allow_url baseline""".split()  # what was chosen with the first question of a cache
+
+
+def _named(
+    context: typer.Context, video: str, question: str | None, cache: Path | None
+) -> tuple[str | None, str]:
+    """Return the video, None with a cache, and the question."""
+    if cache is None:
+        if question is None:
+            raise InputError("a question is missing; write it after the video, in quotes")
+        return video, question
+    if question is not None:
+        raise InputError("--cache goes on about its own video; give the question alone")
+    for name in FIRST:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} belongs to the first question of a cache; leave it out")
+    return None, video

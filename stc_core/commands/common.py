@@ -35,9 +35,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def method_named(name: str, **settings):
-    """Return the method of that name with those of these settings that are not None."""
+    """Return the method of that name with those of these settings that are not None.
+
+    Instead of a name also a text such as ``SToP(VisionZip(retention=0.1))``, which says its
+    settings itself; of those given here only the retention is taken, for all that it is around.
+    """
     from stc_core.methods import METHODS
 
+    if "(" in name:
+        from stc_core.method_text import RETENTION, make_method
+
+        retention = settings.pop("retention", None)
+        for field, value in settings.items():
+            if value is not None:
+                option = field.replace("_", "-")
+                raise InputError(f"write {field} into the text of the method, without --{option}")
+        method = make_method(name, RETENTION)
+        return method if retention is None else method.at(retention)
     if name.lower() not in METHODS:
         raise InputError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
     kind = METHODS[name.lower()]
@@ -77,6 +91,38 @@ def progress_bar():
                 shown.set_description(stage)  # and draw, however soon after the stage before
 
         yield progress
+
+
+@contextmanager
+def typed_answer():
+    """Yield two callbacks, (stage, share 0..1) and (piece), that type answers as they come.
+
+    The compressed one goes to stdout, the uncompressed one to stderr, where a bar is until then.
+    """
+    from tqdm import tqdm
+
+    shown = tqdm(total=100, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}", leave=False)
+    run = None
+
+    def progress(stage: str, share: float) -> None:
+        if run is None:
+            shown.update(max(0, round(100 * share) - shown.n))
+            shown.set_description(stage)
+
+    def on_piece(piece) -> None:
+        nonlocal run
+        shown.close()
+        first = piece.run == "uncompressed"
+        if piece.run != run and (first or run is not None):
+            print("uncompressed: " if first else "\n", end="", file=sys.stderr)
+        run = piece.run
+        print(piece, end="", flush=True, file=sys.stderr if first else sys.stdout)
+
+    with shown:
+        yield progress, on_piece
+    if run == "uncompressed":  # and the compressed answer is empty
+        print(file=sys.stderr)
+    print()
 
 
 @contextmanager

@@ -38,14 +38,20 @@ def attention_received(query: Tensor, key: Tensor, scaling: float) -> Tensor:
 
 
 def attention_paid(
-    query: Tensor, key: Tensor, scaling: float, rows: Tensor, cols: Tensor, pad: Tensor | None
+    query: Tensor,
+    key: Tensor,
+    scaling: float,
+    rows: Tensor,
+    cols: Tensor,
+    pad: Tensor | None,
+    heads: str = "mean",
 ) -> Tensor:
     """Return the attention from some tokens to some earlier ones in a causal layer.
 
     query (1, heads, Q, head_dim), key (1, kv_heads, L, head_dim), the queries being the last Q of L
     places: all of them at prefill, one when decoding. rows (q,) and cols (n,) are places in the
-    sequence; pad (L,) bool is True at padding. Returns (q, n) float32, the mean over heads of the
-    softmax over all that a row may see.
+    sequence; pad (L,) bool is True at padding. Returns (q, n) float32, the mean (or with ``heads``
+    "max" the maximum) over heads of the softmax over all that a row may see.
     """
     key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)[0].float()
     first = key.shape[1] - query.shape[2]  # place of the first query
@@ -53,4 +59,16 @@ def attention_paid(
     hidden = torch.arange(logits.shape[-1], device=logits.device) > rows[:, None]
     if pad is not None:
         hidden = hidden | pad.to(hidden.device)
-    return logits.masked_fill(hidden, -torch.inf).softmax(dim=-1)[..., cols].mean(dim=0)
+    weights = logits.masked_fill(hidden, -torch.inf).softmax(dim=-1)[..., cols]
+    return weights.amax(dim=0) if heads == "max" else weights.mean(dim=0)
+
+
+def attention_among(query: Tensor, key: Tensor, scaling: float, row: int, cols: Tensor) -> Tensor:
+    """Return (n,) float32: what one token pays to some earlier ones in a causal layer.
+
+    The mean over heads of the softmax over the places ``cols`` (n,) alone; query and key as for
+    ``attention_paid``, of a whole prompt.
+    """
+    key = key[0][:, cols].float().repeat_interleave(query.shape[1] // key.shape[1], dim=0)
+    logits = (key @ query[0][:, row].float()[..., None]).squeeze(-1) * scaling
+    return logits.softmax(dim=-1).mean(dim=0)

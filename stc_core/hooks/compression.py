@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,13 @@ from torch import Tensor, nn
 
 from stc_core.errors import InputError, moved
 from stc_core.hooks.attention import attention_of_first, attention_received
+from stc_core.hooks.claiming import occupy, unwrapped
+from stc_core.hooks.kept_cache import KeptCache
 from stc_core.hooks.probes import probe, probe_head, tower_calls
 from stc_core.hooks.recording import leading_components
 from stc_core.hooks.shortening import Door, Seam, Shortened
 from stc_core.methods import Decision, Method
+from stc_core.methods.base import check_method
 from stc_core.methods.decided import Decided
 from stc_core.models.contribution import (
     check_class_token,
@@ -33,8 +37,6 @@ from stc_core.record.stopwatch import Stopwatch
 from stc_core.record.trace import Trace
 from stc_core.text import checked_text, readable
 
-_BUSY: WeakKeyDictionary[nn.Module, object] = WeakKeyDictionary()  # model -> its ``with compress``
-
 
 class LiveTrace(Trace):
     """Hold the trace of the last prefill inside a ``with compress``; empty until there was one."""
@@ -50,6 +52,26 @@ class LiveTrace(Trace):
         """Return a plain ``Trace`` of what is here now."""
         return Trace(**{name: getattr(self, name) for name in Trace.__dataclass_fields__})
 
+    def keep(self, cache: Any) -> KeptCache:
+        """Keep the KV cache of the last prompt, to go on with it after the ``with``.
+
+        Parameters
+        ----------
+        cache
+            What ``generate`` handed back: ``output.past_key_values``, or ``output.cache`` since
+            transformers 5.24. It is copied.
+
+        Raises
+        ------
+        InputError
+            It is not the cache of the last prompt, holds several rows or padding, or the ``with``
+            has been left.
+        """
+        keep = self.__dict__.get("_keep")
+        if keep is None:
+            raise InputError("keep a cache inside the `with compress(...)` that filled it")
+        return keep(cache, self.freeze())
+
     def __getattr__(self, name: str):
         if name in Trace.__dataclass_fields__:
             raise RuntimeError(
@@ -59,7 +81,10 @@ class LiveTrace(Trace):
         raise AttributeError(name)
 
     def __repr__(self) -> str:
-        return super().__repr__() if self.__dict__ else "LiveTrace(empty)"
+        return super().__repr__() if "fate" in self.__dict__ else "LiveTrace(empty)"
+
+    def _repr_html_(self) -> str | None:
+        return super()._repr_html_() if "fate" in self.__dict__ else None  # then by ``repr``
 
 
 @contextmanager
@@ -110,11 +135,11 @@ def compress(
     Raises
     ------
     InputError
-        Unknown family, settings that do not fit the model, a static cache, several videos in one
-        call, a wrong continuation of a compressed cache, ``compress`` within ``compress``.
+        Unknown family, settings that do not fit the model, a static cache, several videos or
+        prompts in one call, a wrong continuation of a compressed cache, a compiled model,
+        ``compress`` within ``compress``.
     """
-    if not isinstance(method, Method):
-        raise InputError(f"a compression method is needed, such as STC(), not {method!r}")
+    check_method(method)
     stock = unwrapped(model)
     checked_text(question, "the question")
     family = family_of(stock.config)
@@ -122,36 +147,16 @@ def compress(
     run.about = {"seconds": seconds, "frames": frames, "question": question}
     run.size, run.seen, run.record = size, seen, record
     compact = method.positions == "compact"
-    seam = Seam(stock, run.at_door, run.layer, run.after_layer, run.later, compact)
+    entering = method.inside_visual == "change"
+    seam = Seam(stock, run.at_door, run.layer, run.after_layer, run.later, compact, entering)
     with ExitStack() as stack:
-        _occupy(stock, stack)
+        occupy(stock, stack)
         stack.enter_context(tower_calls(family.tower(stock), run.begin))
         stack.enter_context(run.signal())
         stack.enter_context(seam.open())
+        stack.callback(run.trace.__dict__.pop, "_keep", None)
+        run.trace.__dict__["_keep"] = partial(KeptCache.of, stock, seam)
         yield run.trace
-
-
-def unwrapped(model: nn.Module) -> StockModel:
-    """Return the stock model inside an adapter's wrapper (PEFT), any other model as it is.
-
-    The adapter's layers sit within the stock model, so its hooks see what the adapter computes.
-    """
-    inner = getattr(model, "get_base_model", None)
-    return inner() if callable(inner) else model
-
-
-def _occupy(model: StockModel, stack: ExitStack) -> None:
-    """Claim the model for one ``with`` until the stack is left."""
-    claim = object()
-
-    def release() -> None:
-        if _BUSY.get(model) is claim:
-            del _BUSY[model]
-
-    stack.callback(release)
-    # one step for all threads, and no lock that an interrupt could leave locked
-    if _BUSY.setdefault(model, claim) is not claim:
-        raise InputError("this model is being compressed already; leave the outer `with` first")
 
 
 class _Run:
@@ -168,6 +173,7 @@ class _Run:
         self.features: np.ndarray | None = None
         self.scores: list[Tensor] = []  # (frames, patches) of the prompt under way, in turn
         self.grid_thw: Tensor | None = None  # where the tower was told the grid of patches
+        self.encoded = False  # whether the tower ran since the last prompt
         self.layout: Layout  # of the shortened sequence; like all without a value, from a prompt on
         self.extras: list[int] = []  # placeholders on no cell, as the prompt gets shorter
         self.outside: Decision
@@ -176,6 +182,7 @@ class _Run:
         self.again = False  # whether the decisions on the last prompt hold for this one
         self.grid: TokenGrid
         self.contribution: Tensor
+        self.words: Tensor  # (q, d) embeddings of what follows the video, where a method asks
 
     def signal(self) -> AbstractContextManager[None]:
         """Return the probe in the vision tower that reads the method's contribution."""
@@ -190,7 +197,7 @@ class _Run:
 
     def begin(self, grid_thw: Tensor | None) -> None:
         """Note that the vision tower starts on a prompt."""
-        self.scores, self.grid_thw = [], grid_thw
+        self.scores, self.grid_thw, self.encoded = [], grid_thw, True
 
     @torch.no_grad()
     def look(self, query: Tensor, key: Tensor, scaling: float) -> None:
@@ -207,7 +214,7 @@ class _Run:
 
     def at_door(self, door: Door) -> Shortened | None:
         """Decide before the LLM and shorten the prompt. Gradients pass through the means."""
-        grid_thw = self.grid_thw
+        grid_thw, self.encoded = self.grid_thw, False
         if grid_thw is not None and len(grid_thw) == len(door.embeds):
             grid_thw = grid_thw[:1]  # beams may repeat the video before the tower sees it
         layout = layout_of(self.model.config, door.ids, grid_thw)
@@ -234,6 +241,9 @@ class _Run:
                     for added in deepstack
                 )
             self.extras = [len(layout.extras), len(self.layout.extras)]
+            if self.method.inside_text == "embeddings":
+                # a copy: a view would hold on to the embeddings of all tokens
+                self.words = door.embeds[0, layout.last + 1 :].detach().clone()
         if self.record and not self.again:
             with self.watch.paused():
                 self.features = leading_components(tokens.detach())
@@ -258,9 +268,19 @@ class _Run:
         self._check(scores, patch_grid(self.model.config, grid_thw))
         scores = to_grid(self.model, self.family, scores, (layout.rows, layout.cols))
         self.contribution = scores.flatten().to(door.embeds.device)
-        return self.method.outside(tokens, self.contribution, self.grid)
+        return self._informed(layout, door).outside(tokens, self.contribution, self.grid)
 
-    def after_layer(self, hidden: Tensor, attention) -> tuple[Tensor, Tensor]:
+    def _informed(self, layout: Layout, door: Door) -> Method:
+        """Return the method, with the weights of frames where it asks for them."""
+        layers = self.method.first_pass(len(self.model.get_decoder().layers))
+        if layers is None:
+            return self.method
+        paid = door.first_pass(layers, layout.tokens).view(self.grid.frames, -1).sum(dim=1)
+        return self.method.informed((paid / paid.sum()).tolist())
+
+    def after_layer(
+        self, hidden: Tensor, attention, entered: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """After layer K: decide by the question, and shorten once more."""
         with self.watch("compression"):
             self.layout = self.layout.to(hidden.device)  # layers may be spread over several
@@ -268,9 +288,15 @@ class _Run:
             text = torch.arange(self.layout.last + 1, hidden.shape[1], device=visual.device)
             if not self.again:
                 with torch.no_grad():
-                    self.inside = self.method.inside(
-                        hidden[0, visual], hidden[0, text], attention(text, visual)
-                    )
+                    read = attention(text, visual, self.method.inside_heads)
+                    asked = hidden[0, text]
+                    if self.method.inside_text == "embeddings":
+                        asked = self.words[-len(text) :].to(hidden.device)
+                    shown = hidden[0, visual]
+                    if entered is not None:
+                        wide = torch.promote_types(hidden.dtype, torch.float32)
+                        shown = shown.to(wide) - entered[0, visual.to(entered.device)].to(shown)
+                    self.inside = self.method.inside(shown, asked, read)
             decision = self.inside
             going = self.layout.going(hidden.shape[1], decision.survivors)
             kept = going.nonzero().flatten()
@@ -283,8 +309,14 @@ class _Run:
                 self._write(decision)
         return kept, hidden[:, kept]
 
-    def later(self, ids: Tensor | None) -> None:
-        """Before tokens that follow on a prompt without a video: none may be among them."""
+    def later(self, ids: Tensor | None, compressed: bool) -> None:
+        """Before tokens that follow on a prompt: no video may be among them.
+
+        After a compressed prompt its tokens alone are none: a guess of assisted decoding may
+        repeat them.
+        """
+        if compressed and not self.encoded:
+            return
         if ids is not None and (ids == self.family.placeholder(self.model.config)).any():
             raise InputError(
                 "this video does not stand in the first part of the prompt; call generate() once "

@@ -81,6 +81,7 @@ class CompressedCache(DynamicCache):
     """
 
     lease: Lease
+    sequence: Any  # how the prompt was shortened: a ``shortening.Sequence``
 
     def update(self, *args: Any, **kwargs: Any) -> Any:
         """Add keys and values as ``DynamicCache`` does, while the ``with`` is open."""
@@ -93,9 +94,9 @@ class CompressedCache(DynamicCache):
         return super().update(*args, **kwargs)
 
 
-def mark(cache: Any, lease: Lease) -> None:
-    """Turn a plain cache into one that knows it holds a compressed prompt; leave other kinds."""
+def mark(cache: Any, lease: Lease, sequence: Any) -> None:
+    """Turn a plain cache into one that knows how its prompt was shortened; leave other kinds."""
     if type(cache) is DynamicCache:
         cache.__class__ = CompressedCache
     if isinstance(cache, CompressedCache):
-        cache.lease = lease
+        cache.lease, cache.sequence = lease, sequence

@@ -10,14 +10,16 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stc_core.errors import InputError, moved
 from stc_core.hooks.attaching import attach
-from stc_core.hooks.attention import attention_paid
-from stc_core.hooks.kv_cache import Lease, cache_given, mark
+from stc_core.hooks.attention import attention_among, attention_paid
+from stc_core.hooks.kv_cache import NAMES, Lease, cache_given, mark
 from stc_core.hooks.probes import probe
 from stc_core.models.stock import StockModel
 
@@ -32,6 +34,8 @@ class Sequence:
     door: Tensor | None = None  # places that went on at the LLM's door, None: all
     inner: Tensor | None = None  # places (among those) that went on after layer K, None: all
     shift: Tensor | int = 0  # what compact numbering takes off later position ids
+    layer: int | None = None  # K; places were dropped after it where ``inner`` says so
+    padded: bool = False  # whether the prompt stood behind padding
     continued: bool = False  # whether a first step on its cache has been checked
 
 
@@ -43,11 +47,14 @@ class Door:
     deepstack: one tensor (V, d) for each of the first layers, added after that layer at the V
     visual places (Qwen3-VL), row after row; empty elsewhere. cached: a cache keeps the prompt.
     again: without one, this text is the last prompt's and one token more.
+    first_pass: a function (layers, places (n,)) -> (n,) float32 that runs the first layers on the
+    whole prompt: what its last token pays to these places among them, the mean over the layers.
     """
 
     embeds: Tensor
     ids: Tensor
     pad: Tensor | None
+    first_pass: Callable[[range, Tensor], Tensor]
     deepstack: tuple[Tensor, ...] = ()
     cached: bool = True
     again: bool = False
@@ -73,26 +80,33 @@ class Seam:
         Called once a prefill; None leaves the prompt as it is.
     layer : int or None
         K; None for no inner step.
-    after_layer : (hidden (rows, L', d), attention) -> (places (L",), hidden (rows, L", d)) or None
-        Called with the hidden states that leave layer K and a function
-        ``attention(rows, cols) -> (q, n)`` that reads the weights within it.
-    later : ids (rows, n) or None -> None
-        Called before n tokens join a cache that holds no video yet; refuses one among them.
+    after_layer : (hidden (rows, L', d), attention, entered) -> (places (L",), hidden (rows, L", d))
+        Or None. Called with the hidden states that leave layer K, a function
+        ``attention(rows, cols, heads) -> (q, n)`` that reads the weights within it, and with
+        ``entering`` the hidden states that entered it.
+    later : (ids (rows, n) or None, compressed) -> None
+        Called before n tokens join a cache that holds no video yet, or a compressed one; refuses a
+        video among them.
     compact : bool
         Number the survivors 0, 1, 2 ... instead of keeping their position ids.
+    entering : bool
+        Keep the hidden states that enter layer K until they have left it.
     """
 
     model: StockModel
     at_door: Callable[[Door], Shortened | None]
     layer: int | None
-    after_layer: Callable[[Tensor, Callable], tuple[Tensor, Tensor] | None]
-    later: Callable[[Tensor | None], None]
+    after_layer: Callable[[Tensor, Callable, Tensor | None], tuple[Tensor, Tensor] | None]
+    later: Callable[[Tensor | None, bool], None]
     compact: bool = False
+    entering: bool = False
     _ids: Tensor | None = field(default=None, init=False)
     _sequence: Sequence | None = field(default=None, init=False)
     _prefill: bool = field(default=False, init=False)
     _pad: Tensor | None = field(default=None, init=False)
     _seen: tuple | None = field(default=None, init=False)
+    _entered: Tensor | None = field(default=None, init=False)  # what layer K was given
+    _ahead: bool = field(default=False, init=False)  # in the first layers before the prompt itself
     _cache: weakref.ref | None = field(default=None, init=False)  # of the call under way
     _uncached: Tensor | None = field(default=None, init=False)  # ids of the last call without one
     _lease: Lease = field(default_factory=Lease, init=False)
@@ -143,9 +157,19 @@ class Seam:
     def _note_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self._ids = args[0] if args else kwargs.get("input_ids")
 
+    def of(self, cache: Any) -> Sequence | None:
+        """Return how the prompt in a cache was shortened; None where it is not the last one's."""
+        return getattr(cache, "sequence", None) or self._sequence
+
+    def lend(self, cache: Any, sequence: Sequence) -> None:
+        """Let a cache be continued here, until ``open`` is left."""
+        mark(cache, self._lease, sequence)
+
     # the decoder's door
 
     def _enter_decoder(self, module: nn.Module, args: tuple, kwargs: dict):
+        if self._ahead:
+            return None
         if args or kwargs.get("inputs_embeds") is None:
             raise moved("the decoder is no longer called with inputs_embeds= by keyword")
         cache = cache_given(kwargs, "the decoder")
@@ -153,13 +177,15 @@ class Seam:
         refuse_static_cache(cache, kwargs.get("attention_mask"))
         past = 0 if cache is None else cache.get_seq_length()
         self._prefill = past == 0
+        # a cache that was shortened knows how, whatever other prompts came in between
+        self._sequence = getattr(cache, "sequence", self._sequence)
         kwargs = dict(kwargs)
         if self._prefill:
             self._refuse_lost_cache(kwargs)
         else:
             self._continue(kwargs, past, cache)
             return args, kwargs
-        self._sequence = self._seen = self._pad = None
+        self._sequence = self._seen = self._pad = self._entered = None
         embeds = kwargs["inputs_embeds"]
         mask = kwargs.get("attention_mask")
         if self._ids is None or self._ids.shape[1] != embeds.shape[1]:
@@ -172,14 +198,17 @@ class Seam:
         deepstack = tuple(kwargs.get("deepstack_visual_embeds") or ())
         self._refuse_before(len(deepstack))
         cached = cache is not None
-        shortened = self.at_door(Door(embeds, self._ids[0], pad, deepstack, cached, again))
+        first_pass = partial(self._first_pass, kwargs)
+        door = Door(embeds, self._ids[0], pad, first_pass, deepstack, cached, again)
+        shortened = self.at_door(door)
         if shortened is None:  # no video in this prompt: nothing of it is ours
             return args, kwargs
         positions = _positions(kwargs, embeds)
         places = shortened.places
         # several rows of them where positions have a time, a row and a column (M-RoPE)
         ends = positions[..., :1, :].amax(dim=-1, keepdim=True) + 1
-        sequence = Sequence(embeds.shape[1], len(places), ends=ends)
+        sequence = Sequence(embeds.shape[1], len(places), ends=ends, layer=self.layer)
+        sequence.padded = pad is not None
         if len(places) < embeds.shape[1]:
             sequence.door = places
             positions = positions[..., places]
@@ -217,7 +246,7 @@ class Seam:
         layers = len(self.model.get_decoder().layers)
         lengths = [cache.get_seq_length(layer) for layer in range(layers)]
         end = sequence.short if sequence.inner is None else len(sequence.inner)
-        first = layers if self.layer is None else self.layer + 1
+        first = layers if sequence.layer is None else sequence.layer + 1
         grown = past - sequence.short
         expected = [sequence.short] * first + [end] * (layers - first)
         if lengths != [length + grown for length in expected]:  # the caller may have cut it
@@ -251,7 +280,7 @@ class Seam:
         sequence, new = self._sequence, kwargs["inputs_embeds"].shape[1]
         if sequence is None:
             if new > 1:
-                self.later(self._ids)
+                self.later(self._ids, False)
             return
         self._check_first_step(sequence, past, cache)
         positions = kwargs.get("position_ids")
@@ -264,6 +293,8 @@ class Seam:
                 "attention_mask=ones(cache length + new) and position_ids from "
                 f"{int(_column(start))} on"
             )
+        if new > 1:
+            self.later(self._ids, True)
         shift = sequence.shift  # of each axis, where the caller gives them all
         if isinstance(shift, Tensor) and positions.ndim < shift.ndim:
             shift = shift[-1]
@@ -273,6 +304,34 @@ class Seam:
             kwargs["attention_mask"] = torch.cat(
                 [mask[:, sequence.door], mask[:, sequence.length :]], dim=1
             )
+
+    @torch.no_grad()
+    def _first_pass(self, kwargs: dict, layers: range, places: Tensor) -> Tensor:
+        """Run the first layers on the whole prompt without a cache; ``Door`` says what for."""
+        decoder = self.model.get_decoder()
+        embeds, heard = kwargs["inputs_embeds"], []
+        last = embeds.shape[1] - 1
+        whole = kwargs | {name: None for name in NAMES if name in kwargs} | {"use_cache": False}
+        if whole.get("attention_mask") is None:  # else position ids are read as packed sequences
+            whole["attention_mask"] = embeds.new_ones(embeds.shape[:2], dtype=torch.long)
+
+        def look(query: Tensor, key: Tensor, scaling: float) -> None:
+            heard.append(attention_among(query, key, scaling, last, places.to(key.device)))
+
+        with ExitStack() as stack:
+            for layer in layers:
+                stack.enter_context(probe(decoder.layers[layer].self_attn, look))
+            if layers.stop < len(decoder.layers):
+                attach(stack, decoder.layers[layers.stop], _enough)
+            stack.callback(setattr, self, "_ahead", False)
+            self._ahead = True
+            try:
+                decoder(**whole)
+            except _Enough:
+                pass
+        if len(heard) != len(layers):
+            raise moved("the first layers ran without their attention function")
+        return torch.stack([found.to(places.device) for found in heard]).mean(dim=0)
 
     # the decoder's layers
 
@@ -287,12 +346,14 @@ class Seam:
         if self._cache is not None and cache is not self._cache():
             raise moved("a decoder layer gets another cache than its decoder")
         if self._prefill and (sequence.door is not None or self.layer is not None):
-            mark(cache, self._lease)
+            mark(cache, self._lease, sequence)
         kwargs = dict(kwargs)
-        inside = self.layer is not None and index > self.layer
+        inside = sequence.layer is not None and index > sequence.layer
+        if self._prefill and self.entering and index == self.layer:
+            self._entered = hidden
         if self._prefill and self.layer is not None and index == self.layer + 1:
-            shortened = self.after_layer(hidden, self._read_attention)
-            self._seen = None
+            shortened = self.after_layer(hidden, self._read_attention, self._entered)
+            self._seen = self._entered = None
             if shortened is not None and len(shortened[0]) < hidden.shape[1]:
                 sequence.inner, hidden = shortened
         if inside and sequence.inner is not None:
@@ -304,11 +365,19 @@ class Seam:
             return (hidden, *args[1:]), kwargs
         return args, kwargs | {"hidden_states": hidden}
 
-    def _read_attention(self, rows: Tensor, cols: Tensor) -> Tensor:
+    def _read_attention(self, rows: Tensor, cols: Tensor, heads: str = "mean") -> Tensor:
         if self._seen is None:
             raise moved("layer K ran without its attention function")
         query, key, scaling = self._seen
-        return attention_paid(query, key, scaling, rows, cols, self._pad)
+        return attention_paid(query, key, scaling, rows, cols, self._pad, heads)
+
+
+class _Enough(Exception):
+    """Leave a decoder before its last layer."""
+
+
+def _enough(*_: object) -> None:
+    raise _Enough
 
 
 def _positions(kwargs: dict, embeds: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -26,12 +27,37 @@ def precise(tensor: Tensor) -> Tensor:
     return tensor.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
 
 
-def settled(values: Tensor) -> Tensor:
-    """Round to nine decimals, so that equal tokens tie exactly and the earlier one goes first.
+def frame_means(tokens: Tensor, per_frame: int) -> Tensor:
+    """Return (T, d): the mean token of each frame of (T * per_frame, d), as ``precise`` has it."""
+    return torch.stack([precise(frame).mean(dim=0) for frame in tokens.split(per_frame)])
 
-    Matrix products may give equal columns results that differ in the last bit.
+
+def settled(values: Tensor, grain: Tensor | None = None) -> Tensor:
+    """Round, so that equal tokens tie exactly and the earlier one goes first.
+
+    Matrix products may give equal columns results that differ in the last bits.
+
+    Parameters
+    ----------
+    values : tensor
+    grain : tensor, optional
+        The results are multiples of it (``grain_of``). Default: 1e-12, for numbers that have no
+        unit and reach about 1, such as cosines. Numbers in the features' unit need a grain in that
+        unit, or the same clip with larger features would be compared otherwise.
     """
-    return torch.round(values, decimals=9)
+    if grain is None:
+        return torch.round(values, decimals=12)
+    return torch.round(values / grain) * grain
+
+
+def grain_of(size: Tensor, bits: int) -> Tensor:
+    """Return the power of two that is ``bits`` binary digits below the first digit of ``size``.
+
+    Exact, so that features scaled by a power of two have their grain scaled by it.
+    """
+    mantissa = torch.frexp(size).mantissa
+    power = torch.where(size > 0, size / mantissa, 1.0)
+    return (power * 2.0**-bits).clamp(min=torch.finfo(size.dtype).tiny)
 
 
 def round_half_up(value: float) -> int:
@@ -62,6 +88,13 @@ def check_number(name: str, value: float, low: float, high: float, *, above: boo
             f"{name} must be a number {'above' if above else 'from'} {low:g} "
             f"{'and at most' if above else 'to'} {high:g}, not {value!r}"
         )
+
+
+def check_one_of(name: str, value: str, names: tuple[str, ...]) -> None:
+    """Raise ``InputError`` unless value is one of two or more names."""
+    if value not in names:
+        *others, last = map(repr, names)
+        raise InputError(f"{name} must be {', '.join(others)} or {last}, not {value!r}")
 
 
 def check_features(name: str, tensor: Tensor, dims: int) -> None:
@@ -230,6 +263,19 @@ class Decision:
 SIGNALS = ("received", "cls", "head")
 
 
+def text_without(method: Method, late: tuple[str, ...]) -> str:
+    """Return the ``repr`` of a method in which the options ``late`` stand only where they are set.
+
+    Results and traces from before a method had these options bear the same name then.
+    """
+    shown = [
+        f"{f.name}={value!r}"
+        for f in fields(method)
+        if f.repr and ((value := getattr(method, f.name)) != f.default or f.name not in late)
+    ]
+    return f"{type(method).__name__}({', '.join(shown)})"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """Compress without training: a frozen dataclass whose ``repr`` reproduces it.
@@ -258,10 +304,8 @@ class Method:
 
     def __post_init__(self) -> None:
         check_number("retention", self.retention, 0, 1, above=True)
-        if self.positions not in ("original", "compact"):
-            raise InputError(f"positions must be 'original' or 'compact', not {self.positions!r}")
-        if self.signal not in SIGNALS:
-            raise InputError(f"signal must be 'received', 'cls' or 'head', not {self.signal!r}")
+        check_one_of("positions", self.positions, ("original", "compact"))
+        check_one_of("signal", self.signal, SIGNALS)
 
     def asked(self, grid: TokenGrid) -> int:
         """Count the tokens that ``retention`` asks to let into the LLM."""
@@ -285,6 +329,28 @@ class Method:
             f"for {asked} of {grid.size} video tokens, {entered} entered the LLM.",
         )
 
+    def at(self, retention: float) -> Method:
+        """Return this method at another retention; what is around a method passes it on."""
+        return replace(self, retention=retention)
+
+    @property
+    def attentive(self) -> bool:
+        """Tell whether ``outside`` reads the contribution."""
+        return False
+
+    @property
+    def divisible(self) -> bool:
+        """Tell whether ``outside`` may be asked about some frames of a clip alone."""
+        return True
+
+    def first_pass(self, depth: int) -> range | None:
+        """Return the decoder layers that are asked about frames before ``outside``; None: none."""
+        return None
+
+    def informed(self, weights: Sequence[float]) -> Method:
+        """Return the method that knows how much attention each of the T frames got there."""
+        return self
+
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         """Decide before the LLM: tokens (N, d), contribution (N,) -> ``Decision`` on N."""
         return Decision.keep_all(len(tokens), tokens.device)
@@ -297,13 +363,64 @@ class Method:
         """Count how many of the video tokens that entered leave layer K."""
         return entered
 
+    @property
+    def inside_heads(self) -> str:
+        """Return how heads are joined in the attention that ``inside`` gets: "mean" or "max"."""
+        return "mean"
+
+    @property
+    def inside_text(self) -> str:
+        """Return what stands for the text tokens in ``inside``: "hidden" states or "embeddings"."""
+        return "hidden"
+
+    @property
+    def inside_visual(self) -> str:
+        """Return what stands for the video tokens in ``inside``.
+
+        "hidden": the states that leave layer K; "change": these less the states that entered it.
+        """
+        return "hidden"
+
     def inside(self, visual: Tensor, text: Tensor, attention: Tensor) -> Decision:
         """Decide after layer K on the n video tokens there.
 
-        visual (n, d) and text (q, d) are hidden states, attention (q, n) is the mean over heads of
-        the weights from the text queries to the video tokens.
+        visual (n, d) are what ``inside_visual`` says, text (q, d) what ``inside_text`` says,
+        attention (q, n) is the mean or maximum over heads of the weights from the text queries to
+        the video tokens.
         """
+        check_inside(visual, text, attention)
         return Decision.keep_all(len(visual), visual.device)
+
+
+def check_method(method: object) -> None:
+    """Raise ``InputError`` unless this is a method."""
+    if not isinstance(method, Method):
+        raise InputError(f"a compression method is needed, such as STC(), not {method!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Late(Method):
+    """Let all video tokens in; ``retention`` is the share of them that remains after layer K.
+
+    Parameters
+    ----------
+    layer : int
+        K, the last layer at full length, counted from 0.
+    """
+
+    layer: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("layer", self.layer, 0)
+
+    def asked(self, grid: TokenGrid) -> int:
+        """Return N: all tokens enter the LLM, ``retention`` is about those that leave layer K."""
+        return grid.size
+
+    def inside_layer(self, depth: int) -> int | None:
+        """Return K; None where nothing is to be dropped."""
+        return None if self.retention == 1 else check_layer(self.layer, depth)
 
 
 @dataclass(frozen=True)
@@ -328,8 +445,7 @@ class Around(Method):
     signal: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.method, Method):
-            raise InputError(f"a compression method is needed, such as STC(), not {self.method!r}")
+        check_method(self.method)
         for each in fields(Method):
             object.__setattr__(self, each.name, getattr(self.method, each.name))
 
@@ -342,6 +458,23 @@ class Around(Method):
     def remarks(self, grid: TokenGrid, entered: int) -> tuple[str, ...]:
         return self.method.remarks(grid, entered)
 
+    def at(self, retention: float) -> Method:
+        return replace(self, method=self.method.at(retention))
+
+    @property
+    def attentive(self) -> bool:
+        return self.method.attentive
+
+    @property
+    def divisible(self) -> bool:
+        return self.method.divisible
+
+    def first_pass(self, depth: int) -> range | None:
+        return self.method.first_pass(depth)
+
+    def informed(self, weights: Sequence[float]) -> Method:
+        return replace(self, method=self.method.informed(weights))
+
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         return self.method.outside(tokens, contribution, grid)
 
@@ -351,5 +484,31 @@ class Around(Method):
     def inside_budget(self, entered: int) -> int:
         return self.method.inside_budget(entered)
 
+    @property
+    def inside_heads(self) -> str:
+        return self.method.inside_heads
+
+    @property
+    def inside_text(self) -> str:
+        return self.method.inside_text
+
+    @property
+    def inside_visual(self) -> str:
+        return self.method.inside_visual
+
     def inside(self, visual: Tensor, text: Tensor, attention: Tensor) -> Decision:
         return self.method.inside(visual, text, attention)
+
+
+def acts_inside(method: Method) -> bool:
+    """Tell whether a method, or what it is around, has a stage inside the LLM."""
+    if isinstance(method, Around) and type(method).inside is Around.inside:
+        return acts_inside(method.method)
+    return type(method).inside is not Method.inside
+
+
+def acts_outside(method: Method) -> bool:
+    """Tell whether a method, or what it is around, has a stage before the LLM."""
+    if isinstance(method, Around) and type(method).outside is Around.outside:
+        return acts_outside(method.method)
+    return type(method).outside is not Method.outside

@@ -28,5 +28,9 @@ class Decided(Around):
     decision: Decision = field(compare=False, repr=False)
     contribution: Tensor = field(compare=False, repr=False)
 
+    @property
+    def divisible(self) -> bool:
+        return False
+
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         return self.decision

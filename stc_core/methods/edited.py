@@ -64,6 +64,10 @@ class Edited(Around):
         if both:
             raise InputError(f"token {min(both)} cannot be removed and stay; name it once")
 
+    @property
+    def divisible(self) -> bool:
+        return False
+
     def remarks(self, grid: TokenGrid, entered: int) -> tuple[str, ...]:
         steps = []
         if self.only is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stc_core.methods.base import Decision, Method, check_outside, precise, settled
 from stc_core.methods.parts.selection import strongest
 from stc_core.record.grid import TokenGrid
+
+SHORTEST = 1e-12  # a token shorter than this has no direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class EVS(Method):
       floor of one frame (1/32 = 3.1 % of 32 frames): ``budget(grid)`` says the true count, and a
       trace notes where it is not what was asked.
     * The asked count is rounded as for every method here (``paper_budget``).
-    * Changes are compared after rounding to nine decimals; among equals the earlier token stays.
+    * Changes are compared after rounding to twelve decimals; among equals the earlier token stays.
     """
 
     def budget(self, grid: TokenGrid) -> int:
@@ -36,8 +37,15 @@ class EVS(Method):
 
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         check_outside(tokens, contribution, grid)
-        unit = F.normalize(precise(tokens), dim=-1)
-        first = torch.full_like(unit[: grid.per_frame, 0], torch.inf)
-        likeness = (unit[grid.per_frame :] * unit[: -grid.per_frame]).sum(dim=-1)
-        change = torch.cat([first, settled(1 - likeness)])
-        return Decision.keeping(strongest(change, self.budget(grid)), len(tokens))
+        found: list[Tensor] = []  # (rows * cols,) changes, frame by frame
+        before, length = precise(tokens[:0]), precise(tokens[:0, 0])
+        for frame in tokens.split(grid.per_frame):  # a frame in float64 stays in a cache
+            x = precise(frame)
+            norm = torch.linalg.vector_norm(x, dim=-1).clamp(min=SHORTEST)
+            if found:
+                likeness = torch.linalg.vecdot(x, before) / (norm * length)
+                found.append(settled(1 - likeness))
+            else:
+                found.append(torch.full_like(norm, torch.inf))
+            before, length = x, norm
+        return Decision.keeping(strongest(torch.cat(found), self.budget(grid)), len(tokens))

@@ -14,6 +14,7 @@ from stc_core.methods.base import (
     check_number,
     check_outside,
     check_whole,
+    frame_means,
     precise,
     round_half_up,
     settled,
@@ -40,8 +41,8 @@ class FastVID(Method):
     "Density-based token merging" (DTM): in an anchor frame the context centers are the density
     peaks ``rho * delta`` (see ``density_peaks``) of its tokens that are not salient. Every token of
     the segment that is neither salient nor a center joins the center of highest cosine, which
-    becomes
-    ``w * center + (1 - w) * mean(joined)``, ``w = max(1 / (joined + 1), beta)``.
+    becomes ``w * center + (1 - w) * mean(members)``, ``w = max(1 / (members + 1), beta)``. The
+    published code finds the center most like itself, so that it is one of its own members.
 
     Parameters
     ----------
@@ -59,10 +60,14 @@ class FastVID(Method):
     neighbors : int
         k of the density, the token itself counted.
     beta : float
-        Least weight of a context center in its token; in [0, 1]. 0 is the plain mean.
+        Least weight w of a context center against its members; in [0, 1]. With 0 and
+        ``centers_join=False`` the token is the plain mean.
+    centers_join : bool
+        A center is one of its members, as published: with one other token it weighs 0.8, not 0.6.
     published_rounding : bool
         Every frame has ``n = floor(retention * tokens)``, at least one, of which ``floor(context *
-        n)`` are context. ``budget`` says how many tokens that makes.
+        n)`` are context; every anchor of a segment has as many, rounded down again. ``budget`` says
+        how many tokens that makes at most: the last floor depends on the segments.
 
     Deviations and choices
     ----------------------
@@ -72,6 +77,8 @@ class FastVID(Method):
     * Frames share the budget equally, segments the context tokens by their budgets, anchors those
       of their segment equally. What floors would lose goes to the largest remainders, evenly spread
       over time, so that the budget is met exactly; below one token a frame some frames have none.
+    * The default agrees with the published code in its centers, salient tokens and weights where it
+      has one anchor frame a segment and the counts are equal.
     * Where a segment's anchors cannot hold its context tokens, all their tokens go on and the rest
       of the budget goes to salient tokens of the segment's other frames.
     * Published, a token joins a center of every anchor frame of its segment. Here it joins the most
@@ -88,6 +95,7 @@ class FastVID(Method):
     period: int = 4
     neighbors: int = 4
     beta: float = 0.6
+    centers_join: bool = True
     published_rounding: bool = False
 
     def __post_init__(self) -> None:
@@ -98,6 +106,10 @@ class FastVID(Method):
         check_number("context", self.context, 0, 1)
         check_number("beta", self.beta, 0, 1)
 
+    @property
+    def attentive(self) -> bool:
+        return True
+
     def budget(self, grid: TokenGrid) -> int:
         if self.published_rounding:
             return grid.frames * max(1, round_down(self.retention * grid.per_frame))
@@ -106,7 +118,7 @@ class FastVID(Method):
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         check_outside(tokens, contribution, grid)
         n, total, device = grid.per_frame, grid.size, tokens.device
-        features = torch.stack([precise(frame).mean(dim=0) for frame in tokens.split(n)])
+        features = frame_means(tokens, n)
         parts = segment(features, self.segments, self.tau)
         salient, context = self._shares(parts, grid)
         is_salient = leading(contribution.view(grid.frames, n), salient).flatten()
@@ -132,10 +144,16 @@ class FastVID(Method):
             fate[others] = int(Fate.MERGED)
             fate[others[peaks]] = int(Fate.CENTER)
             target[others] = others[most_alike(tokens[others], peaks)]
-        return Decision.of(fate, target, center_weights(target, self.beta))
+        return Decision.of(fate, target, center_weights(target, self._center_share))
+
+    def _center_share(self, joined: Tensor) -> Tensor:
+        """Return (N,): the weight of a center that so many others join."""
+        members = joined + 1 if self.centers_join else joined
+        weight = (1 / (members + 1)).clamp(min=self.beta)
+        return weight + (1 - weight) / members if self.centers_join else weight
 
     def _shares(self, parts: list[tuple[int, int]], grid: TokenGrid) -> tuple[list, list]:
-        """Count (T,) salient and (T,) context tokens of each frame; their sum is the budget."""
+        """Count (T,) salient and (T,) context tokens of each frame."""
         frames, n, budget = grid.frames, grid.per_frame, self.budget(grid)
         kept = apportion(budget, [1] * frames, [n] * frames)
         of_part = [sum(kept[start:stop]) for start, stop in parts]
@@ -156,6 +174,8 @@ class FastVID(Method):
                 for frame, count in zip(rest, more, strict=True):
                     salient[frame] += count
                 pool -= excess
+            if self.published_rounding:
+                pool -= pool % len(anchors)
             room = [n - salient[frame] for frame in anchors]
             for frame, count in zip(
                 anchors, apportion(pool, [1] * len(anchors), room), strict=True

@@ -43,7 +43,7 @@ class HoliTom(Method):
     "Spatial merging": the same share of what is left stays everywhere, ``R' = B / (N - saved)``.
     Dynamic tokens: in each frame those of highest contribution. Static ones: in each window centers
     by DPC-KNN, every other static token joins its nearest; ``beta * center + (1 - beta) *
-    mean(joined)`` goes on.
+    mean(joined)`` goes on, or the center itself where none joined.
 
     "Inner-LLM merging": after layer K the video tokens that the prompt's last token attends to
     least are averaged into the most similar ones that stay.
@@ -56,13 +56,13 @@ class HoliTom(Method):
         Tokens of one place are alike above this cosine; in [-1, 1]. Published 0.65 for a retention
         of 10 %, the lowest there, and 0.8 from 15 %.
     beta : float
-        Least weight of a center in its token (a center that m others join weighs at least
-        1 / (m + 1)); in [0, 1]. 0 is the plain mean.
+        Weight of a center in its token; in [0, 1]. 0 is the mean of those that joined.
     neighbors : int
         k of DPC-KNN, the token itself counted.
     few_neighbors : bool
         k is at most the number of centers, as published. One center then is the window's first
-        static place, whatever it shows: with k = 1 all densities are equal.
+        static place, whatever it shows: with k = 1 all densities are equal. With False k is
+        ``neighbors`` for any number of centers, which we think is what was meant.
     layer : int, optional
         K: the inside stage acts after this decoder layer. Default: 18/28 of the depth.
     keep_inside : float
@@ -98,7 +98,7 @@ class HoliTom(Method):
     tau: float = 0.65
     beta: float = 0.6
     neighbors: int = 7
-    few_neighbors: bool = False
+    few_neighbors: bool = True
     layer: int | None = None
     keep_inside: float = 0.5
     sequential: bool = False
@@ -112,20 +112,23 @@ class HoliTom(Method):
             check_whole("layer", self.layer, 0)
         check_number("keep_inside", self.keep_inside, 0, 1, above=True)
 
+    @property
+    def attentive(self) -> bool:
+        return True
+
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         check_outside(tokens, contribution, grid)
         frames, n, device = grid.frames, grid.per_frame, tokens.device
-        windows, static = self._windows(tokens.split(n))
+        run = run_lengths(same_place_cosines(tokens.split(n)) > self.tau)
+        windows = best_windows(run)
+        static = static_places(run, windows)
         every = torch.arange(grid.size, device=device)
         cell = every.view(frames, n)
-        unit_of = cell.clone()  # the token at which a token's unit stands: static ones share theirs
-        for start, end in windows:
-            unit_of[start:end] = torch.where(static[start], cell[start], cell[start:end])
-        unit_of = unit_of.flatten()
+        unit_of = units(windows, static)
 
         budget, left = self.budget(grid), int((unit_of == every).sum())
         if budget >= left:
-            return self._all_units(unit_of, contribution, budget - left)
+            return all_units(unit_of, contribution, budget - left)
         groups = _groups(windows, static.sum(1).tolist(), n)
         sizes = [size for _, _, size in groups]
         places = apportion(budget, sizes, sizes)
@@ -150,35 +153,11 @@ class HoliTom(Method):
         fate[target == every] = int(Fate.CENTER)
         fate[chosen] = int(Fate.KEPT)
         # units that merge are of one window and equally long: the means over time need no weights
-        return Decision.of(fate, target, center_weights(goal, self.beta)[unit_of])
+        return Decision.of(fate, target, center_weights(goal, self._center_share)[unit_of])
 
-    def _windows(self, clip: Sequence[Tensor]) -> tuple[list[tuple[int, int]], Tensor]:
-        """Return windows (start, stop) of T frames (n, d), and (T, n) bool: which are static."""
-        cosine = torch.ones(len(clip) - 1, len(clip[0]), device=clip[0].device)
-        cosine, before = precise(cosine), F.normalize(precise(clip[0]), dim=-1)
-        for step, frame in enumerate(clip[1:]):
-            direction = F.normalize(precise(frame), dim=-1)
-            cosine[step] = (before * direction).sum(dim=-1)
-            before = direction
-        run = run_lengths(settled(cosine) > self.tau)
-        windows = best_windows(run)
-        static = torch.zeros_like(run, dtype=torch.bool)
-        for start, stop in windows:
-            if stop - start > 1:  # one frame repeats nothing
-                static[start:stop] = run[stop - 1] >= stop - 1 - start
-        return windows, static
-
-    def _all_units(self, unit_of: Tensor, contribution: Tensor, more: int) -> Decision:
-        """Let every unit go on, and so many more of the tokens that would have been merged."""
-        every = torch.arange(len(unit_of), device=unit_of.device)
-        merged = (unit_of != every).nonzero().flatten()
-        target = unit_of.clone()
-        freed = merged[strongest(contribution[merged], more)]
-        target[freed] = freed
-        fate = torch.full_like(target, int(Fate.KEPT))
-        fate[torch.bincount(target, minlength=len(target)) > 1] = int(Fate.CENTER)
-        fate[target != every] = int(Fate.MERGED)
-        return Decision.of(fate, target)
+    def _center_share(self, joined: Tensor) -> Tensor:
+        """Return (N,): the weight of a center, beta however many others join."""
+        return torch.full_like(joined, self.beta)
 
     def inside_layer(self, depth: int) -> int | None:
         """Return K; ``InputError`` where the model has no layer after it."""
@@ -199,6 +178,48 @@ class HoliTom(Method):
         fate[survivors] = int(Fate.KEPT)
         weight = halvings(target) if self.sequential else None
         return Decision.of(fate, target, weight, relevance=relevance)
+
+
+def same_place_cosines(clip: Sequence[Tensor]) -> Tensor:
+    """Return (T - 1, n): the cosine of each place's tokens in frames (n, d) and the next ones."""
+    cosine = torch.ones(len(clip) - 1, len(clip[0]), device=clip[0].device)
+    cosine, before = precise(cosine), F.normalize(precise(clip[0]), dim=-1)
+    for step, frame in enumerate(clip[1:]):
+        direction = F.normalize(precise(frame), dim=-1)
+        cosine[step] = (before * direction).sum(dim=-1)
+        before = direction
+    return settled(cosine)
+
+
+def static_places(run: Tensor, windows: list[tuple[int, int]]) -> Tensor:
+    """Return (T, n) bool: which places are alike all through their window, by run lengths."""
+    static = torch.zeros_like(run, dtype=torch.bool)
+    for start, stop in windows:
+        if stop - start > 1:  # one frame repeats nothing
+            static[start:stop] = run[stop - 1] >= stop - 1 - start
+    return static
+
+
+def units(windows: list[tuple[int, int]], static: Tensor) -> Tensor:
+    """Return (N,) int64: the token at which a token's unit stands; static (T, n) ones share it."""
+    cell = torch.arange(static.numel(), device=static.device).view(static.shape)
+    unit_of = cell.clone()
+    for start, stop in windows:
+        unit_of[start:stop] = torch.where(static[start], cell[start], cell[start:stop])
+    return unit_of.flatten()
+
+
+def all_units(unit_of: Tensor, contribution: Tensor, more: int) -> Decision:
+    """Let every unit go on, and so many more of the tokens that would have been merged."""
+    every = torch.arange(len(unit_of), device=unit_of.device)
+    merged = (unit_of != every).nonzero().flatten()
+    target = unit_of.clone()
+    freed = merged[strongest(contribution[merged], more)]
+    target[freed] = freed
+    fate = torch.full_like(target, int(Fate.KEPT))
+    fate[torch.bincount(target, minlength=len(target)) > 1] = int(Fate.CENTER)
+    fate[target != every] = int(Fate.MERGED)
+    return Decision.of(fate, target)
 
 
 def run_lengths(alike: Tensor) -> Tensor:

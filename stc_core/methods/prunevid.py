@@ -11,15 +11,13 @@ from stc_core.methods.base import (
     Method,
     check_inside,
     check_layer,
+    check_one_of,
     check_whole,
-    precise,
     round_half_up,
-    settled,
 )
-from stc_core.methods.parts.merging import min_max
-from stc_core.methods.parts.selection import strongest
+from stc_core.methods.parts.merging import keep_relevant
+from stc_core.methods.parts.sharing import round_down
 from stc_core.record.grid import TokenGrid
-from stc_core.record.stages import Fate
 
 
 def prune_by_question(attention: Tensor, keep: int) -> Decision:
@@ -31,13 +29,11 @@ def prune_by_question(attention: Tensor, keep: int) -> Decision:
     Parameters
     ----------
     attention : (q, n)
-        Weights from the text tokens to the video tokens in layer K, mean over heads.
+        Weights from the text tokens to the video tokens in layer K, heads joined.
     keep : int
         At least 1 and at most n.
     """
-    relevance = settled(min_max(precise(attention).amax(dim=0)))
-    survivors = strongest(relevance, keep)
-    return Decision.keeping(survivors, attention.shape[1], Fate.DROPPED_INSIDE, relevance=relevance)
+    return keep_relevant(attention.amax(dim=0), keep)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,24 +52,26 @@ class PruneVid(Method):
     layer : int, optional
         K: the stage acts after this decoder layer. Default: 10/32 of the depth, the published layer
         10 of a 32-layer LLM.
+    heads : str
+        How the heads' attention weights are joined: "max", as published, or "mean".
 
     Deviations and choices
     ----------------------
     * Only this stage. Published, static and dynamic tokens of scenes are merged to about half
       before the LLM; the share is then kept of each scene's static tokens and each frame's dynamic
       ones. Without that stage there are no such groups, and one ranking goes over the whole video.
-    * Mean over heads of the attention weights, which is what a method sees here; published, the
-      maximum over heads, then over text tokens.
     * The layers up to K keep their long cache; published, it is shortened to the tokens that stay.
-    * ``round(retention * N)`` tokens remain, at least one. Halves are rounded up, ties go to the
-      earlier token, weights are compared after scaling to 0..1 and rounding to nine decimals.
+    * ``floor(retention * N)`` tokens remain, as published, and at least one. Ties go to the earlier
+      token, weights are compared after scaling to 0..1 and rounding to twelve decimals.
     * Survivors keep their position ids, as published.
     """
 
     layer: int | None = None
+    heads: str = "max"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_one_of("heads", self.heads, ("max", "mean"))
         if self.layer is not None:
             check_whole("layer", self.layer, 0)
 
@@ -88,8 +86,12 @@ class PruneVid(Method):
         layer = min(round_half_up(10 / 32 * depth), depth - 2) if self.layer is None else self.layer
         return check_layer(layer, depth)
 
+    @property
+    def inside_heads(self) -> str:
+        return self.heads
+
     def inside_budget(self, entered: int) -> int:
-        return max(1, round_half_up(self.retention * entered))
+        return max(1, round_down(self.retention * entered))
 
     def inside(self, visual: Tensor, text: Tensor, attention: Tensor) -> Decision:
         check_inside(visual, text, attention)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,10 +16,12 @@ from stc_core.methods.base import (
     check_inside,
     check_layer,
     check_number,
+    check_one_of,
     check_outside,
     check_whole,
     round_half_up,
     settled,
+    text_without,
 )
 from stc_core.methods.parts.clustering import Points, density_peaks, nearest_center
 from stc_core.methods.parts.merging import most_alike, text_relevance
@@ -71,6 +73,12 @@ class STC(Method):
         Frames. Centers are looked for in so many frames at a time, each with its share of them, and
         the time for it grows with the length of the video instead of its square. Default: in the
         whole video at once, which is the paper's method.
+    heads : str
+        How the heads' attention from text to video tokens is joined after layer K: "mean", or
+        "max", another reading of the paper.
+    text : str
+        What of the text tokens is compared with the video tokens' hidden states after layer K:
+        their "hidden" states there, or, another reading, their "embeddings".
 
     Deviations and choices
     ----------------------
@@ -92,8 +100,8 @@ class STC(Method):
     * A cluster's token is the plain mean of its members, center included, at the center's place.
     * Text tokens of the inside stage are all tokens after the video (the question and what the chat
       template adds); tokens before it cannot attend to it.
-    * Hidden states are those that leave layer K, attention weights those within it, mean over
-      heads. Equal values everywhere normalize to zero.
+    * Hidden states are those that leave layer K, attention weights those within it. Equal values
+      everywhere normalize to zero.
     * A token merged inside counts once in the mean, however many tokens it carries already.
     * Without ``contribution`` tokens are visited in the order of ``walk``.
     * Without ``similarity`` nothing is redundant. With neither of the two there is nothing to
@@ -115,11 +123,11 @@ class STC(Method):
     clusters: bool = True
     walk: str = "raster"
     window: int | None = None
+    heads: str = "mean"
+    text: str = "hidden"
 
     def __repr__(self) -> str:
-        # results and traces from before there were windows bear this name, too
-        shown = [f.name for f in fields(self) if f.name != "window" or self.window is not None]
-        return f"STC({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+        return text_without(self, ("window", "heads", "text"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,10 +143,15 @@ class STC(Method):
                 raise InputError(f"{part} must be True or False, not {getattr(self, part)!r}")
         if not (self.contribution or self.similarity or self.clusters):
             raise InputError("contribution, similarity and clusters are all off; leave one on")
-        if self.walk not in ("raster", "spread"):
-            raise InputError(f"walk must be 'raster' or 'spread', not {self.walk!r}")
+        check_one_of("walk", self.walk, ("raster", "spread"))
+        check_one_of("heads", self.heads, ("mean", "max"))
+        check_one_of("text", self.text, ("hidden", "embeddings"))
         if self.window is not None:
             check_whole("window", self.window, 1)
+
+    @property
+    def attentive(self) -> bool:
+        return self.contribution
 
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         check_outside(tokens, contribution, grid)
@@ -195,6 +208,14 @@ class STC(Method):
         if self.keep_inside == 1:
             return None
         return check_layer(paper_layer(depth) if self.layer is None else self.layer, depth)
+
+    @property
+    def inside_heads(self) -> str:
+        return self.heads
+
+    @property
+    def inside_text(self) -> str:
+        return self.text
 
     def inside_budget(self, entered: int) -> int:
         if self.keep_inside == 1:

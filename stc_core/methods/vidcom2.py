@@ -8,10 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stc_core.methods.base import Decision, Method, check_number, check_outside, precise, settled
-from stc_core.methods.parts.sharing import apportion, leading
+from stc_core.methods.base import (
+    Decision,
+    Method,
+    check_number,
+    check_one_of,
+    check_outside,
+    grain_of,
+    precise,
+    settled,
+    text_without,
+)
+from stc_core.methods.parts.selection import strongest
+from stc_core.methods.parts.sharing import apportion, leading, round_down
 from stc_core.record.grid import TokenGrid
 
+DIGITS = 40  # binary ones to which variances are compared: beyond is rounding
 WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the Gaussian kernels that are added up
 
 
@@ -30,9 +42,18 @@ class VidCom2(Method):
     ----------
     temperature : float
         Of the softmax over frames, above 0 and at most 1000.
+    counting : str
+        How frames get whole numbers of tokens. "exact": by largest remainder. "vllm", as vLLM does:
+        the total is ``floor(retention * N)`` and at least one a frame; each frame's share is
+        rounded to the nearest even number at halves, at least 1; then the surplus leaves where the
+        scores over the whole video are highest, or the deficit is filled where they are lowest.
+        The surplus may take a frame's only token.
 
     Deviations and choices
     ----------------------
+    * In float32 and wider the result equals that of the published code at equal counts. In bfloat16
+      the published code decides in bfloat16 and departs from its own float32 result (Jaccard
+      indices of 0.63 to 0.99 of the tokens kept); here the decision is always made in float64.
     * Exact count: the places of all frames are rounded down and those left over go to the largest
       remainders (equal ones spread over time), never more to a frame than it has tokens. The
       published code rounds each frame by itself and gives each at least one token, so that its
@@ -40,15 +61,25 @@ class VidCom2(Method):
     * By construction no frame gets more than twice the mean of all.
     * Means are of the unit vectors and are not scaled to length 1 again. Of channels of equal
       variance the earlier one is looked at; one channel at least. Scores are compared after
-      rounding to nine decimals, ties go to the earlier token.
+      rounding to twelve decimals, ties go to the earlier token.
     * Newline tokens that a model adds to its video are neither counted nor compressed.
     """
 
     temperature: float = 0.01
+    counting: str = "exact"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("temperature", self.temperature, 0, 1000, above=True)
+        check_one_of("counting", self.counting, ("exact", "vllm"))
+
+    def __repr__(self) -> str:
+        return text_without(self, ("counting",))
+
+    def budget(self, grid: TokenGrid) -> int:
+        if self.counting == "vllm":
+            return max(grid.frames, round_down(self.retention * grid.size))
+        return super().budget(grid)
 
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
         check_outside(tokens, contribution, grid)
@@ -58,14 +89,32 @@ class VidCom2(Method):
         to_frame = _likeness(frames, frames.mean(dim=1, keepdim=True))
         unique = torch.softmax(-to_video.mean(dim=1) / self.temperature, dim=0)
         share = 1 + settled(unique) - 1 / grid.frames
-        places = apportion(self.budget(grid), share.tolist(), [grid.per_frame] * grid.frames)
-        chosen = leading(-settled(to_video + to_frame), places)
+        score = settled(to_video + to_frame)
+        if self.counting == "vllm":
+            chosen = _reconciled(score, self.retention * share * grid.per_frame, self.budget(grid))
+        else:
+            places = apportion(self.budget(grid), share.tolist(), [grid.per_frame] * grid.frames)
+            chosen = leading(-score, places)
         return Decision.keeping(chosen.flatten().nonzero().flatten(), grid.size)
+
+
+def _reconciled(score: Tensor, share: Tensor, budget: int) -> Tensor:
+    """Return (T, n) bool: the lowest scores by frame, then made as many as the budget."""
+    places = share.round().clamp(1, score.shape[1]).long().tolist()
+    chosen, whole = leading(-score, places), score.flatten()
+    surplus = sum(places) - budget
+    if surplus > 0:
+        candidates = whole.masked_fill(~chosen.flatten(), -torch.inf)
+    else:
+        candidates = -whole.masked_fill(chosen.flatten(), torch.inf)
+    changed = strongest(candidates, abs(surplus))
+    return chosen.flatten().index_fill(0, changed, surplus < 0).view_as(score)
 
 
 def _steady(x: Tensor) -> Tensor:
     """Return (N, d / 2) of (N, d): the channels of lowest variance, in their order."""
-    variance = settled(x.var(dim=0, correction=0))
+    variance = x.var(dim=0, correction=0)
+    variance = settled(variance, grain_of(variance, DIGITS))
     half = max(1, x.shape[1] // 2)
     return x[:, torch.sort(variance, stable=True).indices[:half].sort().values]
 

@@ -73,6 +73,10 @@ class VisionZip(Method):
         super().__post_init__()
         check_number("dominant", self.dominant, 0, 1)
 
+    @property
+    def attentive(self) -> bool:
+        return True
+
     def budget(self, grid: TokenGrid) -> int:
         if self.published_rounding:
             return grid.frames * max(1, round_half_up(self.retention * grid.per_frame))

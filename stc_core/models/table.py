@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stc_core.models.families import FAMILIES, Family
+from stc_core.readme_sections import markdown
 
 SECTION = "models"
 HEAD = ("family", "stock class", "tokens of a frame", "checked", "notes", "checkpoints")
@@ -11,8 +12,7 @@ SUITE, SERVED = "suite", "served files"
 
 def models_table() -> str:
     """Return a table in Markdown with one line for each family."""
-    lines = [HEAD, ["---"] * len(HEAD), *map(_line, FAMILIES.values())]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(HEAD, map(_line, FAMILIES.values()))
 
 
 def _line(family: Family) -> list[str]:

@@ -14,7 +14,7 @@ from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Stage
 from stc_core.record.trace_file import check_size, read_header, reason, shown
 from stc_core.record.trace_header import MAX_HEADER, checked_sweep
-from stc_core.writing import writing_errors, written_whole
+from stc_core.writing import check_folder, writing_errors, written_whole
 
 FORMAT = 1
 MAX_UNPACKED = 512 << 20  # bytes; 24 stops on 25,088 tokens take 6 MB
@@ -56,8 +56,7 @@ def write_sweep(sweep: Any, path: Path) -> Path:
             f"this sweep cannot be saved: its texts take {len(raw)} bytes where {MAX_HEADER} are "
             f"the most"
         )
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {shown(path.parent)} for the sweep does not exist; create it")
+    check_folder(path, "sweep")
     stages = [stage for stop in sweep.stops for stage in stop.stages]
     size = sweep.grid.size
     arrays: dict[str, np.ndarray] = {

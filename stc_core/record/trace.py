@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from stc_core.record.grid import TokenGrid
+from stc_core.record.notebook import html_of
+from stc_core.record.rerun_file import write_rerun
 from stc_core.record.stages import ORDERS, SURVIVORS, Fate, Stage, Word, replay, weights
 from stc_core.record.trace_arrays import KINDS_OF_ARRAYS, MAX_COMPONENTS, all_shares
 from stc_core.record.trace_file import read_trace, write_trace
@@ -107,6 +109,9 @@ class Trace:
 
     def __post_init__(self) -> None:
         self.check()
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
     @property
     def survivors(self) -> np.ndarray:
@@ -267,6 +272,26 @@ class Trace:
         would refuse.
         """
         return write_trace(self, Path(path))
+
+    def to_rerun(self, path: str | os.PathLike) -> Path:
+        """Write a recording for the Rerun viewer; the file appears whole or not at all.
+
+        Over the time of the clip: its small frames, over them the fate of every cell before the LLM
+        (``clip/fate_outside``) and at the end (``clip/fate_end``), for each frame the mean and the
+        highest of each score, and its tokens of each fate. Question, answers and notes are texts.
+
+        Parameters
+        ----------
+        path
+            Ends in ``.rrd``.
+
+        Raises
+        ------
+        InputError
+            The package ``rerun-sdk`` is not installed, ``path`` has another ending, or nothing can
+            be written there.
+        """
+        return write_rerun(self, Path(path))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Trace:

@@ -17,7 +17,7 @@ from stc_core.record.stages import Stage, Word
 from stc_core.record.trace_arrays import KINDS_OF_ARRAYS, MAX_COMPONENTS, all_shares
 from stc_core.record.trace_header import MAX_HEADER, checked, parsed
 from stc_core.text import readable
-from stc_core.writing import writing_errors, written_whole
+from stc_core.writing import check_folder, writing_errors, written_whole
 
 FORMAT = 2  # of the file; a reader refuses what is newer than itself
 MAX_UNPACKED = 640 << 20  # bytes; a trace of 128 frames of 729 tokens with its frames needs 30 MB
@@ -149,8 +149,7 @@ def write_trace(trace: Any, path: Path) -> Path:
     if trace.frames is not None:
         # steps from frame to frame wrap around and pack to a third of the frames themselves
         arrays["frames"] = np.diff(trace.frames, axis=0, prepend=np.uint8(0))
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {shown(path.parent)} for the trace does not exist; create it")
+    check_folder(path, "trace")
     with writing_errors(path), written_whole(path) as partial, partial.open("wb") as file:
         write_arrays(file, {"header": np.frombuffer(raw, np.uint8), **arrays})
     return path

@@ -69,8 +69,11 @@ def length(
 ) -> dict[str, float]:
     """Measure seconds and extra bytes of one outside stage, means included, in its own process.
 
-    The process is new because the peak of its memory is counted from its start.
+    The process is new because the peak of its memory is counted from its start; on a GPU the
+    counter can be reset.
     """
+    if device.type == "cuda":
+        return _length(str(device), dtype, grid, width, torch.get_num_threads())
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(
             _length, str(device), dtype, grid, width, torch.get_num_threads()

@@ -27,6 +27,8 @@ def measure(
     *,
     quick: bool = False,
     frames: Sequence[int] | None = None,
+    size: int = FRAMES,
+    width: int | None = None,
     progress: Callable[[str, float], None] = lambda stage, share: None,
 ) -> SpeedReport:
     """Measure what compression costs on ``device``, by default the GPU if there is one.
@@ -39,6 +41,10 @@ def measure(
     frames : sequence of int, optional
         Lengths to try, of 196 tokens a frame. Default: up to 25,088 tokens on a CPU and 200,704 on
         a GPU, as far as they are likely to end within five minutes.
+    size : int
+        Frames at which stages and methods are measured.
+    width : int, optional
+        Of a token. Default: 3584, and 256 with ``quick``.
     progress : callable
         Called with (stage, share 0..1).
 
@@ -48,13 +54,18 @@ def measure(
     """
     where = device_named(device)
     kind = "cpu" if where.type == "cpu" else "cuda"
-    side, width = (7, 256) if quick else (SIDE, WIDTH)
+    side, usual = (7, 256) if quick else (SIDE, WIDTH)
+    width = usual if width is None else width
     dtype = torch.float32 if kind == "cpu" else torch.bfloat16
     chosen = tuple(frames or ((64, 256) if quick else LENGTHS[kind]))
-    if min(chosen) < 1:
-        raise InputError(f"a length of {min(chosen)} frames cannot be measured; ask for 1 or more")
+    if min(*chosen, size) < 1:
+        raise InputError(
+            f"a length of {min(*chosen, size)} frames cannot be measured; ask for 1 or more"
+        )
+    if width < 1:
+        raise InputError(f"tokens of width {width} cannot be measured; ask for 1 or more")
     first = time.monotonic()
-    grid = TokenGrid(FRAMES, side, side)
+    grid = TokenGrid(size, side, side)
     report = SpeedReport(about_machine(where, dtype, grid, width))
     report = _standard(report, where, dtype, grid, progress)
     progress("agreement", 0.5)

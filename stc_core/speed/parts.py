@@ -10,7 +10,8 @@ from torch import Tensor
 
 from stc_core.methods import METHODS, STC
 from stc_core.methods.base import Method, check_outside
-from stc_core.methods.parts.clustering import Points, density_peaks, nearest_center
+from stc_core.methods.parts.clustering import density_peaks, nearest_center
+from stc_core.methods.parts.points import Points, float64_only
 from stc_core.methods.parts.selection import retention_pool
 from stc_core.record.grid import TokenGrid
 from stc_core.speed.clocks import seconds_of
@@ -49,7 +50,14 @@ def stages(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str, f
     recycled, points = rest.nonzero().flatten(), None
 
     def placed() -> Points:
-        return Points(tokens, recycled)
+        made = Points(tokens, recycled)
+        if made.rough is None:
+            made.keep()
+        return made
+
+    def in_float64() -> None:
+        with float64_only():
+            method.outside(tokens, contribution, grid).apply(tokens)
 
     points = placed()
     count = budget - len(pool)
@@ -67,6 +75,7 @@ def stages(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str, f
         "nearest centers": lambda: nearest_center(points, centers),
         "means": lambda: decision.apply(tokens),
         "outside": lambda: method.outside(tokens, contribution, grid).apply(tokens),
+        "outside, all in float64": in_float64,
         "inside": lambda: method.inside(visual, text, attention),
         "means inside": lambda: inside.apply(visual),
     }

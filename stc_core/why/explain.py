@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from operator import index
 from typing import Any
@@ -19,6 +19,7 @@ from stc_core.errors import InputError
 from stc_core.hooks.run_cache import RunCache
 from stc_core.methods import STC, Method, Uniform
 from stc_core.models.vlm import VLM
+from stc_core.record.grid import TokenGrid
 from stc_core.text import readable, said_the_same
 from stc_core.why.bench import Bench
 from stc_core.why.influence import influence
@@ -27,6 +28,7 @@ from stc_core.why.rows import lost, plans
 from stc_core.why.search import Search
 from stc_core.why.sentence import cause_of, sentence_of
 
+Cells = Callable[[TokenGrid], Iterable[int] | None]  # evidence on the grid of a clip
 READ, FIRST, SEARCHED = 0.1, 0.3, 0.6  # shares of all work that are done after these steps
 
 
@@ -48,9 +50,10 @@ def explain(
 ) -> Why:
     """Tell why the compressed model says what it says.
 
-    The tokens that the answer needs are ``evidence``, or are searched for: the smallest set of lost
-    tokens whose return brings back the uncompressed answer. They are then given back, swapped in
-    and taken away, against as many random ones, the parts of the method off, and baselines.
+    The tokens that the answer needs are ``evidence``. Without it, lost tokens that suffice are
+    searched for: the smallest set whose return brings back the uncompressed answer. They are then
+    given back, swapped in and taken away, against as many random ones, the parts of the method off,
+    and baselines.
 
     Parameters
     ----------
@@ -105,9 +108,55 @@ def explain(
         report(state["stage"], state["share"])
 
     bench = Bench(vlm, prompt, method, max_new_tokens, about, step)
+    found = explained(bench, cache, right, evidence, seconds, search, seed, report, state)
+    report("done", 1.0)
+    return found
+
+
+def explained(
+    bench: Bench,
+    cache: RunCache,
+    right: str | None = None,
+    evidence: Iterable[int] | Cells | None = None,
+    seconds: float = 10.0,
+    search: Search | None = None,
+    seed: int = 0,
+    report: Progress = lambda stage, share: None,
+    state: dict[str, Any] | None = None,
+    kinds: Collection[str] | None = None,
+) -> Why:
+    """Tell why, of a clip and question that stand in front of the model already.
+
+    Parameters
+    ----------
+    bench : Bench
+    cache : RunCache
+        Keeps what the vision tower gives; shared by several benches of one clip.
+    right, seconds, search, seed
+        As for ``explain``.
+    evidence : iterable of int, callable or None
+        As for ``explain``; or a function that gives it for the grid of the clip.
+    report : callable
+        As ``progress`` of ``explain``.
+    state : dict, optional
+        Gets "stage" and "share", where the work is; read by the ``step`` of the bench.
+    kinds : collection of str, optional
+        Kinds of rows to run beside "full" and "compressed"; default: all.
+
+    Returns
+    -------
+    Why
+
+    Raises
+    ------
+    InputError
+        As ``explain``.
+    """
+    state = {} if state is None else state
     with bench.opened(cache):
         full, compressed = bench.first(partial(_candidates, right))
-        needed, wanted = _checked(evidence, bench), next(iter(bench.candidates))
+        given = evidence(bench.trace.grid) if callable(evidence) else evidence
+        needed, wanted = _checked(given, bench), next(iter(bench.candidates))
         rows = [
             full.row("full", "all tokens", budget="all", method=repr(Uniform(retention=1.0))),
             compressed.row("compressed", "the compressed run"),
@@ -118,12 +167,12 @@ def explain(
             needed = np.empty(0, np.int64)
             if turned:
                 needed, found = _searched(bench, wanted, seconds, search, report)
-        rows += _compared(bench, needed, seed, state, step)
+        rows += _compared(bench, needed, seed, state, kinds)
+    method = bench.method
     where = lost(bench.trace, needed, method)
     cause = cause_of(rows, wanted, where, found, right is not None)
     times = _times(bench, needed)
     sentence = sentence_of(cause, rows, wanted, right, where, found, times, len(needed))
-    report("done", 1.0)
     return Why(
         cause,
         sentence,
@@ -135,7 +184,7 @@ def explain(
         where,
         found,
         repr(method),
-        readable(vlm.name),
+        readable(bench.vlm.name),
     )
 
 
@@ -223,11 +272,15 @@ def _told(
 
 
 def _compared(
-    bench: Bench, needed: np.ndarray, seed: int, state: dict, step: Callable[[], None]
+    bench: Bench,
+    needed: np.ndarray,
+    seed: int,
+    state: dict[str, Any],
+    kinds: Collection[str] | None,
 ) -> list[Row]:
     """Return the rows of all runs that are compared."""
     rows = []
-    todo = plans(bench, needed, seed)
+    todo = [plan for plan in plans(bench, needed, seed) if kinds is None or plan[0] in kinds]
     for number, (kind, label, run, more) in enumerate(todo):
         state["stage"] = f"run {number + 1} of {len(todo)}: {label}"
         state["share"] = SEARCHED + (1 - SEARCHED) * number / len(todo)

@@ -57,7 +57,12 @@ def _returned(bench: Bench, needed: np.ndarray, missing: np.ndarray) -> Iterator
             return bench.edited(edit, whole, Decision.keep_all(n, bench.vlm.device))
 
         more = {"method": repr(all_but), "budget": f"all but {len(needed)}"}
-        yield "away", f"all tokens but the {_many(needed, 'needed')}", away, more
+        yield (
+            "away",
+            f"all tokens but {'this one' if len(needed) == 1 else f'these {len(needed)}'}",
+            away,
+            more,
+        )
 
 
 def _random(bench: Bench, needed: np.ndarray, missing: np.ndarray, seed: int) -> Iterator[Plan]:

@@ -102,9 +102,15 @@ def sentence_of(
             f"{_percent(_mean(draws, wanted))} on average)."
         )
     chance = f"; random ones give {_percent(_mean(draws, wanted))}" if draws else ""
+    proof = f"given back, {rise}{chance}. {_where(lost)}{_swapped(rows, wanted)}"
+    many = (lost.outside or count) > 1
+    if found.how != "search":
+        return f"{whose} needs the {'tokens' if many else 'token'}{_when(times)}: {proof}"
+    # what a search finds is enough, and others may be, too
+    these = f"{lost.outside or count} tokens" if many else "One token"
     return (
-        f"{whose} needs {_what(count, lost, found)}{_when(times)}: given back, {rise}{chance}. "
-        f"{_where(lost)}{_swapped(rows, wanted)}"
+        f"{these}{_when(times)}, found by search, {'suffice' if many else 'suffices'} for "
+        f"{whose[0].lower()}{whose[1:]}: {proof}"
     )
 
 
@@ -168,7 +174,8 @@ def _inside(
     if off is not None:
         ended = ""
         if found.how != "none" and lost.inside:
-            ended = f" There {_tokens(lost.inside)} of the {lost.inside + _stay(lost)} needed ones"
+            kind = "found" if found.how == "search" else "needed"
+            ended = f" There {_tokens(lost.inside)} of the {lost.inside + _stay(lost)} {kind} ones"
             ended += " that entered ended."
         return (
             f"{whose} is lost inside the LLM, in the merging{layer}: without that step "
@@ -194,20 +201,13 @@ def _not_found(rows: Sequence[Row], wanted: str, found: Found) -> str:
         more = "search on"
         reached = f"; the best so far gives {_chance(best, wanted)}" if best else ""
         return (
-            f"Not found yet which tokens “{wanted}” needs: {tried}{reached}. There is more to "
-            f"try: {more}."
+            f"Not found yet which lost tokens suffice for “{wanted}”: {tried}{reached}. There is "
+            f"more to try: {more}."
         )
     return (
         f"No lost tokens bring “{wanted}” back: {tried}, all of them together among them. The "
         f"cause is not what was lost before the LLM."
     )
-
-
-def _what(count: int, lost: Lost, found: Found) -> str:
-    many = lost.outside or count
-    if found.how == "search":
-        return f"the {_tokens(many)} found by search" if many > 1 else "one token, found by search,"
-    return "the tokens" if many > 1 else "the token"
 
 
 def _when(times: Sequence[float]) -> str:

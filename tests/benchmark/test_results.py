@@ -1,6 +1,7 @@
 """Tables, pictures and the README section, from made-up answers."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,13 @@ from small import answer, outcome_of
 from stc_core import METHODS, STC, InputError
 from stc_core.benchmark.readme_section import check_readme, write_readme
 from stc_core.benchmark.result_files import write
-from stc_core.benchmark.rows import grid, name_of
+from stc_core.benchmark.rows import COMPOSED, VARIANTS, grid, name_of
 from stc_core.benchmark.score import summarize
 from stc_core.benchmark.tables import tables
 
-PICTURES = {f"{n}.{e}" for n in ("retention", "ablation", "recall") for e in ("svg", "png")}
+PICTURES = {
+    f"{n}.{e}" for n in ("retention", "flops", "ablation", "recall") for e in ("svg", "png")
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +56,10 @@ def test_all_files_are_written_and_repeat_themselves(summary, tmp_path):
         assert one["method"] == row["method"] and one["kinds"].keys() == row["kinds"].keys()
         assert one["interval95"] == pytest.approx(row["interval95"])
     svg = (tmp_path / "a" / "retention.svg").read_text()
-    for kind in METHODS.values():
-        assert kind.__name__ in svg
+    assert "SpaceTimeDPP" in svg and "STC, no inner merging" in svg
+    named = {kind.__name__ for kind in METHODS.values()} - {"STC"}
+    others = len(named) - 1 + len(COMPOSED) + 1 - 6  # FastV twice; six in color
+    assert f"{others} others: " in svg and 3 < sum(f">{name}<" in svg for name in named) <= 7
     assert "right answers" in svg and "logarithmic" in svg
 
 
@@ -66,14 +71,15 @@ def test_the_table_has_the_papers_layout(summary):
     lines = [line for line in main.splitlines() if line.startswith("| ")][1:]
     names = [line.split(" | ")[1] for line in lines if "---" not in line]
     assert names[0] == "uncompressed"
-    group = len(METHODS) + 2  # and STC without its inner stage, FastV with an earlier K
+    # and STC without its inner stage, FastV with an earlier K
+    group = len(METHODS) + len(VARIANTS) + len(COMPOSED) + 2
     assert len(names) == 1 + 4 * group
     assert names[group - 1 : group + 1] == ["STC, no inner merging", "STC"]
     widths = {line.count("|") for line in main.splitlines() if line.startswith("|")}
     assert len(widths) == 1
     assert "attention + similarity + clusters" in text and "89.5" in text
     assert "0.7 (default)" in text
-    assert "nan" not in text.lower().replace("nanos", "")
+    assert not re.search(r"\bnan\b", text.lower())
 
 
 def test_a_run_of_one_part_leaves_out_what_it_does_not_have(summary, tmp_path):
@@ -114,9 +120,30 @@ def test_claims_name_who_is_ahead(summary, tmp_path):
         rows.append(row)
     write_readme(tmp_path / "r.md", summary | {"rows": rows}, tmp_path)
     text = (tmp_path / "r.md").read_text()
+    rivals = len(METHODS) + len(COMPOSED)
     assert "ahead of it, in points: EVS by 5.0" in text
-    assert f"ahead beyond doubt of {len(METHODS) - 1} of {len(METHODS)}" in text
+    assert f"ahead beyond doubt of {rivals - 1} of {rivals}" in text
     assert "no other method is ahead of it" in text  # at 1 %
+
+
+def test_claims_say_of_whom_our_method_is_ahead(summary, tmp_path):
+    (tmp_path / "r.md").write_text("<!-- benchmark --><!-- /benchmark -->")
+    rows, counted = [], 0
+    for row in summary["rows"]:
+        behind = row.get("behind_stdpp")
+        if behind and row["retention"] == 0.02 and "main" in row["parts"]:
+            ends = [-0.01, 0.09] if row["name"] == "EVS" else [0.01, 0.09]
+            row = row | {"behind_stdpp": behind | {"points": 0.04, "interval95": ends}}
+            counted += row["name"] not in ("SpaceTimeDPP", "FastV")
+            if row["name"] == "FastV":
+                row = row | {"flops": {"paper": {"of_full": 0.106}, "real": {"of_full": 0.2}}}
+        rows.append(row)
+    write_readme(tmp_path / "r.md", summary | {"rows": rows}, tmp_path)
+    text = (tmp_path / "r.md").read_text()
+    said = text.split("- At 2 % SpaceTimeDPP, of this project, keeps ")[1].split("\n")[0]
+    assert f"of {counted} methods and variants of at most its FLOPs" in said
+    assert f"ahead beyond doubt of {counted - 1}; not of EVS (+4.0 points, 39 questions)" in said
+    assert "At 1 % SpaceTimeDPP" in text and "At 10 % SpaceTimeDPP" not in text
 
 
 def test_settings_of_the_models_own_are_shown_beside_the_papers(tmp_path):

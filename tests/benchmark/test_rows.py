@@ -4,18 +4,35 @@ import pytest
 
 from stc_core import METHODS, STC, InputError
 from stc_core.benchmark.rows import (
-    PAPER,
+    COMPOSED,
+    MAIN,
     QUESTIONS,
     RETENTIONS,
+    VARIANTS,
     Row,
     grid,
     name_of,
     options_of,
     settings,
+    title_of,
 )
+from stc_core.methods import DyToK, FastV, Frames, SToP, Then, VidCom2, VisionZip
 from stc_core.methods.stc import ABLATIONS
+from stc_core.rates import wilson
 from stc_core.shapes import KINDS
-from stc_core.shapes.exam.calibration import wilson
+
+SWEPT = {"tau": 5, "cluster_ratio": 5, "lam": 5, "keep_inside": 5, "heads": 2, "text": 2}
+
+
+def test_the_other_form_of_a_rival_is_tried_beside_the_published_one():
+    rows = grid(8, 32, parts=["main"])
+    for name, options in VARIANTS.items():
+        both = [row.method for row in rows if type(row.method) is METHODS[name]]
+        for retention in RETENTIONS:
+            published, other = (m for m in both if m.retention == retention)
+            assert published == METHODS[name](retention=retention)
+            assert other == METHODS[name](retention=retention, **options) != published
+    assert sum("variant" in row.parts for row in rows) == len(RETENTIONS) * len(VARIANTS)
 
 
 def test_every_method_is_tried_at_every_retention_and_nothing_twice():
@@ -39,9 +56,9 @@ def test_the_parts_hold_the_papers_rows_and_the_sweeps():
     layers = [row.method.layer for row in rows if "sweep layer" in row.parts]
     assert layers == [2, 7, 14, 18, 21]
     assert all(row.method.layer <= 3 for row in grid(5, 8) if "sweep layer" in row.parts)
-    for option in ("tau", "cluster_ratio", "lam", "keep_inside"):
+    for option, least in SWEPT.items():
         swept = [getattr(row.method, option) for row in rows if f"sweep {option}" in row.parts]
-        assert len(swept) >= 5 and getattr(STC(), option) in swept
+        assert len(swept) >= least and getattr(STC(), option) in swept
     assert {row.frames for row in rows if "frames" in row.parts} == {16, 32, 64}
 
 
@@ -71,8 +88,8 @@ def test_the_papers_rows_have_enough_questions_for_their_interval():
     assert (high - low) / 2 < 0.025
     assert QUESTIONS % (4 * len(KINDS)) == 0
     for row in grid(8, 32, parts=["main"]):
-        paper = row.method is None or type(row.method) in [METHODS[name] for name in PAPER]
-        assert row.questions == (QUESTIONS if paper else QUESTIONS // 4)
+        main = row.method is None or type(row.method) in [METHODS[name] for name in MAIN]
+        assert row.questions == (QUESTIONS if main else QUESTIONS // 4)
 
 
 def test_parts_methods_and_questions_can_be_chosen():
@@ -106,6 +123,30 @@ def test_names_tell_the_options_that_were_changed():
     assert options_of(method) == "positions='compact', tau=0.5"
     assert options_of(STC(retention=0.3)) == options_of(None) == "" and name_of(None) == "none"
     assert Row(None, 8, 1).key == (8, "none")
+
+
+def test_methods_around_methods_are_rows_at_every_retention():
+    main = [row.method for row in grid(8, 32, parts=["main"])]
+    for composed in COMPOSED:
+        assert all(composed.at(retention) in main for retention in RETENTIONS)
+    rows = grid(8, 32, parts=["main"], methods=["evs", "SToP(VisionZip(dominant=1))"])
+    found = [row.method for row in rows[1:]]
+    assert SToP(VisionZip(retention=0.05, dominant=1)) in found
+    assert len(found) == 2 * len(RETENTIONS)
+    with pytest.raises(InputError, match="reads no attention"):
+        grid(8, 32, methods=["SToP(EVS())"])
+
+
+def test_names_of_methods_around_methods():
+    then = Then(VidCom2(), FastV(retention=0.5))
+    assert title_of(then) == "Then(VidCom2, FastV)" and options_of(then) == "inner retention=0.5"
+    stop = SToP(VisionZip(retention=0.1, dominant=1.0), 3.0)
+    assert title_of(stop) == "SToP(VisionZip)" and options_of(stop) == "strength=3.0, dominant=1.0"
+    few = Frames(VisionZip(), keep=8)
+    assert title_of(few) == "Frames(VisionZip)" and options_of(few) == "keep=8"
+    assert title_of(Frames()) == "Frames" and options_of(Frames(retention=0.1)) == ""
+    assert options_of(DyToK(VisionZip(), share=0.25)) == "share=0.25"
+    assert title_of(None) == "uncompressed"
 
 
 def test_defaults_depend_on_the_kind_of_run():

@@ -24,7 +24,7 @@ from stc_core.__main__ import cli
 from stc_core.benchmark.answers_file import NAME
 from stc_core.benchmark.ask import ask
 from stc_core.benchmark.cases import Shapes
-from stc_core.benchmark.rows import Row, grid, name_of
+from stc_core.benchmark.rows import COMPOSED, Row, grid, name_of, title_of
 from stc_core.benchmark.run import run
 from stc_core.methods import Decision
 from stc_core.shapes.model.sizes import build, save
@@ -230,7 +230,8 @@ def test_the_quick_grid_with_a_newly_registered_method(checkpoint, tmp_path, mon
     assert "6 cases" in done.stderr and "minutes for the other" in done.stderr
     summary = json.loads((output / "summary.json").read_text())
     names = {row["name"] for row in summary["rows"]}
-    assert names == {"uncompressed", *(kind.__name__ for kind in METHODS.values())}
+    plain = {kind.__name__ for kind in METHODS.values()}
+    assert names == {"uncompressed", *plain, *map(title_of, COMPOSED)}
     assert "FirstTokens" in names
     assert "| FirstTokens |" in (output / "table.md").read_text()
     assert "| FirstTokens |" in done.stdout and "| FirstTokens |" in readme.read_text()

@@ -13,7 +13,7 @@ from stc_core import METHODS, STC
 from stc_core.benchmark.cases import Skipped
 from stc_core.benchmark.rows import Row, name_of
 from stc_core.benchmark.score import recall_bands, share_of_full, summarize
-from stc_core.shapes.exam.calibration import wilson
+from stc_core.rates import wilson
 
 STC2 = STC(retention=0.02)
 EVS2 = METHODS["evs"](retention=0.02)

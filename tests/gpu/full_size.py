@@ -14,6 +14,7 @@ import argparse
 import gc
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,11 +29,10 @@ from published import MODELS, Shrink  # noqa: E402
 from stc_core import STC, answer, compress  # noqa: E402
 from stc_core.answering.prompt import build_prompt  # noqa: E402
 from stc_core.answering.video import Video  # noqa: E402
-from stc_core.benchmark.tables import markdown  # noqa: E402
 from stc_core.errors import InputError  # noqa: E402
 from stc_core.models.loading import VLM  # noqa: E402
 from stc_core.models.placement import device_named  # noqa: E402
-from stc_core.readme_sections import check_section, write_section  # noqa: E402
+from stc_core.readme_sections import check_section, markdown, write_section  # noqa: E402
 
 SECTION = "gpu"
 QUESTION = "what color is the star?"
@@ -63,6 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.write_readme:
             check_section(chosen.write_readme, SECTION)
+        if chosen.report_only:
+            told_again(chosen, SECTION, report)
+            return 0
         results = former(chosen.output, about(chosen) | {"frames": chosen.frames})
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -106,8 +109,21 @@ def options(about: str, name: str, section: str) -> argparse.ArgumentParser:
     parser.add_argument("--device", help="default: cuda where there is one")
     parser.add_argument("--dtype", default="bfloat16", choices=ALIKE)
     parser.add_argument("--output", type=Path, default=output)
+    parser.add_argument(
+        "--report-only", action="store_true", help="run nothing: report what --output holds"
+    )
     parser.add_argument("--write-readme", type=Path, help=f"between the marks of {section!r}")
     return parser
+
+
+def told_again(chosen: argparse.Namespace, section: str, report: Callable[[dict], str]) -> None:
+    """Report results that were made before, here or on another machine."""
+    if not chosen.output.exists():
+        raise InputError(f"there are no results {str(chosen.output)!r}; check --output")
+    text = report(json.loads(chosen.output.read_text(encoding="utf-8")))
+    print(text)
+    if chosen.write_readme:
+        write_section(chosen.write_readme, section, text)
 
 
 def about(chosen: argparse.Namespace) -> dict:

@@ -59,6 +59,15 @@ def features(model, inputs):
     return flat, [torch.cat(list(level)).view(len(flat), -1) for level in levels]
 
 
+def places_left(prompt, trace):
+    """How many places of the prompt go on after each stage."""
+    length = prompt.inputs["input_ids"].shape[1]
+    return [
+        int(prompt.layout.going(length, torch.from_numpy(stage.survivors)).sum())
+        for stage in trace.stages
+    ]
+
+
 def stock_positions(model, inputs):
     """Position ids (L,) or, with axes of their own, (3, L) of the uncompressed prompt."""
     seen = []
@@ -77,12 +86,14 @@ class Reference:
     """What a masked run found.
 
     logits (V,) of the next token; with an inside stage also, at full length, hidden (L, d) that
-    leave layer K and the weights (L, L) within it, the mean over heads.
+    leave layer K and the weights (L, L) within it, the mean over heads, and of the single heads
+    (heads, L, L).
     """
 
     logits: torch.Tensor
     hidden: torch.Tensor | None = None
     weights: torch.Tensor | None = None
+    heads: torch.Tensor | None = None
 
 
 def merged(rows, places, target, share):
@@ -146,14 +157,15 @@ def masked(model, inputs, layout, positions, trace, ids):
         return merged(rows, places, outside.target, sooner)[places]
 
     def mask_without(survivors):
-        seen = torch.ones(length, length, dtype=torch.bool).tril()
+        seen = torch.ones(length, length, dtype=torch.bool, device=embeds.device).tril()
         seen[:, gone_places(layout, survivors)] = False
-        seen |= torch.eye(length, dtype=torch.bool)  # a hidden row needs something to look at
-        return torch.zeros(1, 1, length, length).masked_fill(~seen, torch.finfo(embeds.dtype).min)
+        seen.fill_diagonal_(True)  # a hidden row needs something to look at
+        lowest = torch.finfo(embeds.dtype).min
+        return embeds.new_zeros(1, 1, length, length).masked_fill(~seen, lowest)
 
-    following = torch.arange(1, length - positions.shape[-1] + 1)
+    following = torch.arange(1, length - positions.shape[-1] + 1, device=embeds.device)
     if trace.positions == "compact":
-        going = torch.ones(length, dtype=torch.long)
+        going = torch.ones(length, dtype=torch.long, device=embeds.device)
         going[gone_places(layout, outside.survivors)] = 0
         rotated = (going.cumsum(0) - 1).expand(*positions.shape[:-1], -1)
     else:
@@ -162,10 +174,10 @@ def masked(model, inputs, layout, positions, trace, ids):
     rotary = decoder.rotary_emb(embeds[None], rotated[..., None, :])
     hidden, mask = merged(embeds, places, outside.target, sooner), mask_without(outside.survivors)
     mask = mask.to(embeds.dtype)
-    at_k = weights = None
+    at_k = heads = None
     for index, layer in enumerate(decoder.layers):
         if inside is not None and index == inside.layer:
-            weights = eager_weights(layer, hidden, rotary, mask)
+            heads = eager_weights(layer, hidden, rotary, mask)
         if inside is not None and index == inside.layer + 1:
             at_k = hidden
             hidden = merged(hidden, places, inside.target, later)
@@ -175,11 +187,11 @@ def masked(model, inputs, layout, positions, trace, ids):
             hidden = hidden.clone()
             hidden[places] += added(levels[index])
     logits = model.get_output_embeddings()(decoder.norm(hidden))[-1]
-    return Reference(logits, at_k, weights)
+    return Reference(logits, at_k, None if heads is None else heads.mean(0), heads)
 
 
 def eager_weights(layer, hidden, rotary, mask):
-    """(L, L): what a decoder layer attends to, the mean over heads, by the library's own eager."""
+    """(heads, L, L): what a decoder layer attends to, by the library's own eager attention."""
     config = layer.self_attn.config
     kernel, config._attn_implementation = config._attn_implementation, "eager"
     weights = layer.self_attn(
@@ -188,7 +200,7 @@ def eager_weights(layer, hidden, rotary, mask):
         attention_mask=mask,
     )[1]
     config._attn_implementation = kernel
-    return weights[0].mean(0)
+    return weights[0]
 
 
 def masked_logits(model, inputs, trace, ids):

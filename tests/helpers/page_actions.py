@@ -63,16 +63,20 @@ def status(tab: Tab) -> str:
 
 
 def run_to_end(tab: Tab) -> str:
-    """Press Run; the status line once it says how it ended."""
-    before = status(tab)
+    """Press Run; the status line once it says how it ended and the views show the answer."""
+    before = source(tab)
+    # its words may be the same as before, down to the seconds, so the element is marked
+    tab.page.evaluate("document.querySelector('#status .status').dataset.before = ''")
     tab.page.click("#run")
     tab.page.wait_for_function(
-        "before => { const s = document.querySelector('#status .status');"
-        " return !s.classList.contains('busy') && s.innerText !== before"
-        " && !document.querySelector('#run').disabled }",
-        arg=before,
+        "() => { const s = document.querySelector('#status .status');"
+        " return s && !('before' in s.dataset) && !s.classList.contains('busy')"
+        " && !document.querySelector('#run').disabled }"
     )
-    return status(tab)
+    said = status(tab)
+    if "Answered" in said:
+        another(tab, before)
+    return said
 
 
 def choose_example(tab: Tab, number: int = 0) -> None:

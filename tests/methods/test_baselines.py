@@ -7,6 +7,7 @@ import torch
 from helpers.masked import generate, masked_logits
 from helpers.tokens import KINDS, tokens_of
 from inputs import clip_frames, prompt
+from published_clip import published_clip
 
 from stc_core import STC, compress
 from stc_core.methods import EVS, Downsample, FastV, Frames, Random, Uniform, VidCom2
@@ -179,6 +180,20 @@ def test_vidcom2_equals_the_reference(grid, kind, temperature):
             )
 
 
+@pytest.mark.parametrize(
+    ("retention", "kept"),
+    [
+        (0.25, [1, 2, 3, 7, 10, 19, 20, 30, 35, 39, 43, 48, 52]),
+        (0.1, [2, 7, 19, 30, 39, 48]),  # the surplus takes the only token of frame 1
+        (0.02, [2, 10, 19, 30, 39, 48]),
+    ],
+)
+def test_vidcom2_counted_as_in_vllm_keeps_the_same_tokens(retention, kept):
+    method = VidCom2(retention=retention, counting="vllm")
+    decision = method.outside(*published_clip())
+    assert decision.survivors.tolist() == kept and len(kept) == method.budget(TokenGrid(6, 3, 3))
+
+
 def test_vidcom2_gives_more_places_to_the_frame_that_is_unlike_the_video():
     tokens = torch.randn(1, 6, 8, generator=torch.manual_seed(0)).repeat(5, 1, 1)
     tokens[3] = torch.randn(6, 8, generator=torch.manual_seed(1))
@@ -196,7 +211,7 @@ def test_vidcom2_gives_more_places_to_the_frame_that_is_unlike_the_video():
 def test_fastv_keeps_what_the_last_query_attends_to(n, retention):
     attention = torch.rand(4, n, generator=torch.manual_seed(n))
     decision = FastV(retention=retention).inside(torch.ones(n, 3), torch.ones(4, 3), attention)
-    row = [round(value, 9) for value in references.min_max(attention[-1].double().tolist())]
+    row = [round(value, 12) for value in references.min_max(attention[-1].double().tolist())]
     count = max(1, references.half_up(retention * n))
     expected = sorted(sorted(range(n), key=lambda i: (-row[i], i))[:count])
     assert decision.survivors.tolist() == expected
@@ -239,6 +254,7 @@ def test_fastv_layers():
         lambda: Random(seed="7"),
         lambda: Uniform(place="corner"),
         lambda: VidCom2(temperature=0),
+        lambda: VidCom2(counting="published"),
         lambda: VidCom2(temperature=float("nan")),
     ],
 )

@@ -13,8 +13,9 @@ from torch.profiler import ProfilerActivity, profile
 from stc_core.errors import InputError
 from stc_core.methods import METHODS, STC
 from stc_core.methods.base import CARRIED, Decision
-from stc_core.methods.parts.clustering import ROWS, Points, density_peaks, dpc_knn, nearest_center
+from stc_core.methods.parts.clustering import density_peaks, dpc_knn, nearest_center
 from stc_core.methods.parts.merging import most_alike
+from stc_core.methods.parts.points import ROWS, Points
 from stc_core.methods.parts.progress import listening_to_progress
 from stc_core.methods.parts.selection import retention_pool
 from stc_core.record.grid import TokenGrid
@@ -65,7 +66,7 @@ def test_float32_tokens_get_the_fates_of_float64(seed, step):
 def small_tiles(monkeypatch):
     """Tiles of 32 rows, and no more than 64 points held at once."""
     monkeypatch.setitem(ROWS, "cpu", 32)
-    monkeypatch.setattr("stc_core.methods.parts.clustering.HELD", 64 * 64)
+    monkeypatch.setattr("stc_core.methods.parts.points.HELD", 64 * 64)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -137,9 +138,7 @@ def test_float32_distances_as_on_a_gpu_change_one_fate_in_a_thousand_at_most(mon
         tokens, contribution = made_up(grid, 128, torch.bfloat16, CPU, seed)
         exact = STC().outside(tokens, contribution, grid)
         with monkeypatch.context() as patch:
-            patch.setattr(
-                "stc_core.methods.parts.clustering.distance_dtype", lambda _: torch.float32
-            )
+            patch.setattr("stc_core.methods.parts.points.distance_dtype", lambda _: torch.float32)
             rough = STC().outside(tokens, contribution, grid)
         differ += int((exact.fate != rough.fate).sum())
         total += grid.size
@@ -246,7 +245,7 @@ def windowed(tokens, contribution, grid, method):
 
     def distance(i, c):
         pairs = zip(tokens[i], tokens[c], strict=True)
-        return round(sum((a - b) ** 2 for a, b in pairs) / len(tokens[i]), 9)
+        return float(f"{sum((a - b) ** 2 for a, b in pairs):.11e}")
 
     for i in left:
         fate[i] = "CENTER" if i in centers else "MERGED"
@@ -325,3 +324,50 @@ def test_a_listener_that_raises_stops_the_work_and_is_forgotten(small_tiles):
     with pytest.raises(KeyboardInterrupt), listening_to_progress(stop):
         dpc_knn(tokens, 5)
     dpc_knn(tokens, 5)
+
+
+def exact_clusters(tokens, count, k):
+    """DPC-KNN in float64 with nothing rounded, for clips without equal tokens."""
+    x = tokens.double().numpy()
+    square = np.array([((x - row) ** 2).sum(axis=1) for row in x]) / x.shape[1]
+    log_rho = -np.sort(square, axis=1)[:, :k].mean(axis=1)
+    rank = np.argsort(np.argsort(-log_rho))
+    delta = np.where(rank[None] < rank[:, None], square, np.inf).min(axis=1)
+    delta[rank == 0] = square[rank == 0].max()
+    centers = np.sort(np.argsort(-(log_rho + 0.5 * np.log(delta)))[:count])
+    nearest = centers[square[:, centers].argmin(axis=1)]
+    nearest[centers] = centers
+    return centers.tolist(), nearest.tolist()
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-3, 0.03, 1.0, 30.0, 1e4])
+@pytest.mark.parametrize("noise", [1e-3, 1e-2])
+def test_rounding_decides_nothing_at_any_scale_of_the_features(scale, noise):
+    """A still clip with sensor noise: its distances are small beside its features."""
+    rng = np.random.default_rng(3)
+    still = rng.normal(size=(1, 49, 64)) + noise * rng.normal(size=(12, 49, 64))
+    tokens = torch.from_numpy(scale * still.reshape(-1, 64))
+    centers, nearest = dpc_knn(tokens, 30)
+    assert (centers.tolist(), nearest.tolist()) == exact_clusters(tokens, 30, 7)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), power=st.integers(-13, 13), step=st.sampled_from([None, 0.5]))
+def test_who_joins_whom_does_not_depend_on_the_scale(seed, power, step):
+    """A power of two scales every number exactly, so that nothing at all may change."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.normal(size=(40, 6))
+    if step is not None:
+        tokens = np.round(tokens / step) * step
+    tokens, centers = torch.from_numpy(tokens), torch.tensor([0, 7, 21, 33])
+    one = nearest_center(Points(tokens), centers)
+    assert torch.equal(one, nearest_center(Points(tokens * 2.0**power), centers))
+
+
+def test_features_of_zero_and_of_the_smallest_size():
+    for value in (0.0, 1e-150):
+        tokens = torch.full((12, 4), value).double()
+        tokens[3] *= 2
+        centers, nearest = dpc_knn(tokens, 3)
+        assert centers.tolist() == references.dense_clusters(tokens, 3, 7)[0]
+        assert torch.isin(nearest, centers).all()

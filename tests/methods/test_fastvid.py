@@ -5,20 +5,11 @@ import math
 import pytest
 import torch
 from references import clusters, cosine, half_up
+from segments import cuts
 from token_clips import ADVERSARIAL, RETENTIONS, check, clip, compare, shared_out
 
 from stc_core.methods.fastvid import FastVID, segment
 from stc_core.record.grid import TokenGrid
-
-
-def cuts(features, least, tau):
-    alike = [round(cosine(a, b), 9) for a, b in zip(features[:-1], features[1:], strict=True)]
-    lowest = sorted(range(len(alike)), key=lambda i: (alike[i], i))[: least - 1]
-    edges = [0]
-    for i, value in enumerate(alike):
-        if i in lowest or value < tau:
-            edges.append(i + 1)
-    return list(zip(edges, edges[1:] + [len(features)], strict=True))
 
 
 def split(method, parts, grid):
@@ -40,6 +31,8 @@ def split(method, parts, grid):
             for f, count in zip(rest, more, strict=True):
                 salient[f] += count
             pool = room
+        if method.published_rounding:
+            pool = pool // len(anchors) * len(anchors)
         given = shared_out(pool, [1] * len(anchors), [n - salient[f] for f in anchors])
         for f, count in zip(anchors, given, strict=True):
             context[f] = count
@@ -75,13 +68,19 @@ def reference(method):
                 elif fate[i] == "DROPPED":
                     fate[i] = "MERGED"
                     target[i] = min(
-                        centers, key=lambda c: (-round(cosine(tokens[i], tokens[c]), 9), c)
+                        centers, key=lambda c: (-round(cosine(tokens[i], tokens[c]), 12), c)
                     )
             for c in centers:
                 joined = [i for i in range(total) if target[i] == c and i != c]
                 weight[c] = max(1 / (len(joined) + 1), method.beta)
+                members = joined
+                if method.centers_join:
+                    members = [c, *joined]
+                    weight[c] = max(1 / (len(members) + 1), method.beta)
                 for i in joined:
-                    weight[i] = (1 - weight[c]) / len(joined)
+                    weight[i] = (1 - weight[c]) / len(members)
+                if method.centers_join:
+                    weight[c] += (1 - weight[c]) / len(members)
         return fate, target, weight
 
     return decide
@@ -90,7 +89,7 @@ def reference(method):
 def methods(retention):
     return [
         FastVID(retention=retention, segments=2),
-        FastVID(retention=retention, segments=1, tau=-1.0, period=2, beta=0.0),
+        FastVID(retention=retention, segments=1, tau=-1.0, period=2, beta=0.0, centers_join=False),
         FastVID(retention=retention, context=0.0),
         FastVID(retention=retention, segments=3, context=1.0, neighbors=7, beta=0.9),
         FastVID(retention=retention, segments=2, tau=0.5, published_rounding=True),
@@ -130,6 +129,26 @@ def test_the_published_floors(retention, asked, kept):
     assert FastVID(retention=retention).budget(grid) == asked
 
 
+def test_published_a_center_with_one_member_weighs_four_fifths():
+    tokens = torch.tensor([[1.0, 0], [0.9, 0.1], [0, 1]]).double()
+    decision = FastVID(retention=0.67, context=0.5).outside(
+        tokens, torch.tensor([0.0, 0, 1]), TokenGrid(1, 1, 3)
+    )
+    assert decision.shares().tolist() == pytest.approx([0.8, 0.2, 1.0])
+
+
+@pytest.mark.parametrize(("retention", "kept"), [(0.1, 607), (0.05, 287), (0.02, 95)])
+def test_published_floors_lose_a_context_token_that_two_anchors_cannot_share(retention, kept):
+    """Segments of 4, 4, 4, 4, 4, 4, 5 and 3 frames: the fifth frame makes a second anchor."""
+    rng = torch.Generator().manual_seed(5)
+    scenes = [scene for scene, frames in enumerate((4, 4, 4, 4, 4, 4, 5, 3)) for _ in range(frames)]
+    means = 5 * torch.randn(8, 1, 16, generator=rng)[scenes]
+    tokens = (means + 0.1 * torch.randn(32, 196, 16, generator=rng)).flatten(0, 1)
+    method = FastVID(retention=retention, published_rounding=True)
+    decision = method.outside(tokens, torch.rand(6272, generator=rng), TokenGrid(32, 14, 14))
+    assert len(decision.survivors) == kept
+
+
 @pytest.mark.parametrize("retention", [0.01, 0.02])
 @pytest.mark.parametrize("published_rounding", [False, True])
 def test_the_smallest_budgets_on_a_coarse_grid(retention, published_rounding):
@@ -141,13 +160,15 @@ def test_the_smallest_budgets_on_a_coarse_grid(retention, published_rounding):
     assert kinds == ([32, 0] if published_rounding else {0.01: [10, 6], 0.02: [19, 12]}[retention])
 
 
-def test_a_context_token_weighs_its_center_by_beta():
+@pytest.mark.parametrize("joins", [False, True])
+def test_a_context_token_weighs_its_center_by_beta(joins):
     tokens = torch.tensor([[1.0, 0], [0.9, 0.1], [0.8, 0.3], [0, 1]]).double()
     scores, grid = torch.tensor([0.0, 0, 0, 1]), TokenGrid(1, 2, 2)
-    decision = FastVID(retention=0.5, context=0.5).outside(tokens, scores, grid)
+    method = FastVID(retention=0.5, context=0.5, centers_join=joins)
+    decision = method.outside(tokens, scores, grid)
     (center,) = (decision.fate == 1).nonzero().flatten().tolist()
-    others = [i for i in range(3) if i != center]
-    expected = 0.6 * tokens[center] + 0.4 * tokens[others].mean(0)
+    members = [i for i in range(3) if joins or i != center]
+    expected = 0.6 * tokens[center] + 0.4 * tokens[members].mean(0)
     torch.testing.assert_close(decision.apply(tokens)[0], expected)
 
 

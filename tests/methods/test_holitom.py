@@ -7,36 +7,11 @@ import pytest
 import torch
 from references import clusters, cosine, half_up, means, min_max
 from token_clips import ADVERSARIAL, RETENTIONS, check, clip, compare, shared_out
+from windows import cut_best, static_places
 
 from stc_core.methods.holitom import HoliTom, best_windows, run_lengths
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Fate
-
-
-def static_places(alike, start, stop):
-    """Places that are alike through the window; none in a window of one frame."""
-    if stop - start == 1:
-        return []
-    return [p for p in range(len(alike[0])) if all(alike[t][p] for t in range(start, stop - 1))]
-
-
-def all_windows(frames):
-    """Every way to cut so many frames into windows (start, stop)."""
-    for cut in itertools.product((False, True), repeat=frames - 1):
-        edges = [0, *(i + 1 for i, here in enumerate(cut) if here), frames]
-        yield list(zip(edges[:-1], edges[1:], strict=True))
-
-
-def saved(alike, windows):
-    return sum(len(static_places(alike, a, b)) * (b - a - 1) for a, b in windows)
-
-
-def cut_best(alike, frames):
-    """The windows that save most; among equals the latest starts, from the last window on."""
-    return max(
-        all_windows(frames),
-        key=lambda windows: (saved(alike, windows), [a for a, _ in reversed(windows)]),
-    )
 
 
 def reference(method):
@@ -45,7 +20,7 @@ def reference(method):
         budget = method.budget(grid)
         alike = [
             [
-                round(cosine(tokens[t * n + p], tokens[(t + 1) * n + p]), 9) > method.tau
+                round(cosine(tokens[t * n + p], tokens[(t + 1) * n + p]), 12) > method.tau
                 for p in range(n)
             ]
             for t in range(frames - 1)
@@ -95,7 +70,7 @@ def reference(method):
             for place, i in enumerate(mine):
                 goal[i] = mine[nearest[place]]
                 others = nearest.count(nearest[place]) - 1
-                center = max(1 / (others + 1), method.beta)
+                center = method.beta if others else 1.0
                 share[i] = center if place in centers else (1 - center) / others
                 if place in centers:
                     fate[i] = "CENTER"
@@ -113,7 +88,7 @@ def reference(method):
 def methods(retention):
     return [
         HoliTom(retention=retention),
-        HoliTom(retention=retention, tau=0.97, beta=0.0, few_neighbors=True),
+        HoliTom(retention=retention, tau=0.97, beta=0.1, few_neighbors=False),
         HoliTom(retention=retention, tau=-1.0, beta=0.2, neighbors=3),
         HoliTom(retention=retention, tau=1.0, beta=1.0),
     ]
@@ -176,13 +151,13 @@ def inside_case(seed, n, q=3):
 def inside(visual, last, keep, sequential):
     """(survivors, target, merged tokens)."""
     n = len(visual)
-    relevance = [round(value, 9) for value in min_max(last)]
+    relevance = [round(value, 12) for value in min_max(last)]
     count = max(1, half_up(keep * n))
     survivors = sorted(sorted(range(n), key=lambda i: (-relevance[i], i))[:count])
     target = [
         i
         if i in survivors
-        else min(survivors, key=lambda s: (-round(cosine(visual[i], visual[s]), 9), s))
+        else min(survivors, key=lambda s: (-round(cosine(visual[i], visual[s]), 12), s))
         for i in range(n)
     ]
     if not sequential:

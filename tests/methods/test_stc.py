@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from stc_core.methods import METHODS, STC
 from stc_core.methods.base import Decision, paper_budget
-from stc_core.methods.parts.clustering import ROWS, dpc_knn
+from stc_core.methods.parts.clustering import dpc_knn
 from stc_core.methods.parts.merging import most_alike, text_relevance
+from stc_core.methods.parts.points import ROWS
 from stc_core.methods.parts.selection import retention_pool
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Fate
@@ -138,7 +139,7 @@ def test_clusters_equal_the_reference(seed, k, monkeypatch):
         centers, nearest = dpc_knn(tokens, count, k)
         assert (centers.tolist(), nearest.tolist()) == expected
         with monkeypatch.context() as patch:  # and in tiles
-            patch.setattr("stc_core.methods.parts.clustering.HELD", 8 * 6)
+            patch.setattr("stc_core.methods.parts.points.HELD", 8 * 6)
             patch.setitem(ROWS, "cpu", 4)
             centers, nearest = dpc_knn(tokens, count, k)
         assert (centers.tolist(), nearest.tolist()) == expected

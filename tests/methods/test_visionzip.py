@@ -34,7 +34,7 @@ def reference(method):
                 if i not in targets:
                     fate[i] = "MERGED"
                     target[i] = min(
-                        targets, key=lambda t: (-round(cosine(tokens[i], tokens[t]), 9), t)
+                        targets, key=lambda t: (-round(cosine(tokens[i], tokens[t]), 12), t)
                     )
             for i in others:
                 joined = sum(1 for j in others if target[j] == target[i]) - 1

@@ -21,9 +21,10 @@ from typer.testing import CliRunner
 from stc_core import STC, compress
 from stc_core.__main__ import cli
 from stc_core.models.loading import EMBEDDED
+from stc_core.rates import wilson
 from stc_core.shapes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, KINDS
 from stc_core.shapes.exam.asking import exam
-from stc_core.shapes.exam.calibration import calibrate, plot, wilson
+from stc_core.shapes.exam.calibration import calibrate, plot
 from stc_core.shapes.exam.evaluation import evaluate
 from stc_core.shapes.exam.examined import BANDS, Answered, ExamReport, Score
 from stc_core.shapes.exam.replying import ANSWER_TOKENS, replies, reply

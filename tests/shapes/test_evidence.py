@@ -21,10 +21,12 @@ from stc_core.shapes.exam.evidence import (
     EvidenceReport,
     answers,
     asked,
+    changed_cells,
     chosen_first,
     draw,
     examine,
     only,
+    undrawn,
 )
 from stc_core.shapes.world.clip import make_clip
 from stc_core.shapes.world.drawing import coverage, render
@@ -57,7 +59,8 @@ def test_every_question_has_evidence_and_is_asked_under_every_choice(found):
     assert len(report.cases) == 4
     for one in report.cases:
         assert len(one.question.evidence) and one.question.things
-        assert {"all", "undrawn", "alone 100", "without 100", "stc 10", "stc 2"} <= set(one.said)
+        asked = {"all", "undrawn", "alone 100", "without 100", "without shown", "stc 10", "stc 2"}
+        assert asked <= set(one.said)
         assert all(0 <= sure <= 1 for _, sure in one.said.values())
         turned = one.right("all") and not one.right("stc 2")
         assert ("returned" in one.said) == ("stuffed" in one.said) == bool(turned)
@@ -114,6 +117,25 @@ def test_a_thing_that_is_not_drawn_is_gone_and_nothing_else_is(vlm):
     for step in (-2, -1, 1, 2):
         beside |= np.roll(covered, step, 1) | np.roll(covered, step, 2)
     assert changed[covered].mean() > 0.5 and changed[~beside].sum() <= 0.001 * covered.sum()
+
+
+def test_cells_that_show_a_thing_are_those_with_a_pixel_of_it(vlm):
+    clip = make_clip(DEVELOPMENT_SEEDS[0], FRAMES)
+    question = next(q for q in clip.questions if q.kind == "color")
+    bare = undrawn(clip, question, WORLD)
+    slow = {
+        (t, row, col)
+        for t in range(FRAMES)
+        for row in range(7)
+        for col in range(7)
+        if (clip.frames[t, 16 * row :][:16, 16 * col :][:, :16]
+            != bare[t, 16 * row :][:16, 16 * col :][:, :16]).any()
+    }  # fmt: skip
+    cells = changed_cells(clip.frames, bare, (7, 7))
+    assert {tuple(cell) for cell in cells.tolist()} == slow
+    assert {tuple(cell) for cell in question.evidence.tolist()} < slow
+    rows = changed_cells(clip.frames[:, :50], bare[:, :50], (3, 7))[:, 1]  # 50 / 3 is no number
+    assert set(rows.tolist()) <= {0, 1, 2}
 
 
 def test_every_kind_with_evidence_names_its_things():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from stc_core.method_text import make_method
 from stc_core.record.trace import Trace
-from viz.server.method_text import make_method
 from viz.server.origin import Origin, remember
 from viz.server.runner import Runner
 from viz.server.shelf import Shelf

@@ -10,8 +10,8 @@ import pytest
 from gradio_client import Client, handle_file
 
 from stc_core import STC, Trace, answer, load
+from stc_core.method_text import make_method
 from viz.page import api
-from viz.server.method_text import make_method
 from viz.server.runner import Runner
 from viz.server.shelf import Shelf
 

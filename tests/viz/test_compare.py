@@ -14,9 +14,9 @@ from handmade import build
 from one_run import CLIP, CLIPS, QUESTION, Page
 
 from stc_core import Fate, InputError, TokenGrid, Trace
+from stc_core.method_text import read_method
 from viz.examples import Known, asked
 from viz.page.compare import MOST, run_others, told
-from viz.server.method_text import read_method
 from viz.server.origin import recall, remember, shelve
 from viz.server.runner import Failure, Runner, Step
 

@@ -15,9 +15,9 @@ from one_run import CLIP, QUESTION, Page
 from playwright.sync_api import expect
 
 from stc_core import STC, Edited, Fate, InputError, TokenGrid, Trace
+from stc_core.method_text import read_method
 from stc_core.methods.base import Decision, Method
 from viz.page.what_if import ask_again, joined, read_edit, wire
-from viz.server.method_text import read_method
 from viz.server.origin import Origin, recall, remember, shelve
 from viz.server.runner import Failure, Step
 
@@ -243,6 +243,7 @@ def test_an_edit_from_click_to_answer(page, opened):
     first = entered(page.trace)[0]
     _, outcome = page.ask(only=[first])
 
+    opened.get_by_role("tab", name="What the LLM got").click()
     crops = opened.locator("[data-view=sheet] .ws-top-layer")
     crops.click(position={"x": 29, "y": 29})
     opened.wait_for_function(f"window.__tokenview.locked[0] === {first}")
@@ -274,5 +275,6 @@ def test_an_edit_from_click_to_answer(page, opened):
     expect(status).to_have_text("Cancelled; nothing was changed.")
     panel.get_by_role("button", name="Answer again").click()  # the model is free again
     expect(runs).to_have_count(3, timeout=PATIENCE)
-    panel.locator("summary", has_text="Read as table").click()
-    expect(panel.locator("tbody tr")).to_have_count(3)
+    edits = opened.locator("[data-view=edits]")
+    edits.get_by_text("Read as table").click()
+    expect(edits.locator("tbody tr")).to_have_count(3)

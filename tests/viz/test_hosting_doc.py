@@ -8,7 +8,7 @@ import pytest
 
 from viz.errors import store
 from viz.page import gate
-from viz.server import job, shelf, turns, uploads
+from viz.server import chat_request, job, shelf, turns, uploads
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "hosting.md").read_text(encoding="utf-8")
 
@@ -43,6 +43,9 @@ def test_what_visitors_may_keep(limits, things, constant):
         f"| runs under way or waiting | {turns.PLACES} | {turns.PLACES_IN_ALL} |",
         f"| events in Gradio's queue | {gate.EVENTS} |",
         f"| a request that is no upload | {in_words(gate.LARGEST_BODY)} |",
+        f"| a request for a chat completion | {in_words(chat_request.LARGEST)}, a video of "
+        f"{in_words(chat_request.LARGEST * 3 // 4)} |",
+        f"| answer of a chat completion | {chat_request.MOST_TOKENS:,} tokens |",
         f"| question | {job.LONGEST:,} characters |",
         f"| frames of a run | {job.MOST_FRAMES} |",
         f"status {421}",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stc_core import InputError, TokenGrid
+from stc_core.method_text import make_method
 from viz.examples import (
     Example,
     Known,
@@ -19,7 +20,6 @@ from viz.examples import (
     read_origins,
 )
 from viz.server.job import LONGEST, job_of, recorded
-from viz.server.method_text import make_method
 
 GOOD = {
     "video": "clip.mp4",
@@ -55,6 +55,8 @@ BAD = [
     ({"frames": "many"}, "number of frames must be a whole number or empty"),
     ({"frames": "9" * 5000}, "number of frames must be"),
     ({"layer": "1.5"}, "layer K must be a whole number or empty"),
+    *(({"method": x}, "there is no method") for x in ("STC", "magic", None, 3, [])),
+    ({"method": "fastvid", "tau": 7}, "tau must be a number"),
 ]
 
 
@@ -69,6 +71,10 @@ def test_good_input_is_passed_on_whole():
         "method": "STC(retention=0.02, tau=0.7, cluster_ratio=0.3, layer=None, keep_inside=0.5, "
         "lam=0.5)",
     }
+    fast = {**GOOD, "method": "fastv", "tau": None, "lam": "what it has not"}
+    assert job_of(**fast)["method"] == "FastV(retention=0.02, layer=2)"
+    assert job_of(**{**fast, "layer": "3"})["method"] == "FastV(retention=0.02, layer=3)"
+    assert job_of(**{**fast, "method": "uniform"})["method"] == "Uniform(retention=0.02)"
     assert job_of(**{**GOOD, "frames": ""})["frames"] is None
     assert job_of(**{**GOOD, "layer": "3"})["method"].count("layer=3, ") == 1
 
@@ -149,3 +155,20 @@ def test_the_page_begins_with_the_clip_and_the_question_of_its_trace(tmp_path, s
     assert opening(examples, saved) == (examples[1], "z")
     assert opening(examples, saved[1:]) == (examples[0], "a")  # of an unknown clip
     assert opening([], saved) == (None, "")
+
+
+def test_the_fields_of_each_method_are_those_of_its_class():
+    """The page names them without importing torch."""
+    from stc_core import METHODS
+    from stc_core.method_text import read_method
+    from viz.server.method_fields import FIELDS, IDEAS, LABELS, idea, missing, stated
+
+    assert list(FIELDS) and set(FIELDS) == set(IDEAS) == set(METHODS)
+    for name, kind in METHODS.items():
+        plain = kind(retention=0.25)
+        has = {field for field in LABELS if field in kind.__dataclass_fields__}
+        assert set(FIELDS[name]) == has and missing(name) == [f for f in LABELS if f not in has]
+        assert all(getattr(plain, field) == value for field, value in FIELDS[name].items())
+        assert stated(read_method(repr(plain))) == {"retention": 0.25, **FIELDS[name]}
+        assert ("It has no" in idea(name)) == (has != set(LABELS))
+    assert idea("fastv").endswith("It has no R, tau, cluster ratio or lambda.")

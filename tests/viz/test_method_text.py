@@ -12,14 +12,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stc_core import METHODS, STC, Edited, InputError
-from viz.server.method_text import (
+from stc_core.method_text import (
     NAMES,
+    RETENTION,
+    WRAPPERS,
     MethodText,
     make_method,
     read_call,
     read_method,
     read_short,
 )
+from stc_core.methods import DyToK, FastV, Frames, Method, SToP, Then, VidCom2, VisionZip
 
 ROOT = Path(__file__).resolve().parents[2]
 EDIT = {"remove": [4, 2, 4], "add": [7], "only": None}
@@ -27,6 +30,7 @@ WHOLE = {"seed": 0, "layer": 0, "contribution_layer": 0}  # and from 1 where not
 RANGES = {
     "tau": (-1, 1),
     "temperature": (1e-9, 1000),
+    "candidates": (1, 100),
     "keep_inside": (1e-9, 1),
     "retention": (1e-9, 1),
 }
@@ -44,7 +48,7 @@ def test_names_are_those_of_the_library():
 
 def test_reading_needs_no_torch():
     code = (
-        "import sys, viz.server.method_text as m; m.read_method('STC(retention=0.02, tau=0.7)');"
+        "import sys, stc_core.method_text as m; m.read_method('STC(retention=0.02, tau=0.7)');"
         "m.read_short('stc@0.02'); import viz.server.origin;"
         "assert not {'torch', 'gradio', 'matplotlib'} & set(sys.modules)"
     )
@@ -95,6 +99,74 @@ def test_so_it_is_with_edits(method, remove, add, only):
     text = repr(edited)
     assert make_method(text) == edited and repr(make_method(text)) == text
     assert str(read_method(text)) == text
+
+
+@st.composite
+def nested(draw, depth=3):
+    """Methods around methods, as far as they go together."""
+    if depth == 0 or draw(st.booleans()):
+        return draw(methods())
+    method, kind = draw(nested(depth - 1)), draw(st.sampled_from((SToP, DyToK, Then, Frames)))
+    try:
+        if kind is SToP:
+            return SToP(method, draw(st.none() | st.floats(0, 1e6)))
+        if kind is DyToK:
+            return DyToK(method, draw(st.floats(0.01, 1)))
+        if kind is Then:
+            return Then(method, draw(nested(depth - 1)))
+        choose = draw(st.sampled_from(("even", "unlike")))
+        return Frames(method, keep=draw(st.integers(1, 10**6)), choose=choose)
+    except InputError:
+        return method
+
+
+@settings(max_examples=200, deadline=None)
+@given(nested(), st.sets(st.integers(0, 99)))
+def test_methods_around_methods_are_read_and_written(method, removed):
+    for whole in (method, Edited(method, remove=removed)):
+        text = repr(whole)
+        assert make_method(text) == whole and repr(make_method(text)) == text
+        assert str(read_method(text)) == text
+    read = read_method(repr(method))
+    assert read_short(read.short) == read and read.retention == method.retention
+    name, values = read_call(repr(method))
+    assert name == read.title and values["retention"] == method.retention
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "short"),
+    [
+        ("SToP(VisionZip())", SToP(VisionZip(retention=RETENTION)), "stop(visionzip@0.02)"),
+        (
+            "Then(STC(retention=0.1), FastV(retention=0.5, layer=1))",
+            Then(STC(retention=0.1), FastV(retention=0.5, layer=1)),
+            "then(stc@0.1,fastv@0.5,layer=1)",
+        ),
+        (
+            "Then(inner=FastV(retention=0.5), "
+            "method=SToP(Frames(VisionZip(), keep=8), strength=2))",
+            Then(SToP(Frames(VisionZip(), keep=8), 2), FastV(retention=0.5)),
+            "then(stop(frames(visionzip@0.02),keep=8),strength=2,fastv@0.5)",
+        ),
+        ("Frames(retention=0.1)", Frames(retention=0.1), "frames@0.1"),
+    ],
+)
+def test_how_methods_around_methods_are_written(text, method, short):
+    assert make_method(text) == method == make_method(str(read_short(short)))
+    assert read_method(text).short == short
+
+
+def test_a_retention_is_given_to_those_that_say_none():
+    assert make_method("SToP(VisionZip())", 0.3) == SToP(VisionZip(retention=0.3))
+    assert make_method("Then(VidCom2(retention=0.1), FastV())", 0.3) == Then(
+        VidCom2(retention=0.1), FastV(retention=0.3)
+    )
+    assert make_method("VisionZip()", 0.3) == VisionZip(retention=0.3)
+    assert RETENTION == Method().retention
+    kinds = {"stop": SToP, "dytok": DyToK, "then": Then, "frames": Frames}
+    assert {name: kind.__name__ for name, kind in kinds.items()} == {
+        name: kind for name, (kind, _) in WRAPPERS.items()
+    }
 
 
 @given(methods())
@@ -153,7 +225,7 @@ WRONG = [
     (b"STC(retention=0.1)", "is no method"),
     ("open(retention=1)", "no method 'open'"),
     ("Magic(retention=0.1)", "no method 'Magic'"),
-    ("stc(retention=0.1)", "no method 'stc'; choose one of STC, FastV"),
+    ("stc(retention=0.1)", "no method 'stc'; choose one of STC, SpaceTimeDPP"),
     ("STC()", "retention ratio must be above 0 to 1"),
     ("STC(tau=0.7)", "retention ratio must be above 0 to 1"),
     ("STC(retention=7)", "retention ratio"),
@@ -185,6 +257,27 @@ WRONG = [
     ("STC(retention=0.1, seed=1)", "stc has no option seed"),
     ("STC(retention=0.1, tau=3)", "tau"),
     ("STC(retention=0.1, layer=1.5)", "layer"),
+    ("SToP()", "SToP needs a method as its method; write it as SToP"),
+    ("SToP(3)", "is no method; write it as SToP"),
+    ("SToP(method='VisionZip()')", "is no method; write it as SToP"),
+    ("SToP(VisionZip(), method=VisionZip())", "is no method; write it as SToP"),
+    ("SToP(VisionZip(), VisionZip())", "SToP is around 1 of other methods, not 2"),
+    ("SToP(VisionZip(), retention=0.1)", "SToP has no retention"),
+    ("SToP(VisionZip(retention=7))", "retention ratio"),
+    ("SToP(VisionZip(), strength=-1)", "strength must be"),
+    ("SToP(VisionZip(), force=1)", "stop has no option force"),
+    ("SToP(EVS())", "EVS reads no attention"),
+    ("SToP(open('x'))", "is no method"),
+    ("SToP(Magic())", "no method 'Magic'"),
+    ("SToP(Edited(method=VisionZip()))", "no method 'Edited'"),
+    ("Then(STC())", "Then needs a method as its inner"),
+    ("Then(STC(), VisionZip())", "has no stage inside the LLM"),
+    ("Frames(VisionZip())", "say how many frames"),
+    ("Frames(FastV(), keep=3)", "drops nothing before the LLM"),
+    ("DyToK(EVS())", "cannot meet any budget in a single frame"),
+    ("DyToK(VisionZip(), weights=(1, 2))", "the option weights must be a number"),
+    ("SToP(SToP(SToP(SToP(SToP(SToP(VisionZip()))))))", "at most 4 deep"),
+    ("SToP(" * 4000 + "1" + ")" * 4000, "is no method"),
 ]
 
 
@@ -196,7 +289,8 @@ def test_what_is_no_method_is_refused_in_a_sentence(text, words):
 
 
 PIECES = st.sampled_from(
-    ["STC", "Edited", "Uniform", "method", "retention", "tau", "remove", "only", "open", "(", ")",
+    ["STC", "Edited", "SToP", "Then", "Frames", "VisionZip()", "stop", "visionzip@0.1",
+     "Uniform", "method", "retention", "tau", "remove", "only", "open", "(", ")",
      "=", ",", "0.1", "1", "-", "None", "True", "'a'", "*", "**", ".", "[", "{", ":", "lambda",
      "\n", "\\", "f'{1}'", "@", " ", "\ud800", "\0", "#", "1e999", "0x" + "f" * 4000]
 )  # fmt: skip
@@ -234,7 +328,10 @@ def test_any_value_of_a_setting_is_taken_or_refused_in_a_sentence(name, data):
 @pytest.mark.parametrize("text", [
     "", "stc", "stc@", "stc@x", "@0.1", "stc@0.1,", "stc@0.1,tau", "stc@0.1,retention=1",
     "stc@0.1,tau=[1]", "stc@0", "stc@NaN", "stc@0.1 ", "nothing@0.1", None, 3, "a" * 10_000,
-    "stc@0.1,tau=1,tau=2", "stc@0.1,tau=" + "[" * 300, "STC(retention=0.1)", "STC@0.1",
+    "stop(visionzip@0.1", "stop()", "stop(visionzip@0.1))", "then(stc@0.1)", "stop@0.1",
+    "magic(stc@0.1)", "stop(visionzip@0.1,stc@0.1)", "stop(" * 90, "stc(stc@0.1)",
+    "stop(visionzip@0.1),retention=0.1", "stc@0.1,tau=1,tau=2",
+    "stc@0.1,tau=" + "[" * 300, "STC(retention=0.1)", "STC@0.1",
 ])  # fmt: skip
 def test_other_short_texts_are_refused_in_a_sentence(text):
     with pytest.raises(InputError) as caught:

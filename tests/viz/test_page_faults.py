@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import urllib.request
 from dataclasses import replace
@@ -16,6 +17,8 @@ from helpers.page_actions import (
     wait_view,
 )
 from playwright.sync_api import expect
+
+from stc_core import Trace
 
 
 def test_every_trace_opens_in_any_order(tab, tmp_path):
@@ -41,6 +44,25 @@ def test_every_trace_opens_in_any_order(tab, tmp_path):
         asked = page.locator("#answers .question").inner_text().split()[1:]
         assert "".join(asked) in "".join(shown)
         assert tab.errors == []
+
+
+def test_a_trace_chosen_while_another_opens_is_shown(tab):
+    """Three choices at once: the last one is shown, left and right."""
+    page, saved = tab.page, sorted(TRACES.glob("*.npz"))
+    slow = {"offline": False, "latency": 400, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)  # ms
+    page.get_by_role("button", name="Open a saved trace").click()
+    for trace in saved[1:4]:
+        page.locator("#saved input").click()
+        page.get_by_role("option", name=trace.stem, exact=True).click()
+    key = hashlib.sha256(saved[3].read_bytes()).hexdigest()[:20]
+    page.wait_for_function(
+        "key => document.querySelector('#workspace .workspace').dataset.key === key", arg=key
+    )
+    asked = Trace.load(saved[3]).question
+    page.wait_for_function(
+        "asked => document.querySelector('#question textarea').value === asked", arg=asked
+    )
 
 
 def test_the_lesson_turns_by_key_wherever_the_focus_is(tab):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from stc_core import InputError
+from stc_core.answering.streaming import Piece
 from viz.server.runner import (
     FULL,
     LOADING,
@@ -40,6 +41,27 @@ def test_steps_then_the_answer():
         ("answer", 0.9),
     ]
     assert all(step.elapsed >= 0 for step in steps)
+
+
+def test_a_run_that_streams_tells_what_is_said_so_far():
+    def answer(model, progress, question, on_piece=None):
+        assert (on_piece is not None) == (question == "streams")
+        for run in ("uncompressed", "compressed"):
+            for text in ("a", " red", " star"):
+                progress("answer", 0.5)
+                if on_piece is not None:
+                    on_piece(Piece(text, run))
+                    time.sleep(0.05)
+        return "a red star"
+
+    runner = Runner(lambda: "model", answer)
+    steps, last = finish(runner.run("me", question="streams", stream=True))
+    assert last == "a red star"
+    texts = [step.said for step in steps if step.said]
+    assert texts[0] == {"uncompressed": "a"}
+    assert texts[-1] == {"uncompressed": "a red star", "compressed": "a red star"}
+    assert len({tuple(text.values()) for text in texts}) > 3
+    assert not any(step.said for step in finish(runner.run("me", question="none"))[0])
 
 
 def test_loads_once_and_says_so_meanwhile():
@@ -243,3 +265,19 @@ def test_out_of_memory_says_what_to_do():
 def test_sentence():
     assert sentence(ValueError("no  video\nhere")) == "No video here."
     assert sentence(ValueError("")) == "ValueError."
+
+
+def test_who_waits_for_the_model_hears_that_it_is_being_loaded_and_can_cancel():
+    gate = threading.Event()
+    runner = Runner(lambda: gate.wait(60), lambda model, **job: None)
+    assert runner.state == "idle"  # nothing is loaded before somebody asks
+    steps = runner.wake("me why 1")
+    assert next(steps).stage == LOADING and runner.state == "loading"
+    runner.stop("me why 1")
+    with pytest.raises(Stopped):
+        list(steps)
+    waiting = runner.wake("me why 2")
+    assert next(waiting).stage == LOADING
+    gate.set()
+    assert all(step.stage == LOADING for step in waiting)
+    assert runner.state == "ready" and list(runner.wake("me why 3")) == []

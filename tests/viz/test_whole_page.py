@@ -31,8 +31,9 @@ def whole(tmp_path_factory):
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(served)
     args = app.arguments(["--device", "cpu"])
-    demo = app.page(args, served)
-    how = app.settings(args, served, demo) | {"prevent_thread_lock": True, "quiet": True}
+    parts = app.parts(args, served)
+    demo = app.page(args, parts)
+    how = app.settings(args, served, demo, parts) | {"prevent_thread_lock": True, "quiet": True}
     _, url, _ = demo.launch(**how)
     yield url.rstrip("/"), demo
     demo.close()

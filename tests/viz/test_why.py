@@ -12,12 +12,12 @@ from one_run import CLIP, CLIPS, QUESTION, Page
 from playwright.sync_api import expect
 
 from stc_core import InputError, TokenGrid, Trace
+from stc_core.method_text import make_method
 from stc_core.why.explain import explain
 from stc_core.why.report import Why
 from viz.examples import Known, asked
 from viz.page import why as module
 from viz.page.why import explained, opened, wire
-from viz.server.method_text import make_method
 from viz.server.origin import Origin, recall, remember, shelve
 from viz.server.runner import Step, Stopped
 
@@ -159,16 +159,18 @@ def test_from_the_button_to_a_row(page, tab):
     expect(view.locator(".ws-why-status")).to_have_text("Cancelled; nothing was changed.")
     view.get_by_role("button", name="Why?").click()
     expect(view.locator(".ws-why-sentence")).to_have_text(why.sentence, timeout=PATIENCE)
-    lines = view.locator(".ws-why-rows li")
+    view.get_by_role("button", name="The runs that prove it").click()
+    proof = tab.locator("[data-view=proof]")
+    lines = proof.locator(".ws-why-rows li")
     draws = sum(row.kind == "random" for row in why.rows)
     expect(lines).to_have_count(len(why.rows) - max(0, draws - 1))
     expect(lines.nth(1)).to_contain_text(f"“{page.trace.answer}”")
 
-    view.get_by_role("button", name="Show these 2 tokens").click()
+    proof.get_by_role("button", name="Show these 2 tokens").click()
     tab.wait_for_function("window.__tokenview.locked.join() === '60,61'")
     lines.last.get_by_role("button").click()
     tab.wait_for_function(f"document.querySelector('.workspace').dataset.key !== '{page.key}'")
     expect(lines.last.locator("[aria-current]")).to_have_text("Shown")
     expect(view.locator(".ws-why-sentence")).to_have_text(why.sentence)  # it stays beside its runs
-    view.get_by_role("button", name="Back to the run in question").click()
+    proof.get_by_role("button", name="Back to the run in question").click()
     tab.wait_for_function(f"document.querySelector('.workspace').dataset.key === '{page.key}'")

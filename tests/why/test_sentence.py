@@ -74,9 +74,13 @@ def test_when_the_tokens_are_seen():
 
 def test_what_a_search_found_is_said_of_the_uncompressed_answer():
     _, words = said(rows(), found=SEARCHED, right=None)
-    assert words.startswith("The uncompressed answer needs the 4 tokens found by search at 7.5 s:")
+    assert words.startswith(
+        "4 tokens at 7.5 s, found by search, suffice for the uncompressed answer: given back, P("
+    )
     one = Lost(tau=1, cosine=0.8, tau_at=0.7)
-    assert "needs one token, found by search, at 7.5 s" in said(rows(), one, SEARCHED, None)[1]
+    assert said(rows(), one, SEARCHED, None)[1].startswith(
+        "One token at 7.5 s, found by search, suffices for the uncompressed answer: given back"
+    )
 
 
 def test_random_tokens_that_do_as_well():
@@ -119,7 +123,7 @@ def test_nothing_was_found():
     cause, words = said(rows(back=None, random=()), Lost(), none, None, (), 0)
     assert cause == "unknown" and "40 sets of lost tokens were tried in 6 s, all of them" in words
     cause, words = said(rows(back=None, random=()), Lost(), replace(none, done=False), None, (), 0)
-    assert words.startswith("Not found yet which tokens “purple heart” needs")
+    assert words.startswith("Not found yet which lost tokens suffice for “purple heart”")
     assert said(rows(back=None, off=(True, 0.9)), Lost(), none, None, (), 0)[0] == "inside"
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import gradio as gr
 
 from stc_core.errors import InputError
+from stc_core.method_text import MethodText, read_method
 from viz.errors.errors_tab import News, OpenCase
 from viz.errors.store import ErrorCase
 from viz.page import cards
 from viz.page.shown import Showing, Values
-from viz.server.method_text import NAMES, MethodText, read_method
 from viz.server.origin import Origin
 from viz.server.rerun import rerun
 from viz.server.runner import Runner, Step
@@ -37,6 +37,7 @@ def opener(
             raise InputError("only the uncompressed model was asked here; choose a method as well")
         yield cards.status("Rendering the clip …", "busy", 0.0), {}
         found: list[Values] = []
+        runner.stop_all(f"{visitor} case ")  # the case chosen before
         for number, method in enumerate(asked):
             origin = replace(origin_of_case(case), method=str(method))
             owner = f"{visitor} case {uuid.uuid4().hex}"
@@ -69,9 +70,7 @@ def _beside(found: list[Values], asked: list[MethodText], showing: Showing) -> V
 
 
 def _words(case: ErrorCase, asked: list[MethodText]) -> str:
-    names = " and ".join(
-        f"{NAMES[one.name]} at {100 * one.settings['retention']:g} %" for one in asked
-    )
+    names = " and ".join(f"{one.title} at {100 * one.retention:g} %" for one in asked)
     return f"Case {case.id} of the error table: {names}."
 
 

@@ -22,6 +22,10 @@ export class Choices {
     this.options('rule', Object.entries(RULES).map(([key, rule]) => [key, rule.label]));
     this.options('kind', [['', 'all kinds'],
       ...results.values('kind').filter(Boolean).map((kind) => [kind, kind])]);
+    const known = new Set(results.answers.why ?? []);
+    this.options('why', [['', 'all causes'], ...results.whys.flatMap((why, place) => (
+      known.has(place) ? [[place, why]] : []))]);
+    this.field('why').parentElement.hidden = !results.explained;
     // one number at a time: the same question at another is no new one for a test
     const frames = results.values('frames');
     const asked = (count) => results.questions.frames.filter((one) => one === count).length;

@@ -7,7 +7,7 @@ import { FLIPS, FLIP_GLYPHS, percent } from './results.js';
  * The columns: { head, over, width, fill(one, cell) }, widths in rem. The question takes what
  * room there is; `label` is what stands before the value on a card.
  */
-export function columnsOf(results, comparison, marks) {
+export function columnsOf(results, comparison, marks, pictures) {
   const { questions } = results;
   const plain = (head, width, column) => ({
     head, width, fill: (one, cell) => cell.append(questions[column][one] || '–'),
@@ -23,7 +23,11 @@ export function columnsOf(results, comparison, marks) {
       else cell.append(...said(results, row));
     },
   });
-  const columns = [plain('clip', 5.8, 'clip'),
+  const clip = pictures.can ? { head: 'clip', width: 8.6, fill: (one, cell) => {
+    cell.classList.add('clip');
+    cell.append(pictures.image(one), questions.clip[one] || '–');
+  } } : plain('clip', 5.8, 'clip');
+  const columns = [clip,
     plain('kind', fitting(results.values('kind'), 3.5, 8), 'kind'),
     plain('question', 11, 'question'),
     { ...plain('right answer', fitting(results.values('expected'), 5.6, 7, 0.4), 'expected'),
@@ -46,6 +50,9 @@ export function columnsOf(results, comparison, marks) {
         const kind = comparison.evidence(side, one);
         cell.append(chip(results.evidence[kind]), ` ${results.evidence[kind].short}`);
       }),
+      ...(results.explained ? [column('why', 7, (one, cell) => {
+        cell.append(comparison.cause(side, one) ?? '–');
+      }, 'why')] : []),
       column('kept, %', 5.2, (one, cell) => cell.append(share(results.answers, rows[one])), 'kept, %'));
   });
   columns.push({ head: 'tags', width: 4, fill: (one, cell) => {

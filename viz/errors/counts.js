@@ -31,8 +31,12 @@ export class Counts {
       make('p', {}, `Right: ${share(both + lost)} → ${share(both + gained)} of ${number(count)} `
         + `questions. Lost ${number(lost)}, gained ${number(gained)}; McNemar’s exact p `
         + `${showP(mcnemar(lost, gained)).replace(/^(?!<)/, '= ')}.`),
-      make('div', { class: 'tables' }, this.flipTable(total(counts)),
-        this.evidenceTable(counts, total(counts))),
+      make('div', { class: 'quiet rates' }),
+      make('div', { class: 'numbers' },
+        make('div', { class: 'tables' }, this.flipTable(total(counts)),
+          this.evidenceTable(counts, total(counts)), make('div', { class: 'whys' })),
+        make('div', { class: 'assoc' })),
+      make('div', { class: 'sentence' }),
       ...(cases.length < all.length ? [make('p', { class: 'quiet' },
         `Counts of the ${number(cases.length)} questions chosen by the other method.`)] : []));
   }

@@ -4,7 +4,7 @@ import { make, number, said } from './elements.js';
 import { LONGEST_NOTE, tagsOf } from './results.js';
 
 /** What is known of question `one`; open() where it can be opened, changed() after a mark. */
-export function detailOf({ results, comparison, marks, one, open, changed }) {
+export function detailOf({ results, comparison, marks, pictures, one, open, changed }) {
   const { questions } = results;
   const about = [questions.kind[one], questions.clip[one] && `clip ${questions.clip[one]}`,
     questions.frames[one] ? `${questions.frames[one]} frames` : ''].filter(Boolean).join(', ');
@@ -13,12 +13,15 @@ export function detailOf({ results, comparison, marks, one, open, changed }) {
   list.append(...answer(results, comparison.reference, comparison.base[one], null));
   comparison.methods.forEach((method, side) => {
     list.append(...answer(results, method, comparison.sides[side][one], comparison.gain(side, one)));
+    const reason = comparison.reason(side, one);
+    if (reason) list.append(make('dd', { class: 'reason' }, make('strong', {}, `${comparison.cause(side, one)}. `), reason));
   });
   const button = make('button', { type: 'button', class: 'open' }, 'Open in the workspace');
   button.addEventListener('click', () => open());
   const title = questions.question[one] || `Case ${questions.id[one]}`;
   return [
-    make('div', {}, make('h2', {}, title), make('p', { class: 'quiet' }, about), list),
+    make('div', {}, ...(pictures.can ? [pictures.image(one)] : []), make('h2', {}, title),
+      make('p', { class: 'quiet' }, about), list),
     make('div', {}, ...(open ? [button] : []),
       ...markFields(marks, comparison.key(one), changed))];
 }

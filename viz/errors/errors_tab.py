@@ -8,13 +8,14 @@ from typing import Any
 
 import gradio as gr
 
+from viz.errors import news
 from viz.errors.reading import LIMITS
 from viz.errors.store import ErrorCase, Tables
 from viz.errors.table_component import table_html
 from viz.page import cards
-from viz.page.guard import QUIET, guarded, name_of
+from viz.page.guard import EACH, LAST, QUIET, guarded, name_of
 from viz.server.quota import PAGE
-from viz.server.runner import failure
+from viz.server.runner import Stopped, failure
 from viz.server.shelf import served
 from viz.server.turns import MODEL
 
@@ -67,6 +68,7 @@ def errors_tab(
             scale=1,
         )
     table = table_html()
+    news.wire(table, tables, folder.with_name("datasets"))
 
     def show(path: Path, visitor: str = PAGE) -> dict:
         try:
@@ -94,18 +96,19 @@ def errors_tab(
         try:
             for line, others in open_case(*tables.case(*asked), name_of(request)):
                 yield dict.fromkeys(lines, line) | others
+        except Stopped:
+            return  # another case was chosen meanwhile
         except Exception as error:
             yield dict.fromkeys(lines, cards.status(str(failure(error)), "error"))
 
     shown = [status, table]
     table.appear(guarded(first), None, shown, **QUIET)
-    upload.upload(read, upload, shown, **QUIET)
+    upload.upload(read, upload, shown, **LAST)
     if open_case is not None:
         table.choose(
             choose,
             None,
             [status, *echo, *outputs],
-            trigger_mode="always_last",
             **MODEL,
-            **QUIET,
+            **EACH,
         )

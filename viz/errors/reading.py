@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stc_core.errors import InputError
-from viz.server.method_text import read_call
+from stc_core.method_text import read_call
+from stc_core.why.report import CAUSES
 
 MOST_BYTES = 100 << 20  # unpacked
 MOST_LINES = 200_000
@@ -36,7 +37,8 @@ UNKNOWN = -1  # in a column: not in the file
 EVIDENCE = ("cells", "door", "door_carried", "end", "end_carried")
 TOKENS = ("tokens", "tokens_door", "tokens_end")
 SAME = ("checkpoint", "source", "split", "questions_sha256")  # files of which share their notes
-COLUMNS = ("case", "method", "answer", "right", *EVIDENCE, *TOKENS, "log_right")
+COLUMNS = ("case", "method", "answer", "right", *EVIDENCE, *TOKENS, "log_right", "why", "reason")
+WHYS = tuple(CAUSES.values())  # names of causes, as the column "why" has them
 
 
 class QuestionRow(NamedTuple):
@@ -79,10 +81,13 @@ class Results:
     questions : tuple of QuestionRow
     texts : tuple of str
         Every answer once.
+    reasons : tuple of str
+        Every sentence about a cause once.
     columns : dict of lists
         One entry an answer. ``case``, ``method`` and ``answer`` are places in the three above;
         ``right`` is 0 or 1; the counts of ``EVIDENCE`` and ``TOKENS`` are as in
-        ``stc_core.benchmark.ask``, -1 where unknown; ``log_right`` is a float or None.
+        ``stc_core.benchmark.ask``, -1 where unknown; ``log_right`` is a float or None;
+        ``why`` is a place in ``WHYS`` and ``reason`` in ``reasons``, -1 where the file tells none.
     torn : bool
         Whether the last line was incomplete, as after a kill, and left out.
     """
@@ -93,6 +98,7 @@ class Results:
     texts: tuple[str, ...]
     columns: dict[str, list]
     torn: bool = False
+    reasons: tuple[str, ...] = ()
 
     def key(self) -> str:
         """Return sixteen hexadecimal digits that files about the same model and questions share."""
@@ -143,6 +149,7 @@ def read_results(path: Path) -> Results:
         tuple(gathered.texts),
         gathered.columns,
         torn,
+        tuple(gathered.reasons),
     )
 
 
@@ -192,6 +199,7 @@ class _Gathered:
     questions: dict[tuple[str, int], dict[str, str]] = field(default_factory=dict)
     cases: dict[tuple[str, int], int] = field(default_factory=dict)
     texts: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
     places: dict[tuple[int, int], int] = field(default_factory=dict)
     columns: dict[str, list] = field(default_factory=lambda: {name: [] for name in COLUMNS})
 
@@ -221,6 +229,7 @@ class _Gathered:
             *_evidence(record.get("evidence")),
             *_tokens(record.get("tokens")),
             _logarithm(record.get("log_right")),
+            *self._why(record.get("why")),
         )
         place = self.places.setdefault((case, number), len(self.places))
         for column, value in zip(self.columns.values(), row, strict=True):
@@ -228,6 +237,19 @@ class _Gathered:
                 column.append(value)
             else:
                 column[place] = value
+
+    def _why(self, found: Any) -> tuple[int, int]:
+        """Return the places of the cause and of its sentence."""
+        if found is None:
+            return UNKNOWN, UNKNOWN
+        if not isinstance(found, dict) or found.get("cause") not in WHYS:
+            raise InputError(
+                f'"why" must be null or an object whose "cause" is one of {", ".join(WHYS)}, not '
+                f"{reprlib.repr(found)}"
+            )
+        reason = _text(found, "sentence", "")
+        place = self.reasons.setdefault(reason, len(self.reasons)) if reason else UNKNOWN
+        return WHYS.index(found["cause"]), place
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:

@@ -63,7 +63,8 @@ export function short(share) {
 /** The content of a result file; `data` is what store.py writes. */
 export class Results {
   constructor(data) {
-    Object.assign(this, data);
+    Object.assign(this, { whys: [], reasons: [] }, data);
+    this.explained = (this.answers.why ?? []).some((why) => why >= 0);
     this.count = data.questions.id.length;
     this.byMethod = new Map();
     const order = data.methods.map((_, method) => method);
@@ -129,6 +130,12 @@ export class Comparison {
     return row < 0 ? UNKNOWN : evidenceOf(this.results.answers, row, this.rule);
   }
 
+  /** The place of the cause in results.whys, -1 where the file tells none. */
+  why(side, one) {
+    const row = this.sides[side][one];
+    return row < 0 ? -1 : this.results.answers.why?.[row] ?? -1;
+  }
+
   /** By how much the right answer became more likely, natural logarithm; null where unknown. */
   gain(side, one) {
     const known = this.results.answers.log_right, row = this.sides[side][one];
@@ -152,7 +159,7 @@ export class Comparison {
   /**
    * The questions that pass a filter, in the order of the file.
    *
-   * filter: { kind, frames, mark, text, sides: [{ flip, evidence }, ...] }; null and ANY let all
+   * filter: { kind, frames, mark, text, why, sides: [{ flip, evidence }, ...] }; null and ANY let all
    * through. Of the sides only those count that `applies` accepts: a table of counts shows what
    * there is to choose from, not what was chosen.
    */
@@ -166,6 +173,8 @@ export class Comparison {
       if (filter.sides.some((_, side) => applies(side) && !this.fits(side, one, filter))) {
         return false;
       }
+      if (filter.why >= 0 && this.sides.some((_, side) => applies(side))
+        && !this.sides.some((_, side) => this.why(side, one) === filter.why)) return false;
       if (!words.length) return true;
       const text = this.text(one) + '\n' + marks.text(this.key(one)).toLowerCase();
       return words.every((word) => text.includes(word));
@@ -207,6 +216,43 @@ export class Comparison {
     return compare ? cases.sort(compare) : cases;
   }
 
+  /** The name of the cause, and the sentence that says and proves it; null where there is none. */
+  cause(side, one) {
+    return this.results.whys[this.why(side, one)] ?? null;
+  }
+
+  reason(side, one) {
+    const { answers, reasons } = this.results, row = this.sides[side][one];
+    return row < 0 ? null : reasons[answers.reason?.[row]] ?? null;
+  }
+
+  /** The questions as JSON lines: one object each, its answers in a list, the reference first. */
+  jsonl(cases, marks) {
+    const { results } = this, { questions, answers, texts, evidence, methods } = results;
+    const answer = (method, row, side) => {
+      const known = answers.cells[row] >= 1;
+      const left = side < 0 || !known ? null : Object.fromEntries(
+        ['cells', 'door', 'door_carried', 'end', 'end_carried'].map((name) => [name, answers[name][row]]));
+      return { method: methods[method].repr, answer: texts[answers.answer[row]], right: answers.right[row] > 0,
+        log_right: answers.log_right[row], tokens: answers.tokens[row] < 0 ? null
+          : [answers.tokens[row], answers.tokens_door[row], answers.tokens_end[row]], evidence: left };
+    };
+    return cases.map((one) => {
+      const { tags, note } = marks.get(this.key(one));
+      const said = [answer(this.reference, this.base[one], -1)];
+      this.methods.forEach((method, side) => {
+        const row = this.sides[side][one];
+        if (row < 0) return;
+        said.push({ ...answer(method, row, side), flip: FLIPS[this.flip(side, one)],
+          evidence_was: evidence[this.evidence(side, one)].label,
+          why: this.cause(side, one), why_in_words: this.reason(side, one) });
+      });
+      return `${JSON.stringify({ case: questions.id[one], clip: questions.clip[one], frames: questions.frames[one],
+        kind: questions.kind[one], question: questions.question[one], expected: questions.expected[one], answers: said,
+        tags, note })}\n`;
+    }).join('');
+  }
+
   /** The questions as CSV (RFC 4180, with the mark of UTF-8 in front, which Excel needs). */
   csv(cases, marks) {
     const { results } = this, { questions, answers, texts, evidence } = results;
@@ -219,6 +265,7 @@ export class Comparison {
         'at the end', 'share at the end, %', 'change of the log-probability of the right answer']) {
         head.push(`${what}: ${name}`);
       }
+      if (results.explained) head.push(`why: ${name}`, `why in words: ${name}`);
     }
     head.push('tags', 'note');
     const lines = cases.map((one) => {
@@ -229,7 +276,7 @@ export class Comparison {
         const row = this.sides[side][one];
         line.push(results.methods[method].repr);
         if (row < 0) {
-          line.push('', '', '', '', '', '', '', '');
+          line.push('', '', '', '', '', '', '', '', ...(results.explained ? ['', ''] : []));
           return;
         }
         const count = (column) => (answers.cells[row] < 1 ? '' : answers[column][row]);
@@ -238,6 +285,7 @@ export class Comparison {
           evidence[this.evidence(side, one)].label, count('cells'), count('door'), count('end'),
           whole < 1 ? '' : Number(percent(answers.tokens_end[row], whole)),
           this.gain(side, one) ?? '');
+        if (results.explained) line.push(this.cause(side, one) ?? '', this.reason(side, one) ?? '');
       });
       const { tags, note } = marks.get(this.key(one));
       return [...line, tags.join(', '), note];

@@ -17,7 +17,7 @@ from typing import Any
 from stc_core.errors import InputError
 from stc_core.record.stages import Fate
 from stc_core.writing import written_whole
-from viz.errors.reading import UNCOMPRESSED, QuestionRow, Results, read_results
+from viz.errors.reading import UNCOMPRESSED, WHYS, QuestionRow, Results, read_results
 from viz.pictures import palette
 from viz.server.quota import PAGE, Ledger, Limits
 
@@ -70,6 +70,7 @@ class Tables:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._ledger = Ledger(limits)
+        self._last: tuple[str, dict[str, Any]] | None = None  # name and content
         self._known: dict[tuple, str] = {}  # file, time and size -> table
         self._reading = threading.Lock()  # the same file is read once, not once a visitor
 
@@ -94,6 +95,22 @@ class Tables:
         """Return the path of a table, whether or not it exists."""
         return self.folder / f"{name}.json"
 
+    def read(self, name: Any) -> dict[str, Any]:
+        """Return the content of a table, as ``payload`` made it; a browser sends the name.
+
+        The last one stays in memory: whoever filters asks again and again.
+        """
+        gone = InputError("this table is not there any more; open the result file again")
+        if not isinstance(name, str) or not re.fullmatch("[0-9a-f]{20}", name):
+            raise gone
+        with self._reading:
+            if self._last is None or self._last[0] != name or not self.path(name).is_file():
+                try:
+                    self._last = name, json.loads(self.path(name).read_text(encoding="utf-8"))
+                except OSError:
+                    raise gone from None
+            return self._last[1]
+
     def case(self, name: Any, case: Any, methods: Any) -> tuple[ErrorCase, tuple[str, ...]]:
         """Return the case of this number and the ``repr`` of these methods; a browser sends them.
 
@@ -102,13 +119,7 @@ class Tables:
         InputError
             There is no such table, case or method, or one of the methods was not asked this case.
         """
-        gone = InputError("this table is not there any more; open the result file again")
-        if not isinstance(name, str) or not re.fullmatch("[0-9a-f]{20}", name):
-            raise gone
-        try:
-            table = json.loads(self.path(name).read_text(encoding="utf-8"))
-        except OSError:
-            raise gone from None
+        table = self.read(name)
         count = len(table["questions"]["id"])
         if not _place(case, count) or not isinstance(methods, list) or len(methods) > 3:
             raise InputError("this table has no such question; choose a row of it")
@@ -173,6 +184,8 @@ def payload(results: Results, name: str) -> dict[str, Any]:
             column: [getattr(one, column) for one in questions] for column in QuestionRow._fields
         },
         "texts": list(results.texts),
+        "whys": list(WHYS),
+        "reasons": list(results.reasons),
         "answers": results.columns,
     }
 

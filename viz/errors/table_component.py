@@ -14,14 +14,14 @@ HERE = Path(__file__).parent
 # {"missing": true} where there is no file to begin with. The event "appear"
 # says that the tab is seen for the first time: no file is read before.
 MOUNT = """
-const table = new ErrorTable(element.querySelector('.errors'));
+const table = new ErrorTable(element.querySelector('.errors'), trigger);
 const update = () => {
   const { table: name, url, opens, missing } = props.value ?? {};
   element.querySelector('.reading').hidden = Boolean(missing);
   element.querySelector('.none').hidden = !missing;
   if (!name) return;
   const open = (question, methods) => trigger('choose', { table: name, question, methods });
-  table.load(url, opens ? open : null).catch((error) => table.fail(error));
+  table.load(url, opens ? open : null, name).catch((error) => table.fail(error));
 };
 watch('value', update);
 update();
@@ -32,6 +32,9 @@ new IntersectionObserver((seen, observer) => {
   if (!seen.some((one) => one.isIntersecting)) return;
   observer.disconnect();
   trigger('appear');
+}).observe(element);
+new IntersectionObserver((seen) => {
+  table.appear(seen.some((one) => one.isIntersecting));
 }).observe(element);
 """
 

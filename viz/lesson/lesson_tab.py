@@ -1,5 +1,8 @@
 """Build the lesson: six steps on saved traces, each a few sentences and a state of the workspace.
 
+It opens on a failure, tells what the method does, and ends with the failure: there the tokens that
+show the answer can be given back.
+
 Every number and every token in it follows from the traces by a rule, so that it stays true when
 they are made again. ``lesson.js`` shows the steps, moves the workspace and holds the quiz.
 """
@@ -17,6 +20,7 @@ from stc_core.record.stages import Fate
 from stc_core.record.trace import Trace
 from stc_core.text import said_the_same
 from viz.examples import Known
+from viz.lesson.glossary import spoken
 from viz.page.guard import QUIET, guarded
 from viz.pictures.words import percent, printable
 from viz.server.runner import failure
@@ -26,9 +30,10 @@ from viz.workspace.modules import joined
 
 # The value is {"steps": [...], "traces": {name: addresses}, "note": why there are no steps}. The
 # event "appear" says that the tab is seen for the first time: no trace is read before.
+OURS = Path(__file__).parent
 EMPTY = "No saved trace shows the whole method; make them with python -m stc_core clips --traces."
 START = """
-const lesson = new Lesson(element.querySelector('.lesson'));
+const lesson = new Lesson(element.querySelector('.lesson'), trigger);
 const update = () => lesson.take(props.value);
 watch('value', update);
 update();
@@ -59,6 +64,8 @@ class LessonStep:
         Those of the workspace that matter here; the others are put away.
     quiz : bool
         Whether the quiz follows.
+    back : int
+        How many lost tokens that show the answer can be given back here.
     """
 
     title: str
@@ -68,6 +75,7 @@ class LessonStep:
     state: dict[str, str] = field(default_factory=dict)
     views: tuple[str, ...] = ("controls", "player", "card", "strip")
     quiz: bool = False
+    back: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,11 +87,15 @@ class LessonCase:
     known: Known | None = None
 
 
+Give = Callable[[gr.HTML, Callable[[], LessonCase | None]], None]
+
+
 def lesson_tab(
     shelf: Shelf,
     saved: Sequence[Path],
     about: Callable[[Path, Trace], Known | None],
     clips: Mapping[str, Path] | None = None,
+    give: Give | None = None,
 ) -> gr.HTML:
     """Lay out and wire the tab, inside the ``with gr.Tab`` of the caller.
 
@@ -95,11 +107,13 @@ def lesson_tab(
         What is known of the question of such a trace.
     clips
         {name of a saved trace: the clip it was made of}; those in Gradio's static folders play.
+    give
+        Connects the button that gives the evidence back; see ``give_back.connector``.
     """
     page = gr.HTML(
         value={},
         html_template='<div class="workspace lesson"></div>',
-        css_template=style(),
+        css_template=style() + (OURS / "lesson.css").read_text("utf-8"),
         js_on_load=joined(HERE / "js" / "lesson.js", ["Lesson"]) + START,
         apply_default_css=False,
         elem_id="lesson",
@@ -117,7 +131,11 @@ def lesson_tab(
             home = shelf.put(case.trace, case.path)
             clip = (clips or {}).get(case.path.name)
             traces[name] = shelf.addresses(case.trace, home, case.known, clip)
-        return {"steps": [asdict(step) for step in steps(cases)], "traces": traces}
+        return {
+            "steps": [asdict(step) for step in steps(cases, give is not None)],
+            "traces": traces,
+            "terms": spoken(),
+        }
 
     page.appear(
         guarded(open_lesson),
@@ -126,6 +144,8 @@ def lesson_tab(
         **QUIET,
         concurrency_id="pictures",
     )
+    if give is not None:
+        give(page, lambda: choose([read(path, about) for path in saved]).get("failure"))
     return page
 
 
@@ -151,28 +171,54 @@ def choose(cases: Sequence[LessonCase]) -> dict[str, LessonCase]:
     return found
 
 
-def steps(cases: Mapping[str, LessonCase]) -> list[LessonStep]:
+def steps(cases: Mapping[str, LessonCase], again: bool = False) -> list[LessonStep]:
     """Return the steps that these cases can show.
 
-    They are six, five without a failure, none without a main case.
+    They are six, four without a failure, none without a main case. ``again`` says that the failure
+    can be asked again.
     """
     if "main" not in cases:
         return []
-    main = cases["main"]
-    made = [_redundancy(main), _contribution(main), _pool(main), _recycling(main), _inside(main)]
-    return made + ([_failure(cases["failure"])] if "failure" in cases else [])
+    main, failure = cases["main"], cases.get("failure")
+    made = [_redundancy(main), _pool(main), _recycling(main), _inside(main)]
+    if failure is None:
+        return made
+    return [_opening(failure), *made, _failure(failure, again)]
 
 
 # --- the steps -----------------------------------------------------------------------------------
 
 
+def _opening(case: LessonCase) -> LessonStep:
+    trace, grid, evidence = case.trace, case.trace.grid, _evidence(case)
+    frames = evidence // grid.per_frame
+    there = evidence[frames == int(np.bincount(frames).argmax())]
+    said, full = printable(trace.answer, 60), printable(trace.baseline["answer"], 60)
+    text = (
+        f"“{printable(trace.question, 120)}” The model is asked twice. With all {grid.size:,} "
+        f"tokens of the clip it says “{full}”, which is right; with {trace.alive()[1]} it says "
+        f"“{said}”, which is wrong.",
+        f"A token is what the language model gets of one cell of one frame. This clip has "
+        f"{grid.frames} frames of {grid.rows} by {grid.cols} cells.",
+        "The cells with colored corners show the answer: they are the evidence.",
+        "Why keep so few tokens? Because the model's work grows with each of them. What became of "
+        "the others, and what the answer needed, is what these six steps show.",
+    )
+    return LessonStep(
+        "Right with all tokens, wrong with a few",
+        text,
+        "Play the clip, and look for the cells with corners in the frames beside it.",
+        trace="failure",
+        state=_state(trace, there[:1].tolist(), stage="raw"),
+        views=("player", "card", "strip", "words"),
+    )
+
+
 def _redundancy(case: LessonCase) -> LessonStep:
-    trace, grid = case.trace, case.trace.grid
+    trace = case.trace
     text = [
-        f"The clip was cut into {grid.frames} frames and each frame into {grid.rows} by "
-        f"{grid.cols} cells; every cell became one token for the language model, {grid.size} in "
-        f"all.",
-        "What a cell shows is often what another one shows, a moment before or beside it.",
+        "This is another clip. What one cell of it shows is often what another one shows, a moment "
+        "before or beside it.",
     ]
     twin = _twin(trace)
     tokens: list[int] = []
@@ -181,8 +227,8 @@ def _redundancy(case: LessonCase) -> LessonStep:
         tokens = [near, token] if near >= 0 else [token]
         both = "The two outlined cells have" if near >= 0 else "The outlined cell has, to another,"
         text.append(
-            f"{both} a cosine of {trace.similarity[token]:.2f}, where 1 means the same direction: "
-            f"to the model they say nearly the same."
+            f"How alike two tokens are is their cosine: 1 for the same, 0 for nothing in common. "
+            f"{both} {trace.similarity[token]:.2f}."
         )
     looked, taken = _turns(trace), _count(trace, Fate.KEPT)
     if looked:
@@ -190,39 +236,25 @@ def _redundancy(case: LessonCase) -> LessonStep:
             f"Of the {looked} tokens that the method looked at, {looked - taken} were too alike to "
             f"one that it had taken before."
         )
+    else:
+        text.append("So most tokens can go without much being lost; the question is which.")
     return LessonStep(
-        "Redundancy: most tokens repeat others",
+        "Most tokens repeat others",
         tuple(text),
         "Point at bright cells: the card says which token each one repeats.",
         state=_state(trace, tokens, stage="raw", overlay="similarity"),
     )
 
 
-def _contribution(case: LessonCase) -> LessonStep:
-    trace = case.trace
-    best = int(np.nanargmax(trace.contribution))
-    low, high = np.nanmin(trace.contribution), np.nanmax(trace.contribution)
-    frame, row, col = trace.grid.locate(best)
-    text = [
-        "If many tokens are alike, which one should stay? The method asks the vision tower how "
-        "much attention each token receives within its frame.",
-        "This is known before anybody reads the question: it says what stands out in the picture, "
-        "not what was asked for.",
-        f"Here it runs from {low:.3g} to {high:.3g}; the outlined cell, frame {frame} "
-        f"({row}, {col}), has the most.",
-    ]
-    evidence = _evidence(case)
-    if evidence is not None:
-        rank = int((trace.contribution > np.nanmax(trace.contribution[evidence])).sum()) + 1
-        text.append(
-            f"Of the {len(evidence)} cells that show the answer, the best one ranks {rank} of "
-            f"{trace.grid.size}."
-        )
-    return LessonStep(
-        "Contribution: what the vision tower looks at",
-        tuple(text),
-        "Play the clip and watch whether the bright cells go with the shapes or stay behind.",
-        state=_state(trace, [best], stage="raw", overlay="contribution"),
+def _ranked(case: LessonCase) -> str:
+    """Say how the evidence ranks by contribution; "" where it is not known."""
+    evidence, trace = _evidence(case), case.trace
+    if evidence is None:
+        return ""
+    rank = int((trace.contribution > np.nanmax(trace.contribution[evidence])).sum()) + 1
+    return (
+        f" Of the {len(evidence)} cells that show the answer here, the best one ranks {rank} of "
+        f"{trace.grid.size}."
     )
 
 
@@ -230,10 +262,10 @@ def _pool(case: LessonCase) -> LessonStep:
     trace = case.trace
     taken, looked = _count(trace, Fate.KEPT), _turns(trace)
     text = [
-        f"The method walks from the highest contribution down and fills a pool, here with "
-        f"{taken} tokens.",
-        "A token enters the pool if it is unlike every token in it. If it is too alike to one, it "
-        "is set aside, and the place stays free for something new.",
+        f"Which tokens stay? The vision tower gives each its contribution: how much attention it "
+        f"gets within its frame, before anybody reads the question.{_ranked(case)}",
+        f"The method walks from the highest contribution down and takes {taken} tokens into a "
+        f"pool: a token is taken if its cosine to each one there is below tau, else set aside.",
     ]
     state = _state(trace, [], stage="pool" if looked else "refilled")
     if looked:
@@ -256,7 +288,7 @@ def _pool(case: LessonCase) -> LessonStep:
                 f"cosine to the pool is {trace.similarity[token]:.2f}."
             )
     return LessonStep(
-        "The pool: take what is new",
+        "The pool: take what stands out and is new",
         tuple(text),
         "Step on with the buttons of the replay, or let it play; then take the quiz."
         if looked
@@ -279,14 +311,14 @@ def _recycling(case: LessonCase) -> LessonStep:
     lost = f", and {dropped} are dropped" if dropped else ""
     text = (
         f"The {trace.grid.size - taken} tokens outside the pool are recycled: they are gathered "
-        f"into {_many(centers, 'cluster')}{lost}.",
-        "Of each cluster one token enters the language model, the mean of all its members, at the "
-        "place of its center.",
+        f"into {_many(centers, 'cluster')} of tokens that are alike{lost}.",
+        "Of each cluster one token enters the language model: the mean of all its members, at the "
+        "place of one of them, the center.",
         f"The outlined center stands for {_many(len(members), 'token')} of "
         f"{_many(frames, 'frame')}.",
         f"Pool and clusters make {taken + centers} tokens, "
-        f"{percent(taken + centers, trace.grid.size)} of the clip; a mean says that something was "
-        f"there, no longer what exactly.",
+        f"{percent(taken + centers, trace.grid.size)} of the clip: the budget. A mean says that "
+        f"something was there, no longer what exactly.",
     )
     return LessonStep(
         "Recycling: the rest as means",
@@ -306,10 +338,10 @@ def _inside(case: LessonCase) -> LessonStep:
     goal = int(inside.target[close])
     rank = int((trace.relevance > trace.relevance[close]).sum()) + 1
     text = (
-        "So far nobody has read the question. Inside the language model its words have attended "
-        f"to the video tokens by layer {inside.layer}.",
-        "How much they attend to a token, and how much they resemble it, is the token's relevance "
-        f"to “{printable(trace.question, 120)}”.",
+        "So far nobody has read the question. In the language model its words look at the video "
+        f"tokens; after layer {inside.layer}, the layer K of the method, this is used.",
+        "How much they attend to a token, and how much they resemble it, is its relevance to "
+        f"“{printable(trace.question, 120)}”; lambda weighs the two.",
         f"Of the {entered} tokens the {left} most relevant go on; each other one is merged into "
         f"the most similar of these.",
         f"The first one that missed ranked {rank} of {entered}: it went into frame "
@@ -324,7 +356,7 @@ def _inside(case: LessonCase) -> LessonStep:
     )
 
 
-def _failure(case: LessonCase) -> LessonStep:
+def _failure(case: LessonCase, again: bool = False) -> LessonStep:
     trace, evidence = case.trace, _evidence(case)
     before, *after = trace.alive(evidence)
     frames = evidence // trace.grid.per_frame
@@ -345,19 +377,22 @@ def _failure(case: LessonCase) -> LessonStep:
         )
     else:
         text.append(f"{after[-1]} were there until the end: to be kept is not yet to be read.")
+    lost = before - after[0]
     text.append(
         "That they are gone makes it likely that this is the reason, no more; to know, give them "
-        "back and ask again."
+        "back and ask again" + (": the button does it." if again and lost else ".")
     )
     stage = "refilled" if not after[0] else "end"
     there = evidence[frames == most][:4].tolist()
     return LessonStep(
-        "A failure, and where it happened",
+        "The failure again, and where it happened",
         tuple(text),
-        "The cells with colored corners show the answer; click one and read what became of it.",
+        "Click a cell with colored corners, and read what became of it."
+        + (" Then give the tokens back." if again and lost else ""),
         trace="failure",
         state=_state(trace, there, stage=stage),
         views=("controls", "player", "card", "strip", "words", "budget"),
+        back=lost if again else 0,
     )
 
 

@@ -16,10 +16,10 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from stc_core.errors import InputError
+from stc_core.method_text import read_short
 from stc_core.text import checked_text
 from viz.page.guard import name_of
 from viz.server.job import BIGGEST, LONGEST, MOST_FRAMES
-from viz.server.method_text import read_short
 from viz.server.origin import Origin, remember
 from viz.server.rerun import rerun
 from viz.server.runner import Runner, Step, Stopped, failure

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Mapping
 
 from stc_core.record.trace import Trace
 from stc_core.text import readable, said_the_same
 from viz.examples import Known
 from viz.pictures.words import alive, percent
+from viz.server.doubts import doubts, sureness, unworldly
 
 DASH = "–"  # for what was not measured
+
+SURE_OF = "The probability that the model gives to its own answer; it says nothing of its truth."
 
 STAGES = {
     "decode": "reading the video",
@@ -68,16 +72,42 @@ def answers(trace: Trace, about: Known | None = None) -> str:
     """
     expected = about.answer if about else None
     first = trace.baseline.get("answer")
-    cards = _card("Uncompressed", "all video tokens", first, "plain", expected)
+    foreign = unworldly(trace.notes)
+
+    def below(answer: str | None, logprob: object, costs: object) -> str:
+        return "" if answer is None else _below(trace.question, answer, logprob, costs)
+
+    beneath = below(first, trace.baseline.get("logprob"), trace.baseline.get("costs"))
+    cards = _card("Uncompressed", "all video tokens", first, "plain", expected, foreign, beneath)
     n, left = trace.grid.size, trace.alive()[-1]
     share = f"{percent(left, n)} of them at the end"
     title = "Compressed, edited" if trace.method.startswith("Edited(") else "Compressed"
-    cards += _card(title, share, trace.answer, "accent", expected)
+    beneath = below(trace.answer, trace.logprob, trace.costs)
+    cards += _card(title, share, trace.answer, "accent", expected, foreign, beneath)
     return (
-        f'<section class="answers"><h2 class="question"><span>Question</span> '
-        f"{escape(trace.question) or DASH}</h2>"
+        f'<section class="answers">{_question(trace.question)}'
         f'<div class="pair">{cards}</div>{_verdict(first, trace.answer, expected)}'
         f"{_evidence(trace, about)}</section>"
+    )
+
+
+def writing(question: str, said: Mapping[str, str], baseline: bool) -> str:
+    """Return the question and both answers while the model writes them.
+
+    Parameters
+    ----------
+    said : mapping
+        {"uncompressed": text, "compressed": text}, as far as they are written.
+    baseline : bool
+        Whether the uncompressed run is made, before the other.
+    """
+    small = said.get("compressed")
+    first = said.get("uncompressed", "") if baseline else None
+    cards = _card("Uncompressed", "all video tokens", first, "plain", writes=small is None)
+    cards += _card("Compressed", "", small or "", "accent", writes=not baseline or bool(first))
+    return (
+        f'<section class="answers writing">{_question(question)}<div class="pair">{cards}</div>'
+        '<p class="verdict">The views still show the run before.</p></section>'
     )
 
 
@@ -149,17 +179,45 @@ def saved(whole: object, small: object) -> str:
     return f"{factor:.3g} × less" if factor > 1 else f"{1 / factor:.3g} × more"
 
 
-def _card(title: str, detail: str, answer: str | None, kind: str, expected: str | None) -> str:
-    words = "not run" if answer is None else (escape(answer) or "(empty answer)")
+def _question(text: str) -> str:
+    return f'<h2 class="question"><span>Question</span> {escape(text) or DASH}</h2>'
+
+
+def _card(
+    title: str,
+    detail: str,
+    answer: str | None,
+    kind: str,
+    expected: str | None = None,
+    foreign: str = "",
+    beneath: str = "",
+    writes: bool = False,
+) -> str:
+    """Return one answer; ``writes``: its text so far, with a caret behind it."""
+    words = (
+        "not run" if answer is None else (escape(answer) or ("" if writes else "(empty answer)"))
+    )
     quiet = ' class="none"' if answer is None else ""
     mark = ""
     if answer is not None and expected is not None:
         look, word = ("good", "right") if said_the_same(answer, expected) else ("bad", "wrong")
         mark = f'<span class="mark {look}">{word}</span>'
+    elif answer is not None and foreign:
+        mark = f'<span class="mark odd" title="{escape(foreign)}">outside its world</span>'
+    if writes:
+        words += '<span class="caret" aria-hidden="true"></span>'
     return (
         f'<article class="card {kind}"><header><b>{title}</b> <span>{escape(detail)}</span>{mark}'
-        f"</header><p{quiet}>{words}</p></article>"
+        f"</header><p{quiet}>{words}</p>{beneath}</article>"
     )
+
+
+def _below(question: str, answer: str, logprob: object, costs: object) -> str:
+    """Return how sure the model is of an answer, and what speaks against it."""
+    sure = sureness(logprob, _dict(costs).get("generated_tokens"))
+    line = f'<small class="sure" title="{SURE_OF}">{escape(sure)}</small>' if sure else ""
+    odd = "".join(f'<small class="odd">{escape(one)}</small>' for one in doubts(answer, question))
+    return line + odd
 
 
 def _verdict(whole: str | None, small: str, expected: str | None) -> str:

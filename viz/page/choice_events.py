@@ -9,7 +9,7 @@ import gradio as gr
 
 from viz.examples import Example
 from viz.page import upload
-from viz.page.guard import QUIET, guarded
+from viz.page.guard import EACH, LAST, QUIET, guarded
 from viz.page.inspect_tab import Controls
 from viz.page.shown import Values
 from viz.server.stand_ins import StandIns
@@ -34,9 +34,16 @@ def wire(
     if own:
         _wire_own(controls, own)
     controls.suggestions.click(
-        lambda chosen: chosen[0], controls.suggestions, controls.question, **QUIET
+        lambda chosen: chosen[0], controls.suggestions, controls.question, **LAST
     )
-    upload.wire(controls.video_file, films, controls.video, controls.suggestions, controls.status)
+    upload.wire(
+        controls.video_file,
+        controls.recorder,
+        films,
+        controls.video,
+        controls.suggestions,
+        controls.status,
+    )
 
 
 def _wire_examples(demo: gr.Blocks, controls: Controls, examples: Sequence[Example]) -> None:
@@ -50,14 +57,15 @@ def _wire_examples(demo: gr.Blocks, controls: Controls, examples: Sequence[Examp
         }
 
     controls.clips.select(
-        guarded(choose), None, [controls.video, controls.question, controls.suggestions], **QUIET
+        guarded(choose), None, [controls.video, controls.question, controls.suggestions], **EACH
     )
     names = json.dumps([f"Example clip {example.clip.stem}" for example in examples])
     demo.load(None, None, None, js=NAME_TILES % names, **QUIET)
 
 
 def _wire_own(controls: Controls, own: Mapping[str, float]) -> None:
-    fields = {controls.settings[name]: value for name, value in own.items()}
+    settings = controls.settings
+    fields = {settings[name]: value for name, value in own.items()} | {settings["method"]: "stc"}
 
     def take() -> Values:
         return {**fields, controls.more: gr.update(open=True)}

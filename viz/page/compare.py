@@ -13,10 +13,10 @@ from typing import Any
 import gradio as gr
 
 from stc_core.errors import InputError
+from stc_core.method_text import read_short
 from stc_core.record.trace import Trace
 from viz.examples import Known
 from viz.page import run_events
-from viz.server.method_text import read_short
 from viz.server.origin import Origin, recall, shelve
 from viz.server.rerun import rerun
 from viz.server.runner import Runner, Step

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import gradio as gr
 
 from stc_core.record.trace import Trace
-from viz.page.guard import QUIET, guarded
+from viz.page.guard import LAST, guarded
 from viz.page.inspect_tab import ORDER, Views
 from viz.page.shown import Values
 from viz.server.shelf import Shelf
@@ -40,6 +40,6 @@ def wire(views: Views, shelf: Shelf) -> None:
         guarded(draw),
         views.workspace,
         views.figures.all,
-        concurrency_id="pictures",
-        **QUIET,
+        concurrency_id="figures",  # opening a trace or the lesson must not wait for these
+        **LAST,
     )

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from stc_core.errors import InputError
+from viz.page.chat import CHAT
 from viz.server.hosts import READS, Hosts
 from viz.server.runner import FULL, disk_is_full, sentence
 from viz.server.uploads import NoRoom, Uploads, paths_in
@@ -65,6 +66,8 @@ class Gate:
         path = scope["path"].rstrip("/")
         if method in READS:
             await self.app(scope, receive, send)
+        elif path in (CHAT, f"{scope.get('root_path', '')}{CHAT}"):
+            await self.app(scope, receive, send)  # which has limits of its own
         elif path.endswith("/upload"):
             await self._upload(scope, receive, send, headers)
         else:

@@ -12,6 +12,10 @@ from viz.server.runner import failure
 
 # of every event that is no endpoint for scripts and says itself how far it is
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+# A choice must not be lost. By default Gradio drops an event while an earlier one of the same
+# listener is under way; what it defers it sends later without the event's own data.
+LAST = {"trigger_mode": "always_last", **QUIET}
+EACH = {"trigger_mode": "multiple", **QUIET}
 
 
 def name_of(request: gr.Request | None) -> str:

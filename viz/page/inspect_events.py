@@ -27,6 +27,7 @@ def wire(
     examples: Sequence[Example],
     own: Mapping[str, float],
     left: Left,
+    changed: gr.HTML,
 ) -> None:
     """Connect the two sides of the tab.
 
@@ -38,8 +39,10 @@ def wire(
         What the checkpoint records as its settings.
     left : Left
         What fills the left side where a trace is opened.
+    changed : gr.HTML
+        What tells of changes, of ``changes``.
     """
-    live.wire(controls, showing, runner)
+    live.wire(controls, showing, runner, changed)
     open_events.wire(demo, showing, controls, runner, left)
     ask_events.wire(showing, controls, runner)
     figure_events.wire(showing.views, showing.shelf)

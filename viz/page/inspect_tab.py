@@ -12,6 +12,10 @@ import gradio as gr
 from viz.examples import Example, opening
 from viz.page import cards
 from viz.page.guard import closed
+from viz.page.method_choice import Choice, choice
+from viz.page.method_choice import wire as wire_choice
+from viz.page.recording import record_buttons
+from viz.page.turns import Turns, switch, turns
 from viz.page.upload import upload_button
 from viz.pictures.words import TEXTS
 from viz.server.job import MOST_FRAMES
@@ -29,6 +33,7 @@ class Controls:
 
     video: gr.Video
     video_file: gr.HTML
+    recorder: gr.HTML
     question: gr.Textbox
     suggestions: gr.Dataset
     clips: gr.Dataset | None
@@ -43,6 +48,7 @@ class Controls:
     live_note: gr.HTML
     saved: gr.Dropdown | None
     upload: gr.File
+    turns: Turns
 
     @property
     def first_model(self) -> str | None:
@@ -100,10 +106,12 @@ def ask_side(
     saved: list[Path],
     own: Mapping[str, float] = MappingProxyType({}),
     whose: str = "the built-in model",
+    taught: bool = False,
 ) -> Controls:
-    """Return the left side: clip, question, Run, examples, settings, saved traces.
+    """Return the left side: clip, question, Run, method; examples, settings, saved traces.
 
     ``own`` are the settings that the checkpoint of ``whose`` records; offered, not used.
+    ``taught``: whether the model at the start has learnt to read earlier turns.
     """
     first, asked = opening(examples, saved)
     with gr.Column(elem_id="ask-now"):  # always in sight
@@ -116,6 +124,8 @@ def ask_side(
             buttons=[],
         )
         video_file = upload_button()
+        recorder = record_buttons()
+        talk = turns()
         question = gr.Textbox(
             value=asked,
             label="Question",
@@ -130,6 +140,7 @@ def ask_side(
         ticket = html("", visible="hidden")
         status = html(cards.status("Press Run to ask the model."), elem_id="status")
         live_note = html("", elem_id="live-note")
+    chosen = choice()
     suggestions = gr.Dataset(
         components=[gr.Textbox(visible=False)],
         label="Questions about this clip",
@@ -149,7 +160,8 @@ def ask_side(
             samples_per_page=12,
         )
     live = _live()
-    settings, own_settings, more = _settings(own, whose)
+    remember = switch(taught)
+    settings, own_settings, more = _settings(chosen, own, whose)
     with gr.Accordion("Open a saved trace", open=False, elem_id="open-trace"):
         names = [(path.stem, path.name) for path in saved]
         dropdown = closed(
@@ -167,6 +179,7 @@ def ask_side(
     return Controls(
         video,
         video_file,
+        recorder,
         question,
         suggestions,
         clips,
@@ -181,6 +194,7 @@ def ask_side(
         live_note,
         dropdown,
         upload,
+        Turns(talk, remember),
     )
 
 
@@ -195,20 +209,13 @@ def _live() -> gr.Checkbox:
 
 
 def _settings(
-    own: Mapping[str, float], whose: str
+    chosen: Choice, own: Mapping[str, float], whose: str
 ) -> tuple[dict[str, gr.components.Component], gr.Button, gr.Accordion]:
     """({argument of ``job_of``: its field}, the offer of own settings, what folds the rare ones).
 
     The defaults are the paper's.
     """
-    with gr.Accordion("Method and settings", open=True, elem_id="settings"):
-        retention = gr.Number(
-            0.02,
-            label="Retention ratio",
-            step=0.01,
-            elem_id="retention",
-            info="Share of the video tokens that enter the LLM, above 0 to 1. Paper: 0.02.",
-        )
+    with gr.Accordion("Settings", open=True, elem_id="settings"):
         frames = gr.Textbox(  # an empty gr.Number would come back as 0
             "",
             label="Frames",
@@ -269,7 +276,7 @@ def _settings(
                 info="Weight of likeness against attention in the relevance to the text, 0 to 1.",
             )
     fields = {
-        "retention": retention,
+        "retention": chosen.retention,
         "frames": frames,
         "keep_inside": keep_inside,
         "baseline": baseline,
@@ -277,7 +284,9 @@ def _settings(
         "cluster_ratio": clusters,
         "layer": layer,
         "lam": lam,
+        "method": chosen.method,
     }
+    wire_choice(chosen, fields, more)
     return fields, offer, more
 
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from stc_core import InputError
+from stc_core.method_text import same_method
 from viz.examples import asked
 from viz.page import cards
-from viz.page.guard import QUIET, guarded, name_of
+from viz.page.guard import LAST, guarded, name_of
 from viz.page.inspect_tab import Controls
 from viz.page.shown import Showing, Values
 from viz.server.job import job_of, origin_of
-from viz.server.method_text import same_method
 from viz.server.origin import Origin, recall
 from viz.server.runner import Runner, Stopped, failure, sentence
 from viz.server.stand_ins import video_of
@@ -44,6 +45,7 @@ class Following:
         except InputError as error:
             return self._say(sentence(error))
         new = self._showing.films.origin(origin_of(job))
+        new = replace(new, history=origin.history, system=origin.system)
         if asked(new.video, new.question) != asked(origin.video, origin.question):
             return self._say("Another clip or question: press Run.")
         first = self._controls.first_model
@@ -53,6 +55,7 @@ class Following:
             if new.frames == origin.frames and same_method(new.method, origin.method):
                 return gr.skip()
             job |= {"video": video_of(new), "frames": new.frames}
+            job |= new.before
             return self._answered(job, new, name_of(request))
         except Stopped:
             return gr.skip()
@@ -76,13 +79,10 @@ class Following:
         return {self._controls.live_note: f'<p class="live-note">{cards.escape(words)}</p>'}
 
 
-def wire(controls: Controls, showing: Showing, runner: Runner) -> None:
-    """Let the views follow the settings while the switch is on."""
-    others = ("baseline", "model")
-    followed = [part for name, part in controls.settings.items() if name not in others]
+def wire(controls: Controls, showing: Showing, runner: Runner, changed: gr.HTML) -> None:
+    """Let the views follow the settings while the switch is on; ``changed`` says when."""
     views = showing.views
-    gr.on(
-        [part.change for part in (controls.live, *followed)],
+    changed.asked(
         guarded(Following(showing, controls, runner).follow),
         [
             controls.live,
@@ -92,9 +92,8 @@ def wire(controls: Controls, showing: Showing, runner: Runner) -> None:
             *controls.settings.values(),
         ],
         [controls.live_note, *views.all],
-        trigger_mode="always_last",
         queue=False,  # the queue alone costs 0.1 s
-        **QUIET,
+        **LAST,
     )
 
 

@@ -20,8 +20,8 @@ import gradio as gr
 
 from stc_core.errors import InputError
 from viz.page import cards
-from viz.page.guard import QUIET, closed
-from viz.server.runner import LOADING, failure, sentence
+from viz.page.guard import LAST, closed
+from viz.server.runner import LOADING, Unavailable, failure, sentence
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,10 @@ class Models:
             def tell(name: str, size: int) -> None:
                 report(f"downloading {name}, {size / 1e9:.1f} GB", 0.0)
 
-            self._held = label, self._library.open(source, tell)
+            try:
+                self._held = label, self._library.open(source, tell)
+            except InputError as error:
+                raise Unavailable(str(error)) from error
         return self._held[1]
 
     def start(self) -> Models:
@@ -176,7 +179,7 @@ def menu(models: Models) -> Menu:
 
 def wire(menu: Menu, models: Models) -> None:
     """Show how much memory the chosen model takes, once the menu was used."""
-    quiet = {**QUIET, "concurrency_id": "sizes"}
+    quiet = {**LAST, "concurrency_id": "sizes"}
 
     def look(label: str) -> Iterator[str]:
         yield note("Looking at its size …")
@@ -188,7 +191,7 @@ def wire(menu: Menu, models: Models) -> None:
 
     if models.choice:
         menu.model.focus(first_look, [menu.model, menu.note], menu.note, **quiet)
-        menu.model.change(look, menu.model, menu.note, trigger_mode="always_last", **quiet)
+        menu.model.change(look, menu.model, menu.note, **quiet)
 
 
 def note(words: str) -> str:

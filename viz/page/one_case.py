@@ -15,17 +15,17 @@ from typing import Any
 import gradio as gr
 
 from stc_core.errors import InputError
+from stc_core.method_text import read_method
 from stc_core.text import readable
 from viz.examples import Example, asked
 from viz.page import cards
-from viz.page.guard import QUIET, guarded
+from viz.page.guard import EACH, LAST, guarded
 from viz.page.inspect_tab import Controls
 from viz.page.shown import Showing, Values
-from viz.server.job import NUMBERS, job_of, origin_of
-from viz.server.method_text import MethodText, read_method
+from viz.server.job import job_of, origin_of
+from viz.server.method_fields import stated
 from viz.server.origin import Origin, recall
 
-PAPER = {"keep_inside": 0.5, "tau": 0.7, "cluster_ratio": 0.3, "lam": 0.5}  # where nothing is said
 # The table is in the same page: it looks for the flip by itself, and opens it.
 BAR = """
 const said = element.querySelector('.case-said');
@@ -111,10 +111,9 @@ class Left:
             method = read_method(origin.method)
         except InputError:
             method = None  # a trace from elsewhere, which names none
-        if method is not None:
-            found["retention"] = method.settings["retention"]
-        if method is not None and method.name == "stc":
-            found |= _stated(method)
+        if method is not None and not method.parts:  # the menu has no methods around others
+            found |= {"method": method.name} | stated(method)
+        if "layer" in found:
             found["layer"] = "" if found["layer"] is None else str(found["layer"])
         return {fields[name]: value for name, value in found.items()}
 
@@ -151,11 +150,9 @@ class Fit:
             then, now = read_method(origin.method), read_method(ours.method)
         except InputError:
             return True
-        if then.name != "stc":
-            return True  # the fields are of STC alone
         frames, first = ours.frames or left.frames, self._controls.first_model
         return (
-            _stated(then) == _stated(now)
+            (then.title, stated(then)) == (now.title, stated(now))
             and frames in (None, origin.frames)
             and (ours.model or first) == (origin.model or first)
         )
@@ -189,19 +186,12 @@ def _difference(origin: Origin | None, left: Origin) -> str:
     return ""
 
 
-def _stated(method: MethodText) -> dict[str, Any]:
-    """Return what the fields say of an STC: those of ``NUMBERS``, and the layer."""
-    stated = PAPER | dict(method.settings)
-    return {name: stated.get(name) for name in (*NUMBERS, "layer")}
-
-
-def wire(controls: Controls, showing: Showing, marks: Signs, tabs: gr.Tabs) -> None:
-    """Let the line and the bar follow both sides."""
+def wire(
+    controls: Controls, showing: Showing, marks: Signs, tabs: gr.Tabs, changed: gr.HTML
+) -> None:
+    """Let the line and the bar follow both sides; ``changed`` says when."""
     views = showing.views
-    followed = [part for name, part in controls.settings.items() if name != "baseline"]
-    parts = [controls.live, views.workspace, controls.video, controls.question, *followed]
-    gr.on(
-        [part.change for part in parts],
+    changed.either(
         guarded(Fit(controls, showing, marks).look),
         [
             controls.live,
@@ -212,11 +202,10 @@ def wire(controls: Controls, showing: Showing, marks: Signs, tabs: gr.Tabs) -> N
             *controls.settings.values(),
         ],
         [marks.stale, marks.bar],
-        trigger_mode="always_last",
         queue=False,
-        **QUIET,
+        **LAST,
     )
-    marks.bar.back(lambda: gr.update(selected="errors"), None, tabs, queue=False, **QUIET)
+    marks.bar.back(lambda: gr.update(selected="errors"), None, tabs, queue=False, **EACH)
 
 
 def of_case(origin: Origin, words: str, left: Left, marks: Signs, visitor: str) -> Values:

@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from viz.page import cards, live
-from viz.page.guard import QUIET, guarded, name_of
+from viz.page.guard import EACH, LAST, QUIET, guarded, name_of
 from viz.page.inspect_tab import Controls
 from viz.page.one_case import Left
 from viz.page.share import wanted
@@ -16,7 +16,7 @@ from viz.server.origin import recall
 from viz.server.quota import PAGE
 from viz.server.runner import Runner, failure
 
-PICTURES = {"concurrency_id": "pictures", **QUIET}
+PICTURES = {"concurrency_id": "pictures"}
 
 
 class Opening:
@@ -51,6 +51,16 @@ class Opening:
         live.stop(self._runner, request)
         return self._opened(Path(path), name_of(request)) if path else gr.skip()
 
+    def of_turn(self, request: gr.Request, event: gr.EventData) -> Values:
+        """Open the trace of an earlier answer of the conversation."""
+        live.stop(self._runner, request)
+        home = self._showing.shelf.find(getattr(event, "key", None))
+        if home is None:
+            words = "The trace of this answer is no longer here; ask the question again."
+            return {self._controls.status: cards.status(words, "error")}
+        values = self._opened(home, name_of(request))
+        return values | {self._controls.status: cards.status("Shows an earlier answer.", "done")}
+
     def follow(self, request: gr.Request, event: gr.EventData) -> Values:
         """Show the cards of another trace of the shelf that the workspace went to by itself."""
         home = self._showing.shelf.find(getattr(event, "key", None))
@@ -84,8 +94,7 @@ def wire(demo: gr.Blocks, showing: Showing, controls: Controls, runner: Runner, 
     )
     first.then(runner.start, None, None, **QUIET)  # importing torch would hold up the opening
     if controls.saved is not None:
-        controls.saved.input(opening.of_menu, controls.saved, shown, **PICTURES)
-    controls.upload.upload(opening.of_upload, controls.upload, shown, **PICTURES)
-    views.workspace.shown(
-        guarded(opening.follow), None, views.all, trigger_mode="always_last", **PICTURES
-    )
+        controls.saved.input(opening.of_menu, controls.saved, shown, **PICTURES, **LAST)
+    controls.upload.upload(opening.of_upload, controls.upload, shown, **PICTURES, **LAST)
+    controls.turns.talk.chosen(guarded(opening.of_turn), None, shown, **PICTURES, **EACH)
+    views.workspace.shown(guarded(opening.follow), None, views.all, **PICTURES, **EACH)

@@ -24,7 +24,7 @@ from stc_core.errors import InputError
 from stc_core.record.trace import Trace
 from stc_core.text import readable
 from stc_core.writing import written_whole
-from viz.page.guard import QUIET
+from viz.page.guard import EACH
 from viz.pictures.embedding import (
     DISTANCE,
     METRIC,
@@ -156,8 +156,7 @@ def wire(workspace: gr.HTML, news: gr.HTML, shelf: Shelf, fits: Fits | None = No
         news,
         concurrency_id="embedding",
         concurrency_limit=2 * MOST_WAITING,
-        trigger_mode="multiple",  # another trace may be opened while one is fitted
-        **QUIET,
+        **EACH,
     )
 
 

@@ -13,7 +13,7 @@ import gradio as gr
 
 from stc_core.text import readable
 from viz.page.cards import STAGES
-from viz.page.guard import QUIET, name_of
+from viz.page.guard import EACH, name_of
 from viz.server.runner import Runner, Step, Stopped, failure
 from viz.server.turns import MODEL
 
@@ -59,6 +59,9 @@ def wire(
         sent = {field: getattr(event, field, None) for field in fields}
         known = {"id": _id(event)}
         try:
+            if slot is None:  # before ``work``, which may import torch and say nothing meanwhile
+                for step in runner.wake(owner(request, event)):
+                    yield known | progress(step)
             for told in work(owner(request, event), sent):
                 yield known | told
                 known |= {key: told[key] for key in told.keys() - {"stage", "fraction"}}
@@ -76,15 +79,12 @@ def wire(
         run,
         None,
         news,
-        trigger_mode="multiple",
         **(MODEL if slot is None else slot),
-        **QUIET,
+        **EACH,
     )
     if slot is not None:
         return
-    getattr(workspace, f"stop_{name}")(
-        stop, None, None, trigger_mode="multiple", queue=False, **QUIET
-    )
+    getattr(workspace, f"stop_{name}")(stop, None, None, queue=False, **EACH)
 
 
 def progress(step: Step, before: float = 0.0) -> dict[str, Any]:

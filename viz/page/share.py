@@ -6,8 +6,9 @@ An address names the trace and the state of its views::
 
 ``trace`` is a key of the shelf, or the name of a saved trace; ``wanted`` looks it up when the page
 opens. Everything else is read and written in the browser, by ``workspace/js/share.js``; ``learn``
-is the step of the lesson, ``scrub=retention@0.05`` a stop of the trace's scrub. What
-is unknown or malformed is left out, whoever wrote it.
+is the step of the lesson, ``scrub=retention@0.05`` a stop of the trace's scrub, ``show=bars``
+a view in stage mode, ``ask=hidden`` the folded asking side. What is unknown or malformed is left
+out, whoever wrote it.
 
 Scripts do not need the page: its endpoints are those of ``api.py``, for ``gradio_client``::
 

@@ -93,6 +93,13 @@ class Showing:
         trace = Trace.load(path)
         return self.trace(trace, self.origin(path, trace), path, visitor=visitor)
 
+    def answers(self, path: Path) -> Values:
+        """Return the answers alone of a trace file of the shelf."""
+        trace = Trace.load(path)
+        origin, known = self.origin(path, trace), self.known
+        words = cards.answers(trace, about(origin, known) if origin else None)
+        return {self.views.answers: words}
+
     def origin(self, path: Path, trace: Trace) -> Origin | None:
         """Return what a saved trace, or one of the shelf, was made of; None where nobody knows."""
         found = (self.origins or {}).get(path.name) if path in self.saved else None

@@ -16,6 +16,8 @@ BLUE = gr.themes.Color(
 SYSTEM = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
+STYLES = ("page.css", "screen.css")  # how things look, where they stand
+
 
 def theme() -> gr.themes.Base:
     """Return the theme: the blue of the cluster centers on neutral gray, fonts of the system."""
@@ -38,4 +40,5 @@ def theme() -> gr.themes.Base:
 
 
 def stylesheet() -> str:
-    return (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    here = Path(__file__).parent
+    return "\n".join((here / name).read_text(encoding="utf-8") for name in STYLES)

@@ -15,7 +15,7 @@ from gradio.utils import get_upload_folder
 from stc_core.errors import InputError
 from stc_core.text import readable
 from viz.page import cards
-from viz.page.guard import QUIET, name_of
+from viz.page.guard import EACH, name_of
 from viz.server.job import BIGGEST
 from viz.server.runner import failure, sentence
 from viz.server.stand_ins import StandIns
@@ -24,7 +24,7 @@ from viz.server.stand_ins import StandIns
 # file can be dropped or chosen, and the reader judges it.
 SUFFIXES = (
     ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".ts", ".mts", ".m2ts", ".mpg",
-    ".mpeg", ".3gp", ".wmv", ".flv", ".ogv",
+    ".mpeg", ".3gp", ".wmv", ".flv", ".ogv", ".webp",
 )  # fmt: skip
 LONGEST = 300  # characters of a sentence that the browser sends
 ACCEPT = ",".join(["video/*", *SUFFIXES])
@@ -70,9 +70,17 @@ def upload_button() -> gr.HTML:
 
 
 def wire(
-    button: gr.HTML, films: StandIns, video: gr.Video, questions: gr.Dataset, status: gr.HTML
+    button: gr.HTML,
+    recorder: gr.HTML,
+    films: StandIns,
+    video: gr.Video,
+    questions: gr.Dataset,
+    status: gr.HTML,
 ) -> None:
-    """Let an uploaded clip take the place of the one before; a refused one leaves none."""
+    """Let an uploaded or recorded clip take the place of the one before; a refused one leaves none.
+
+    ``recorder`` is what ``record_buttons`` gives.
+    """
 
     def taken(request: gr.Request, event: gr.EventData) -> Iterator[dict]:
         name = _name(event)
@@ -101,8 +109,9 @@ def wire(
         return {video: None, status: cards.status(words, "error")}
 
     outputs = [video, questions, status]
-    button.taken(taken, None, outputs, concurrency_id="pictures", **QUIET)
-    button.refused(refused, None, outputs, queue=False, **QUIET)
+    for source in (button, recorder):
+        source.taken(taken, None, outputs, concurrency_id="pictures", **EACH)
+    button.refused(refused, None, outputs, queue=False, **EACH)
 
 
 def _name(event: gr.EventData) -> str:

@@ -14,11 +14,11 @@ from typing import Any
 import gradio as gr
 
 from stc_core.errors import InputError
+from stc_core.method_text import read_method
 from stc_core.record.trace import Trace
 from viz.examples import Known
 from viz.page import run_events
 from viz.page.what_if import ask_again
-from viz.server.method_text import read_method
 from viz.server.origin import Origin, about, recall, shelve
 from viz.server.rerun import explain_again, rerun
 from viz.server.runner import Runner, Step

@@ -42,6 +42,13 @@ def fonts() -> list[str]:
     return ["DejaVu Sans", *fallbacks, "sans-serif"]  # the last for readers of an SVG
 
 
+class Sheet(Figure):
+    """Show itself in a notebook, where matplotlib's own figures need pyplot for it."""
+
+    def _repr_png_(self) -> bytes:
+        return to_png(self)
+
+
 class Canvas:
     """Draw on a sheet of ``width`` x ``height`` pixels.
 
@@ -54,7 +61,7 @@ class Canvas:
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
-        self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=palette.PAPER)
+        self.figure = Sheet(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=palette.PAPER)
         FigureCanvasAgg(self.figure)
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, width), ylim=(height, 0))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from stc_core.record.stages import Fate
 from stc_core.record.trace import Trace
 from viz.pictures import budget, caption, fates, heatmap, marks, palette, timeline
-from viz.pictures.canvas import Canvas, to_png, to_svg
+from viz.pictures.canvas import DPI, Canvas, to_png, to_svg
 from viz.pictures.strip import Strip
 from viz.pictures.words import TEXTS, Text, alt, counted
 
@@ -70,6 +70,10 @@ class Picture:
     @cached_property
     def svg(self) -> bytes:
         return to_svg(self.figure)
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str | int]]:
+        wide = round(self.figure.get_figwidth() * DPI)  # the PNG has more dots than that
+        return self.png, {"width": wide, "alt": self.alt}
 
 
 def render(trace: Trace, name: str, width: int = 1200, words: bool = True) -> Picture:

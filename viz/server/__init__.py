@@ -7,7 +7,7 @@ shelf            files of traces named by their content
 origin           what made a trace
 rerun            a trace's question asked again
 job              text typed on the page as arguments of ``answer``
-method_text      methods as text
+chat_request     a request for a chat completion
 uploads          what browsers and scripts upload
 stand_ins        films in place of clips that no browser plays
 process_folder   a folder of this process alone

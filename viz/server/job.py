@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from stc_core.errors import InputError
+from stc_core.method_text import MethodText
 from stc_core.text import checked_text
-from viz.server.method_text import MethodText
+from viz.server.method_fields import FIELDS
 from viz.server.origin import Origin
 
 LONGEST = 2000  # characters of a question: far more than any; 10,000 words are a mistake
@@ -32,12 +33,13 @@ def job_of(
     cluster_ratio,
     layer,
     lam,
+    method="stc",
     model=None,
 ) -> dict:
     """Return the keyword arguments of ``answer``; ``InputError`` names what is missing or wrong.
 
-    The method is a text (``viz.server.method_text``). ``model`` is a label of
-    ``page.model_menu.Models``; without one the page's first model answers.
+    The method becomes a text (``stc_core.method_text``), with those of the fields that it has.
+    ``model`` is a label of ``page.model_menu.Models``; without one the page's first model answers.
     """
     if not video:
         raise InputError("choose an example clip or upload a video first")
@@ -53,8 +55,7 @@ def job_of(
     if frames is not None and not 1 <= frames <= MOST_FRAMES:
         given = str(frames)[:20]
         raise InputError(f"the number of frames must be 1 to {MOST_FRAMES}; it is {given}")
-    layer = _whole(layer, "layer K")
-    settings = {
+    fields = {
         "retention": retention,
         "tau": tau,
         "cluster_ratio": cluster_ratio,
@@ -62,11 +63,11 @@ def job_of(
         "keep_inside": keep_inside,
         "lam": lam,
     }
-    method = str(MethodText("stc", settings))
+    chosen = _method(method, fields)
     job = {
         "video": str(video),
         "question": text,
-        "method": method,
+        "method": str(chosen),
         "frames": frames,
         "baseline": bool(baseline),
         "record": True,
@@ -91,6 +92,16 @@ def recorded(checkpoint: Path) -> dict[str, float]:
         return {name: float(settings[name]) for name in NUMBERS if name in settings}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}  # whoever opens the model says what is wrong with it
+
+
+def _method(name: Any, fields: Mapping[str, Any]) -> MethodText:
+    """Return the method with those fields that it has; an empty layer K is its own default."""
+    has = FIELDS.get(name, {}) if isinstance(name, str) else {}
+    settings = {field: fields[field] for field in fields if field == "retention" or field in has}
+    if "layer" in settings:
+        layer = _whole(settings["layer"], "layer K")
+        settings["layer"] = has["layer"] if layer is None else layer
+    return MethodText(name, settings)
 
 
 def _whole(text, name: str) -> int | None:

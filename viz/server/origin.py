@@ -33,9 +33,13 @@ class Origin:
     frames : int or None
         As asked for; None: the model's own number.
     method : str or None
-        As text (``viz.server.method_text``), where a run on this page made the trace.
+        As text (``stc_core.method_text``), where a run on this page made the trace.
     model : str or None
         As chosen from the menu; None: the page's first model.
+    history : tuple of (str, str)
+        Earlier questions and answers that the model read before this question.
+    system : str
+        The system prompt that stood before them; '' for none.
     """
 
     video: str
@@ -43,6 +47,14 @@ class Origin:
     frames: int | None = None
     method: str | None = None
     model: str | None = None
+    history: tuple[tuple[str, str], ...] = ()
+    system: str = ""
+
+    @property
+    def before(self) -> dict[str, Any]:
+        """Return what the model read before the question, as arguments of ``answer``."""
+        found = {"history": self.history, "system": self.system}
+        return {name: value for name, value in found.items() if value}
 
     @property
     def seed(self) -> int | None:
@@ -106,6 +118,8 @@ def recall(folder: Path, key: object) -> Origin | None:
     if not isinstance(key, str) or not re.fullmatch(r"[0-9a-f]{20}", key):
         return None
     try:
-        return Origin(**json.loads((folder / key / RECORD).read_text(encoding="utf-8")))
+        record = json.loads((folder / key / RECORD).read_text(encoding="utf-8"))
+        record["history"] = tuple(map(tuple, record.get("history", ())))
+        return Origin(**record)
     except FileNotFoundError:
         return None

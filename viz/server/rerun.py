@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from viz.server.method_text import read_method
+from stc_core.errors import InputError
+from stc_core.method_text import read_method
 from viz.server.origin import Origin
 from viz.server.stand_ins import video_of
 
@@ -30,7 +31,7 @@ def rerun(
     owner : str
         Who may stop the run.
     method : str
-        As text (``viz.server.method_text``).
+        As text (``stc_core.method_text``).
     baseline : bool
         Also run uncompressed.
     score : sequence of str
@@ -45,7 +46,7 @@ def rerun(
     method = str(read_method(method))
     video = video_of(origin)
     wanted = tuple(dict.fromkeys(text for text in score if text.strip()))
-    chosen = {"model": origin.model} if origin.model else {}
+    chosen: dict[str, Any] = {"model": origin.model} if origin.model else {}
     return runner.run(
         owner,
         video=video,
@@ -55,6 +56,7 @@ def rerun(
         baseline=baseline,
         score=wanted,
         record=True,
+        **origin.before,
         **chosen,
     )
 
@@ -74,9 +76,14 @@ def explain_again(
     Raises
     ------
     InputError
-        Before the run: the video is gone.
+        Before the run: the video is gone, or the model has read earlier turns.
     """
     video = video_of(origin)
+    if origin.before:
+        raise InputError(
+            "the model read earlier turns or a system prompt before this question, and Why? "
+            "compares runs without them; ask the question in a new conversation"
+        )
     chosen = {"model": origin.model} if origin.model else {}
     return runner.run(
         owner,
@@ -105,6 +112,11 @@ def answered(vlm: Any, video: Any, question: str, method: Any, **options: Any) -
     Answer, or (Why, Search)
     """
     why = options.pop("why", None)
+    if options.get("history") and vlm.embedded:
+        raise InputError(
+            "the built-in model has not learnt to read earlier turns; leave them out: on the page "
+            "switch “Let the model read earlier turns” off"
+        )
     if why is None:
         from stc_core import answer
 

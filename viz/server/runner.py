@@ -5,6 +5,7 @@ No gradio here, and no torch before the model is wanted: the page is up before t
 
 from __future__ import annotations
 
+import contextvars
 import errno
 import logging
 import queue
@@ -13,8 +14,8 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -45,15 +46,23 @@ class Step:
         0 to 1 of the whole run.
     elapsed : float
         Seconds since Run.
+    said : dict
+        {"uncompressed": text, "compressed": text}, as far as they are written; where the job
+        streams.
     """
 
     stage: str
     fraction: float
     elapsed: float
+    said: Mapping[str, str] = field(default_factory=dict)
 
 
 class Stopped(Exception):
     """Report that the person who started the run has cancelled it."""
+
+
+class Unavailable(InputError):
+    """Report that a model cannot be loaded, which no other question would change."""
 
 
 class Failure(Exception):
@@ -71,7 +80,7 @@ class Runner:
     load : callable
         () -> model; called once, on the model's thread.
     answer : callable
-        (model, progress=..., **job) -> Answer.
+        (model, progress=..., **job) -> Answer; ``on_piece``, too, where the job streams.
     turns : Turns, optional
         Who is next, and how many may wait.
     """
@@ -96,6 +105,24 @@ class Runner:
             if not self._started:
                 self._started = True
                 threading.Thread(target=self._serve, daemon=True, name="model").start()
+
+    def wake(self, owner: str) -> Iterator[Step]:
+        """Load the model where nobody has; yield where that is, until it can be used.
+
+        Nothing is yielded once it is loaded, and a failure to load is that of the run that follows.
+
+        Raises
+        ------
+        Stopped
+            ``owner`` has cancelled what waits for the model.
+        """
+        began = time.perf_counter()
+        self.start()
+        while not self._loaded.is_set():
+            if owner in self._early:
+                raise Stopped
+            yield Step(LOADING, 0.0, time.perf_counter() - began)
+            self._loaded.wait(TICK)
 
     @property
     def state(self) -> str:
@@ -142,21 +169,25 @@ class Runner:
         owner : str
             Who may stop it. The part before its first space names the visitor, of whom no more than
             ``turns`` allows may run or wait.
+        job
+            For ``answer``. With ``stream=True`` the steps tell what is said so far.
 
         Raises
         ------
         Failure
             With a sentence for the visitor.
-        InputError
+        TooMany, Full
             Too many runs wait already.
         Stopped
         """
         self.start()
         began, stop, visitor = time.perf_counter(), threading.Event(), visitor_of(owner)
         self._turns.enter(visitor)
-        news: queue.Queue[tuple[str, Any]] = queue.Queue()
-        work = partial(self._work, job, stop, news)
+        news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        # with the event's context: who asks is read from it where GPUs are lent
+        work = partial(contextvars.copy_context().run, self._work, job, stop, news)
         stage, fraction = None, 0.0
+        said: dict[str, str] = {}
         try:
             with self._stopping:
                 if owner in self._early:
@@ -168,18 +199,25 @@ class Runner:
                     kind, value = news.get(timeout=TICK)
                 except queue.Empty:
                     kind = "tick"
+                ahead = not news.empty()  # of the browser, which wants the latest
                 if kind == "step":
-                    stage, fraction = value
+                    same, (stage, fraction) = value[0] == stage, value
+                    if same and ahead:
+                        continue
+                elif kind == "piece":
+                    said = {**said, value.run: said.get(value.run, "") + value}
+                    if ahead:
+                        continue
                 elif kind == "answer":
                     yield value
                     return
                 elif kind == "error":
                     raise failure(value) from value
-                if stop.is_set():
+                if stop.is_set() or kind == "stopped":
                     raise Stopped
                 # A cancelled run holds the model until its next step: the one after it waits.
                 waits_for = WAITING if self._loaded.is_set() else LOADING
-                yield Step(stage or waits_for, fraction, time.perf_counter() - began)
+                yield Step(stage or waits_for, fraction, time.perf_counter() - began, said)
         finally:
             stop.set()
             self._turns.drop(visitor, work)
@@ -197,22 +235,45 @@ class Runner:
         while True:
             self._turns.take()()
 
-    def _work(self, job: dict, stop: threading.Event, news: queue.Queue) -> None:
-        def report(stage: str, fraction: float) -> None:
+    def _work(self, job: dict, stop: threading.Event, news: queue.SimpleQueue) -> None:
+        def work(**reports: Any) -> Any:
             if stop.is_set():
                 raise Stopped
-            news.put(("step", (stage, fraction)))
-
-        try:
-            if stop.is_set():
-                return
             if self._error is not None:
                 raise self._error
-            news.put(("answer", self._answer(self._model, progress=report, **job)))
-        except Stopped:
-            pass
-        except BaseException as error:
-            news.put(("error", error))
+            return self._answer(self._model, **job, **reports)
+
+        tell(work, stop, news, streams=job.pop("stream", False))
+
+
+def tell(
+    work: Callable[..., Any], stop: threading.Event, news: queue.SimpleQueue, *, streams: bool
+) -> None:
+    """Call ``work`` and put into a queue what it reports.
+
+    That is ("step", (stage, fraction)) and ("piece", text), and last ("answer", result), ("error",
+    exception) or ("stopped", None).
+
+    Parameters
+    ----------
+    work : callable
+        (progress=...) -> result; ``on_piece``, too, with ``streams``.
+    stop : Event
+        Ends the work when it next reports a step.
+    """
+
+    def report(stage: str, fraction: float) -> None:
+        if stop.is_set():
+            raise Stopped
+        news.put(("step", (stage, fraction)))
+
+    more = {"on_piece": lambda piece: news.put(("piece", piece))} if streams else {}
+    try:
+        news.put(("answer", work(progress=report, **more)))
+    except Stopped:
+        news.put(("stopped", None))
+    except BaseException as error:
+        news.put(("error", error))
 
 
 def failure(error: BaseException) -> Failure:

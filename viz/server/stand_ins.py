@@ -118,12 +118,15 @@ def video_of(origin: Origin) -> Video | str:
 
 
 def played(path: Path) -> bool:
-    """Tell whether every browser plays a video file, by its ending and the codec of its track."""
+    """Tell whether every browser plays a video file, by its ending and the codec of its track.
+
+    And seeks in it: one without a duration, as browsers themselves record it, has no index either.
+    """
     import av
 
     with av.open(str(path)) as container:
         track = next(iter(container.streams.video), None)
-        if track is None:
+        if track is None or not container.duration:
             return False
         codec = track.codec_context
         return (path.suffix.lower(), codec.name) in PLAYED and codec.pix_fmt in PIXELS

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc_core.errors import InputError
+from stc_core.method_text import make_method, read_method
 from stc_core.record.sweep import AXES, Sweep
 from stc_core.record.trace import Trace
 from viz.examples import Known
-from viz.server.method_text import make_method, read_method
 from viz.server.origin import Origin, recall
 from viz.server.runner import Failure, Runner, Step
 from viz.server.shelf import Shelf
@@ -58,6 +58,11 @@ def read(shelf: Shelf, sent: Mapping[str, Any]) -> Asked:
         raise InputError(
             "the clip of this trace is not known here, so it cannot be run at other settings; run "
             "the question on this page, then scrub"
+        )
+    if origin.before:
+        raise InputError(
+            "the model read earlier turns or a system prompt before this question, and a scrub "
+            "asks without them; ask the question in a new conversation, then scrub"
         )
     return Asked(home, Trace.load(home), origin, over)
 

@@ -17,6 +17,14 @@ MODEL = {"concurrency_id": "model", "concurrency_limit": PLACES_IN_ALL}
 Job = Callable[[], None]
 
 
+class TooMany(InputError):
+    """Report that a visitor has as many runs as one may have."""
+
+
+class Full(InputError):
+    """Report that all visitors together have as many runs as there are places."""
+
+
 class Turns:
     """Hold a queue with a lane for each visitor, and serve the lanes in turn.
 
@@ -35,17 +43,15 @@ class Turns:
         self._change = threading.Condition()
 
     def enter(self, visitor: str) -> None:
-        """Take a place; ``InputError`` where the visitor, or all together, have none left."""
+        """Take a place; ``TooMany`` where the visitor, ``Full`` where all have none left."""
         with self._change:
             if self._taken[visitor] >= self._own:
-                raise InputError(
+                raise TooMany(
                     f"you have {self._taken[visitor]} runs waiting or under way, as many as one "
                     f"visitor may; wait for one to end, or cancel it"
                 )
             if self._taken.total() >= self._in_all:
-                raise InputError(
-                    "too many runs are waiting on this page; try again in some minutes"
-                )
+                raise Full("too many runs are waiting on this page; try again in some minutes")
             self._taken[visitor] += 1
 
     def leave(self, visitor: str) -> None:

@@ -154,18 +154,25 @@ def _header(trace: Trace, about: Known | None) -> dict:
             for fate, code in CODES.items()
         ],
         "scales": SCALES,
-        "layers": _layers(trace),
+        "layers": _layers(trace.costs, trace.grid.size),
+        "flops": _finite(trace.costs.get("paper_flops")),
+        "full_layers": _layers(_full_costs(trace), trace.grid.size),
+        "full_flops": _finite(_full_costs(trace).get("paper_flops")),
         "pca_held": None if trace.features is None else held(trace.features),
     }
 
 
-def _layers(trace: Trace) -> list[int]:
-    """Video tokens in every layer of the LLM; empty where the trace does not say. Untrusted."""
-    counts = trace.costs.get("tokens_per_layer")
+def _layers(costs: dict, n: int) -> list[int]:
+    """Video tokens in every layer of the LLM; empty where the costs do not say. Untrusted."""
+    counts = costs.get("tokens_per_layer")
     if not isinstance(counts, list) or len(counts) > MOST_LAYERS:
         return []
-    n = trace.grid.size
     return counts if all(type(count) is int and 0 <= count <= n for count in counts) else []
+
+
+def _full_costs(trace: Trace) -> dict:
+    costs = trace.baseline.get("costs")
+    return costs if isinstance(costs, dict) else {}
 
 
 def _finite(value: object) -> float | None:

@@ -16,6 +16,7 @@ import gradio as gr
 from viz.workspace.modules import joined
 
 HERE = Path(__file__).parent
+STYLES = ("workspace", "screen", "stage")
 
 START = """
 const keep = (urls) => {
@@ -52,4 +53,4 @@ def script() -> str:
 @cache
 def style() -> str:
     """Return the stylesheet; every rule stands under ``.workspace``."""
-    return (HERE / "workspace.css").read_text("utf-8")
+    return "\n".join((HERE / f"{name}.css").read_text("utf-8") for name in STYLES)

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stc_core.methods.base import precise, settled
+from stc_core.methods.base import Decision, precise, settled
+from stc_core.methods.parts.selection import strongest
+from stc_core.record.stages import Fate
 
 ROWS = 2048  # tokens whose cosines are taken at a time
 
@@ -43,6 +45,16 @@ def text_relevance(visual: Tensor, text: Tensor, attention: Tensor, lam: float) 
     attended = precise(attention).amax(dim=0)
     cosine = F.normalize(precise(text), dim=-1) @ F.normalize(precise(visual), dim=-1).T
     return settled((1 - lam) * min_max(attended) + lam * min_max(cosine.amax(dim=0)))
+
+
+def keep_relevant(scores: Tensor, keep: int) -> Decision:
+    """Drop all but the ``keep`` video tokens of highest score, inside the LLM; ties to the earlier.
+
+    scores (n,) are scaled to 0..1, which the decision notes as ``relevance``.
+    """
+    relevance = settled(min_max(precise(scores)))
+    survivors = strongest(relevance, keep)
+    return Decision.keeping(survivors, len(scores), Fate.DROPPED_INSIDE, relevance=relevance)
 
 
 def most_alike(tokens: Tensor, survivors: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -65,14 +65,19 @@ def leading(scores: Tensor, counts: Sequence[int]) -> Tensor:
     return rank < torch.tensor(counts, device=scores.device)[:, None]
 
 
-def center_weights(target: Tensor, beta: float) -> Tensor:
-    """Return (N,): ``max(1 / (m + 1), beta)`` for a token that m others join; they share the rest.
+def center_weights(target: Tensor, center_share: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return (N,): the weight of a center among the m others that join it; they share the rest.
 
-    target (N,) as in a ``Decision``; dropped tokens get 1, which nobody reads.
+    Parameters
+    ----------
+    target : (N,) int64
+        As in a ``Decision``; dropped tokens get 1, which nobody reads.
+    center_share : function
+        Of m (N,) float, at least 0, to the weight in [0, 1] of a center that m others join.
     """
     carried = target >= 0
     joined = precise(torch.bincount(target[carried], minlength=len(target)) - 1)[target]
-    center = (1 / (joined + 1)).clamp(min=beta)
+    center = torch.where(joined > 0, center_share(joined), 1.0)
     itself = target == torch.arange(len(target), device=target.device)
     weight = torch.where(itself, center, (1 - center) / joined.clamp(min=1))
     return torch.where(carried, weight, 1.0)
@@ -81,3 +86,8 @@ def center_weights(target: Tensor, beta: float) -> Tensor:
 def round_down(value: float) -> int:
     """Return the largest integer not above the value, up to rounding errors."""
     return math.floor(value + 1e-9)
+
+
+def round_up(value: float) -> int:
+    """Return the smallest integer not below the value, up to rounding errors."""
+    return math.ceil(value - 1e-9)

@@ -52,7 +52,6 @@ SUPPORTED = {
     "mm_vision_select_layer": (-2, -2),
     "mm_newline_position": ("grid", "one_token"),
     "mm_resampler_type": (None, None),
-    "add_faster_video": (False, False),
 }
 TEXT_SETTINGS = (
     "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads "
@@ -197,6 +196,12 @@ def _config(published: dict, vision: Path | None, pool: str) -> LlavaVideoConfig
         raise InputError(
             f"this is a {published.get('model_type', 'model of unknown type')!r} checkpoint, not "
             f"a published LLaVA-Video (LlavaQwenForCausalLM); only that needs conversion"
+        )
+    if published.get("add_faster_video"):
+        raise InputError(
+            "this checkpoint is slow-fast (add_faster_video = True): a second, coarser stream of "
+            "frames follows the first, which the converted model does not have; convert one "
+            "without, such as lmms-lab/LLaVA-Video-7B-Qwen2"
         )
     for name, (wanted, absent) in SUPPORTED.items():
         if published.get(name, absent) != wanted:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stc_core.errors import InputError
+from stc_core.rates import wilson
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95 % interval
 BINS = 10
 PICTURES = (".png", ".svg")
 
@@ -119,27 +119,6 @@ def calibrate(confidences: Sequence[float], right: Sequence[bool], bins: int = B
     error = sum(b.count * abs(b.confidence - b.accuracy) for b in made) / len(sure)
     brier = float(np.mean((sure - hit) ** 2))
     return Calibration(made, error, brier, tuple(sure.tolist()))
-
-
-def wilson(right: int, asked: int, z: float = Z95) -> tuple[float, float]:
-    """Return Wilson's score interval of a share: within 0 and 1, and valid near both ends.
-
-    Parameters
-    ----------
-    right, asked : int
-        Successes and trials.
-    z : float
-        Quantile of the normal distribution; default: 95 %.
-
-    Returns
-    -------
-    (low, high) : (float, float)
-    """
-    share, spread = right / asked, z * z / asked
-    middle = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * (share * (1 - share) / asked + spread / (4 * asked)) ** 0.5
-    # Where all are right, or none, rounding must not part the share from its interval.
-    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def checked_picture(path: Path) -> Path:

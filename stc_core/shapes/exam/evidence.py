@@ -26,8 +26,9 @@ from stc_core.hooks.tower import vision
 from stc_core.methods import STC, Edited, Method, Uniform
 from stc_core.methods.base import paper_budget
 from stc_core.models.vlm import VLM
+from stc_core.rates import wilson
 from stc_core.record.trace import Trace
-from stc_core.shapes.exam.calibration import calibrate, checked_picture, save_picture, wilson
+from stc_core.shapes.exam.calibration import calibrate, checked_picture, save_picture
 from stc_core.shapes.exam.examined import Answered, best_without_looking
 from stc_core.shapes.exam.grids import checked_frames
 from stc_core.shapes.exam.recorded_clips import recorded_clips
@@ -47,6 +48,7 @@ SHARES = (0.1, 0.05, 0.02)  # budgets with the evidence in them
 PARTS = (0.25, 0.5, 0.75)  # of the evidence
 RANDOM = 0.1  # share of random tokens
 LEAST_ERROR = 0.03  # expected calibration error that is good enough
+REMOVED = ("undrawn", "without 100", "without shown")  # how the evidence is taken away
 TURNING = 0.02  # retention at which answers are turned
 WITH_EVIDENCE = tuple(kind for kind in KINDS if kind != "unanswerable")
 
@@ -71,9 +73,10 @@ class EvidenceCase:
         without its stage inside the LLM; "kept R": the evidence, and STC's choice up to R %;
         "alone Q": Q % of the evidence and nothing else; "without Q": everything but Q % of it;
         "random": the evidence and random tokens up to 10 %; "undrawn": every token of the clip in
-        which the things of the question are not drawn. Where STC at 2 % turned the answer:
-        "returned": STC's choice and the evidence; "stuffed": as many random tokens instead;
-        "swapped": the evidence in place of STC's last choices.
+        which the things of the question are not drawn; "without shown": everything but the evidence
+        and each token with a pixel that those things change, in any frame. Where STC at 2 % turned
+        the answer: "returned": STC's choice and the evidence; "stuffed": as many random tokens
+        instead; "swapped": the evidence in place of STC's last choices.
     """
 
     seed: int
@@ -155,6 +158,7 @@ def answers(
     """Yield (name of a choice, (answer, its probability)); see ``EvidenceCase``."""
     prompt = prompt_of(vlm, clip, clip.frames, question)
     dice = np.random.default_rng([clip.seed, 11])
+    bare = undrawn(clip, question, world)
     with vision(vlm.model, cache=RunCache(sys.maxsize), methods=[FILLER]):
         whole = uncompressed(vlm, prompt)
         yield "all", whole
@@ -176,6 +180,10 @@ def answers(
             others = np.setdiff1d(np.arange(n), some)
             if len(others):
                 yield f"without {name_of(part)}", only(vlm, prompt, others)
+        shown = trace.grid.indices(changed_cells(clip.frames, bare, clip.grid))
+        others = np.setdiff1d(rest, shown)
+        if len(others):
+            yield "without shown", only(vlm, prompt, others)
         budget = paper_budget(RANDOM, trace.grid)
         if len(evidence) <= budget:
             yield "random", only(vlm, prompt, [*evidence, *rest[: budget - len(evidence)]])
@@ -184,12 +192,31 @@ def answers(
         )
         if turned:
             yield from given_back(vlm, prompt, trace, evidence, rest)
+    yield "undrawn", uncompressed(vlm, prompt_of(vlm, clip, bare, question))
+
+
+def undrawn(clip: Clip, question: Question, world: World) -> np.ndarray:
+    """Return the frames (T, H, W, 3) uint8 without the things of the question, else the same."""
     without = tuple(t for i, t in enumerate(clip.scene.things) if i not in question.things)
     height, width = clip.frames.shape[1:3]
     scene = replace(clip.scene, things=without)
     times = frame_times(len(clip.frames))
-    bare = render([scene], times, height, width, noise=world.noise)[0].numpy()
-    yield "undrawn", uncompressed(vlm, prompt_of(vlm, clip, bare, question))
+    return render([scene], times, height, width, noise=world.noise)[0].numpy()
+
+
+def changed_cells(frames: np.ndarray, others: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Return (C, 3) int64, (frame, row, col) of the cells in which any pixel differs.
+
+    Parameters
+    ----------
+    frames, others : (T, H, W, 3) uint8
+    grid : tuple of int
+        Rows and columns of cells.
+    """
+    where, y, x = np.nonzero((frames != others).any(axis=3))
+    height, width = frames.shape[1:3]
+    cells = np.stack([where, y * grid[0] // height, x * grid[1] // width], axis=1)
+    return np.unique(cells, axis=0)
 
 
 def given_back(
@@ -336,6 +363,11 @@ class EvidenceReport:
                 made.append(
                     Figure(label, *self.counted(name), f"<= {most:+.0%}", above[worst] <= most)
                 )
+        above = self.above_guess("without shown")
+        if above:
+            worst = max(above, key=above.__getitem__)
+            label = f"without shown, at most {above[worst]:+.1%} above a guess ({worst})"
+            made.append(Figure(label, *self.counted("without shown"), "reported"))
         for name, bound, least in (
             ("returned", 0.9, True),
             ("stuffed", 0.15, False),
@@ -356,7 +388,7 @@ class EvidenceReport:
             "questions": len(self.cases),
             "figures": [figure.as_dict() for figure in self.figures()],
             "accuracy": {name: list(self.counted(name)) for name in names},
-            "above_guess": {name: self.above_guess(name) for name in ("undrawn", "without 100")},
+            "above_guess": {name: self.above_guess(name) for name in REMOVED},
             "calibration_error": self.calibration_errors(),
             "kinds": {
                 kind: {name: list(self.counted(name, self.kind(kind))) for name in names}

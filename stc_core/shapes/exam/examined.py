@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stc_core.shapes.exam.calibration import Calibration, calibrate, wilson
+from stc_core.rates import wilson
+from stc_core.shapes.exam.calibration import Calibration, calibrate
 from stc_core.shapes.world.outside_questions import OUTSIDE
 from stc_core.shapes.world.questions import KINDS, PHRASINGS, UNANSWERABLE, Question
 from stc_core.shapes.world.scenes import COLORS, FILLS, SHAPES, SIZES

@@ -12,8 +12,8 @@ import numpy as np
 from stc_core.answering.video import read_video
 from stc_core.errors import InputError
 from stc_core.models.familiarity import FRAMES
+from stc_core.rates import wilson
 from stc_core.shapes.exam.asking import search_questions
-from stc_core.shapes.exam.calibration import wilson
 from stc_core.shapes.exam.grids import checked_frames
 from stc_core.shapes.model.familiar_pictures import recordings, seen_of
 from stc_core.shapes.model.opened import open_model

@@ -21,7 +21,7 @@ from stc_core.errors import InputError
 from stc_core.hooks.run_cache import RunCache
 from stc_core.methods import STC
 from stc_core.models.vlm import VLM
-from stc_core.shapes.exam.calibration import wilson
+from stc_core.rates import wilson
 from stc_core.shapes.exam.recorded_clips import recorded_clips
 from stc_core.shapes.exam.replying import ANSWER_TOKENS
 from stc_core.shapes.model.opened import open_model

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -295,7 +296,8 @@ class Run:
         best = max(range(len(scores)), key=scores.__getitem__) - len(scores)
         facts = {"contribution_layer": best, "frames": DEFAULT_FRAMES}
         save(self.model, self.processor, output, facts, torch.float16)
-        plot(self.log, output / "learning_curve.png")
+        with suppress(ImportError):  # the picture is left out where there is no matplotlib
+            plot(self.log, output / "learning_curve.png")
         self.model.train()
 
     def load(self) -> bool:

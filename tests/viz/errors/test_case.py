@@ -1,5 +1,7 @@
 """A row of the error table, run again: the methods of the table, the clip from its seed."""
 
+import threading
+import time
 from dataclasses import replace
 
 import gradio as gr
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from stc_core import METHODS, STC, InputError, Trace, answer, load
+from stc_core.method_text import make_method, read_short
 from stc_core.shapes import make_clip
 from viz.errors.case import opener, origin_of_case
 from viz.errors.store import ErrorCase
@@ -16,9 +19,8 @@ from viz.page.inspect_tab import see_side
 from viz.page.shown import Showing
 from viz.page.what_if import ask_again
 from viz.server import world_clips
-from viz.server.method_text import make_method, read_short
 from viz.server.origin import about
-from viz.server.runner import Runner
+from viz.server.runner import Runner, Stopped
 from viz.server.shelf import Shelf
 
 SEED = 7_000_003
@@ -91,3 +93,30 @@ def test_a_case_opens_with_both_methods_and_can_be_asked_again(tmp_path):
     assert first not in Trace.load(shelf.find(edited["urls"]["key"])).stage("outside").survivors
     with pytest.raises(InputError, match="choose a method"):
         list(open_case(case_of(), ("none",), "me"))
+
+
+def test_another_case_ends_the_one_before(tmp_path):
+    going = threading.Event()
+
+    def run(model, video, question, method, progress, **options):
+        while not going.is_set():
+            progress("prefill", 0.5)
+            time.sleep(0.01)
+        return answer(model, video, question, make_method(method), progress=progress, **options)
+
+    runner, shelf = Runner(load, run), Shelf(tmp_path)
+    with gr.Blocks(analytics_enabled=False):
+        views, tabs = see_side(), gr.Tabs()
+    open_case = opener(runner, Showing(views, shelf, {}), tabs)
+    method = repr(METHODS["uniform"](retention=0.1))
+    first, second = (open_case(case_of(number), (method,), "me") for number in (0, 1))
+    while "LLM reads" not in next(first)[0]:
+        pass
+    assert "Rendering" in next(second)[0]
+    next(second)
+    going.set()
+    with pytest.raises(Stopped):
+        list(first)
+    *_, (status, values) = second
+    key = values[views.workspace]["key"]
+    assert "is open" in status and Trace.load(shelf.find(key)).question == case_of(1).question

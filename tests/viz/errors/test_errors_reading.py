@@ -202,7 +202,8 @@ def test_the_results_that_ship_are_read_whole():
         assert len(results.columns["case"]) == sum(1 for _ in file) - 1
     assert all(one.question and one.expected and one.clip for one in results.questions)
     assert results.settings[0].label == "uncompressed" and results.settings[1].label == "STC"
-    assert {one.retention for one in results.settings} == {1.0, 0.1, 0.05, 0.02, 0.01}
+    # beside what methods at equal FLOPs keep
+    assert {one.retention for one in results.settings} > {1.0, 0.1, 0.05, 0.02, 0.01}
 
 
 def test_sixty_thousand_lines_are_read_in_a_few_seconds(tmp_path):

@@ -75,7 +75,11 @@ def test_a_view_that_throws_stops_no_other_and_is_tried_again(both):
     assert "This view could not be drawn." in bars.inner_text()
     assert bars.locator(".ws-host").is_hidden() and bars.locator("details").is_hidden()
     assert page.locator(".ws-broken:visible").count() == 1
-    assert opened.state["drawn"]["sheet"] == len(large.stage("outside").survivors)
+    page.evaluate("workspace.choose('sheet')")
+    opened.wait("v.drawn.sheet > 0")  # those in sight; it rolls
+    entered = page.evaluate("workspace.views.sheet.trace.entered.length")
+    assert entered == len(large.stage("outside").survivors)
+    page.evaluate("workspace.choose('overview')")
     page.evaluate("workspace.goTo(31)")  # the others go on
     opened.wait("v.frame === 31")
     assert any("planted" in error and "bars" in error for error in opened.errors)

@@ -16,6 +16,8 @@ ENTRIES = {
     "workspace/js/main.js": "mount",
     "workspace/js/lesson.js": "Lesson",
     "errors/view.js": "ErrorTable",
+    "lesson/tour.js": "Tour",
+    "lesson/definitions.js": "Definitions",
 }
 
 

@@ -125,7 +125,7 @@ def test_a_crop_and_a_letterbox(bench):
 def test_it_is_the_first_thing_to_see_and_needs_pictures(bench):
     made = bench(colored())
     assert made.state["overlay"] == "seen" and made.state["fill"] == "carrier"
-    legend = made.page.locator(".ws-controls-view .ws-legend")
+    legend = made.page.locator(".ws-legend-view .ws-legend")
     expect(legend).to_contain_text("A merged cell shows the cell that carries it")
     choice = made.page.locator("select[name=fill]")
     choice.select_option("mean")

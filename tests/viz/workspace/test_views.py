@@ -91,7 +91,9 @@ def test_one_selection_in_every_view(bench, view):
     page.mouse.move(x, y)
     opened.wait(f"v.hover === {token} && v.focus === {token}")
     assert "(1, 1)" in page.locator(".ws-card-title").inner_text()
-    assert opened.state["drawn"]["links"] == 3 and opened.state["locked"] == []
+    assert opened.state["locked"] == []
+    if view != "sheet":  # which has no place for lines, and the strip is behind its tab
+        assert opened.state["drawn"]["links"] == 3
     page.mouse.click(x, y)
     opened.wait(f"v.locked.length === 1 && v.locked[0] === {token}")
     page.mouse.move(1, 1)
@@ -133,18 +135,41 @@ def test_keys_move_by_cell_and_by_frame(bench):
     opened.wait("v.frame === 1 && v.focus === -1")
 
 
-def test_everything_is_reached_with_tab_alone(bench):
+def test_everything_is_reached_with_tab_and_arrows_alone(bench):
+    """Tab goes through what is in sight; arrows along the tabs bring every other view in sight."""
     page = bench(recorded()).page
-    reached = set()
-    for _ in range(120):
-        page.keyboard.press("Tab")
-        reached.add(
-            page.evaluate(
-                """(({ activeElement: here }) => here.closest('[data-view]')?.dataset.view
-                  || here.closest('[role]')?.role || '')(document)"""
-            )
-        )
-    assert {"controls", "player", "words", "budget", "bars", "strip", "tab", "sheet"} <= reached
+    here = """(({ activeElement: here }) => here.closest('[data-view]')?.dataset.view
+      || here.closest('[role]')?.role || '')(document)"""
+
+    def walk(turns: int) -> set[str]:
+        reached = set()
+        for _ in range(turns):
+            page.keyboard.press("Tab")
+            reached.add(page.evaluate(here))
+        return reached
+
+    assert {"controls", "player", "bars", "strip", "tab"} <= walk(60)
+    tabs = page.get_by_role("tab")
+    views = ["proof", "sheet", "plane", "words", "budget", "scrub", "replay", "compare", "flow",
+             "embedding", "edits", "evidence"]  # fmt: skip
+    page.get_by_role("tab", selected=True).focus()
+    for place, view in enumerate(views, 1):
+        page.keyboard.press("ArrowRight")
+        expect(tabs.nth(place)).to_be_focused()
+        expect(page.locator("[data-panel]:visible")).to_have_attribute("data-panel", view)
+        if view not in (
+            "proof",
+            "scrub",
+            "embedding",
+        ):  # this trace has none of them, and they say so
+            assert view in walk(16), view
+        tabs.nth(place).focus()
+    page.keyboard.press("ArrowRight")
+    expect(tabs.first).to_be_focused()
+    page.keyboard.press("End")
+    expect(tabs.last).to_be_focused()
+    page.keyboard.press("Home")
+    expect(page.locator("[data-panel]:visible")).to_have_attribute("data-panel", "overview")
 
 
 def test_playing_moves_every_cursor_and_stops_at_the_end(bench):
@@ -223,11 +248,12 @@ def test_a_word_shows_its_attention_and_what_was_lost(bench):
     page = opened.page
     shown = page.locator(".ws-word").all_inner_texts()
     assert [text.strip() for text in shown] == [word.text.strip() for word in WORDS]
+    page.get_by_role("tab", name="Words", exact=True).click()
     page.locator(".ws-word", has_text="red").click()
     opened.wait("v.word === 3 && v.overlay === 'attention'")
     note = page.locator(".ws-words-view .ws-quiet-text").inner_text()
     assert "attends to most in the uncompressed run" in note and "1 not at all" in note
-    assert "attention of the word" in page.locator(".ws-controls-view .ws-legend").inner_text()
+    assert "attention of the word" in page.locator(".ws-legend-view .ws-legend").inner_text()
     page.locator("select[name=overlay]").select_option("full")
     opened.wait("v.overlay === 'full'")
     page.locator(".ws-word", has_text="red").click()
@@ -239,7 +265,7 @@ def test_every_overlay_has_a_range(bench, overlay):
     opened = bench(recorded())
     opened.page.locator("select[name=overlay]").select_option(overlay)
     opened.wait(f"v.overlay === '{overlay}'")
-    legend = opened.page.locator(".ws-controls-view .ws-legend")
+    legend = opened.page.locator(".ws-legend-view .ws-legend")
     assert "range over the video" in legend.inner_text()
 
 
@@ -286,8 +312,9 @@ def test_every_view_reads_as_a_table(bench):
         "replay": 6,
     }
     for view, count in rows.items():
-        if view in ("sheet", "plane", "replay"):
-            page.evaluate("name => workspace.choose(name)", view)
+        if view != "player":
+            panel = "overview" if view in ("bars", "strip") else view
+            page.evaluate("name => workspace.choose(name)", panel)
         twin = page.locator(f"[data-view={view}] > details")
         assert twin.locator("table").count() == 0  # built when it is wanted
         twin.locator("summary").click()

@@ -1,7 +1,7 @@
 // The lesson: a text, a workspace that is moved to what the text talks about, and a quiz. The steps
 // come from the server; here they are only shown.
 
-import { digits } from './color.js';
+import { Asking } from './asking.js';
 import { el } from './dom.js';
 import { FATE } from './fates.js';
 import { Workspace } from './main.js';
@@ -12,10 +12,15 @@ import { clamp } from './model.js';
 import { restore, writeAddress } from './share.js';
 import { START } from './state.js';
 import { many, seconds } from './story.js';
+import { Terms } from './terms.js';
 import { Layers } from './view.js';
 
 export class Lesson {
-  constructor(root) {
+  /** trigger: sends an event to the server; nobody is asked without one. */
+  constructor(root, trigger = null) {
+    this.root = root;
+    this.trigger = trigger;
+    this.terms = new Terms();
     this.steps = [];
     this.traces = {};
     this.number = 0; // of the step that is shown, from 0
@@ -29,16 +34,28 @@ export class Lesson {
     this.next = button('Next (n)', () => this.go(this.number + 1), 'ls-main');
     this.test = button('Quiz: which cells would you keep?', () => this.ask(), 'ls-main');
     this.again = button('Start again', () => this.go(0));
+    this.give = button('', () => this.giveBack(false), 'ls-main');
+    this.random = button('', () => this.giveBack(true));
+    this.asking = new Asking('give_back', (...sent) => this.trigger(...sent), {
+      stops: 'stop_give_back', look: 'ls-given', changed: () => {}, ended: (news, random) => this.hear(news, random),
+    });
+    this.show = button('Present', () => this.present(!this.presenting), 'ls-present-button');
+    this.show.title = 'Large type for a class; arrow keys turn the steps, Escape ends it';
     this.message = el('p', { class: 'ws-message', role: 'status' }, 'The lesson is being opened …');
     this.card = el('section', { class: 'ls-card', 'aria-label': 'Lesson', hidden: true },
-      this.dots, el('div', { 'aria-live': 'polite' }, this.title, this.text, this.attempt),
-      el('div', { class: 'ls-buttons' }, this.back, this.next, this.test, this.again));
-    this.place = el('div', { class: 'workspace' });
+      el('div', { class: 'ls-head' }, this.dots, this.show),
+      el('div', { 'aria-live': 'polite' }, this.title, this.text, this.attempt),
+      el('div', { class: 'ls-buttons' }, this.give, this.random), this.asking.status,
+      el('div', { class: 'ls-buttons' }, this.back, this.next, this.test, this.again), this.terms.tip);
+    this.place = el('div', { class: 'workspace ls-place' });
     this.quiz = new Quiz(() => this.go(this.number));
-    root.replaceChildren(this.message, this.card, this.quiz.host, this.place);
+    root.replaceChildren(this.message, el('div', { class: 'ls-side' }, this.card), this.quiz.host, this.place);
     this.workspace = new Workspace(this.place);
     this.place.hidden = true;
     document.addEventListener('keydown', (event) => this.key(event)); // wherever the focus is
+    document.addEventListener('fullscreenchange', () => {
+      if (!document.fullscreenElement && this.presenting) this.present(false);
+    });
     Object.defineProperty(window, '__lesson', { configurable: true, get: () => this.snapshot() });
   }
 
@@ -47,6 +64,7 @@ export class Lesson {
     if (!value?.steps) return;
     this.asked = true;
     Object.assign(this, { steps: value.steps, traces: value.traces || {}, shown: null });
+    this.terms.known = value.terms || {};
     this.message.hidden = Boolean(this.steps.length);
     if (value.note) this.message.textContent = value.note;
     if (!this.steps.length) return;
@@ -74,7 +92,15 @@ export class Lesson {
     this.settled = false;
     this.quiz.close();
     this.title.textContent = `${this.number + 1}. ${step.title}`;
-    this.text.textContent = step.text.join(' ');
+    this.terms.hide();
+    this.text.replaceChildren(...step.text.map((sentence) => el('span', { class: 'ls-sentence' },
+      ...this.terms.marked(`${sentence} `, this.terms.fresh(sentence === step.text[0])))));
+    this.asking.forget();
+    const backed = step.back > 0 && this.trigger;
+    this.give.hidden = !backed;
+    this.random.hidden = !backed;
+    this.give.textContent = `Give the ${many(step.back || 0, 'token')} back and ask again`;
+    this.random.textContent = step.back === 1 ? 'Give a random one back instead' : 'Give as many random ones back instead';
     this.attempt.textContent = `Try it: ${step.attempt}`;
     this.back.disabled = this.number === 0;
     this.next.hidden = this.number === this.steps.length - 1;
@@ -99,17 +125,49 @@ export class Lesson {
   /** Put away what this step is not about, and move the workspace. */
   arrange({ views, state }) {
     const { workspace } = this;
-    for (const section of workspace.root.querySelectorAll('[data-view]')) {
-      section.hidden = !views.includes(section.dataset.view);
-    }
-    const panel = ['sheet', 'plane', 'replay'].find((name) => views.includes(name));
-    workspace.tabs.hidden = true; // the step has chosen
-    workspace.panels.hidden = !panel;
-    workspace.panels.classList.toggle('ls-first', panel === 'replay'); // it is what the step is about
+    workspace.only(views);
+    workspace.panels.classList.toggle('ls-first', views.includes('replay')); // it is what the step is about
     workspace.clear();
     workspace.state.set({ stage: START.stage, overlay: workspace.plain, image: false });
     restore(workspace, state);
-    if (panel) workspace.choose(panel);
+  }
+
+  // Giving back --------------------------------------------------------------------------------------
+
+  giveBack(random) {
+    if (!this.asking.busy) this.asking.ask({ random }, random);
+  }
+
+  hear({ done }, random) {
+    if (!done) return;
+    const { answer, right, tokens, entered, urls } = done;
+    const which = `${random ? 'random ' : ''}token${tokens === 1 ? '' : 's'}`;
+    this.asking.tell(`With ${tokens} ${which} given back, ${entered} in all, the model says “${answer}”: `
+      + `${right ? 'right' : 'wrong'}. ${this.meaning(random, right)}`);
+    this.shown = null; // another trace is shown now
+    this.workspace.show(urls);
+  }
+
+  meaning(random, right) {
+    if (random) {
+      return right ? 'So it is the number of tokens that matters here, not which.'
+        : 'So it is not the number of tokens: these did not help.';
+    }
+    return right ? 'So these tokens were what the answer needed. Do as many random ones help as well?'
+      : 'So their loss was not the only reason.';
+  }
+
+  // Presenting ---------------------------------------------------------------------------------------
+
+  /** Large type on the whole screen, where the browser allows it; arrows turn the steps. */
+  present(on) {
+    this.presenting = on;
+    this.root.classList.toggle('ls-presenting', on);
+    this.show.textContent = on ? 'End presenting (Esc)' : 'Present';
+    if (on) this.root.requestFullscreen?.().catch(() => {});
+    else if (document.fullscreenElement) document.exitFullscreen();
+    // the views fit themselves to the room that they have then
+    setTimeout(() => this.workspace.draw(new Set(['all'])), 300);
   }
 
   ask() {
@@ -120,8 +178,14 @@ export class Lesson {
   key(event) {
     if (!this.visible || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest?.('input, select, textarea, [contenteditable]')) return;
-    const step = { n: 1, p: -1 }[event.key];
-    if (!step || !this.steps.length) return;
+    if (event.key === 'Escape' && this.presenting) {
+      this.present(false);
+      return;
+    }
+    const keys = this.presenting ? { n: 1, p: -1, ArrowRight: 1, ArrowLeft: -1, PageDown: 1, PageUp: -1 } : { n: 1, p: -1 };
+    const step = keys[event.key];
+    const elsewhere = event.key.startsWith('Arrow') && event.target.closest?.('canvas, button[role=tab]');
+    if (!step || elsewhere || !this.steps.length) return;
     event.preventDefault();
     this.go(this.number + step);
   }
@@ -165,7 +229,6 @@ class Quiz {
   open(workspace) {
     Object.assign(this, { workspace, trace: workspace.trace });
     this.kept = this.pick();
-    this.frame = this.trace.frameOf(this.kept[0]);
     this.cursor = this.trace.index(this.frame, 0, 0);
     this.host.hidden = false;
     const { width, height } = this.trace;
@@ -178,25 +241,33 @@ class Quiz {
 
   close() { this.host.hidden = true; }
 
-  /** The pool's tokens of the frame that has most of them, but at most eight; of the first such. */
+  /**
+   * The frame of the quiz, and the pool's tokens there: one in which something of the answer shows,
+   * where that is known; of these the one with most tokens of the pool, but at most eight.
+   */
   pick() {
     const { trace } = this;
     const frames = new Map();
-    for (const token of trace.where(trace.outside.fate, (fate) => fate === FATE.KEPT)) {
-      const frame = trace.frameOf(token);
-      frames.set(frame, [...(frames.get(frame) || []), token]);
-    }
-    const worth = ({ length }) => (length <= 8 ? length : -length);
-    return [...frames.values()].reduce((best, tokens) => (worth(tokens) > worth(best) ? tokens : best));
+    const add = (token) => frames.set(trace.frameOf(token), frames.get(trace.frameOf(token)) ?? []);
+    const pool = trace.where(trace.outside.fate, (fate) => fate === FATE.KEPT);
+    if (trace.evidence.length) trace.evidence.forEach(add);
+    else pool.forEach(add);
+    for (const token of pool) frames.get(trace.frameOf(token))?.push(token);
+    const worth = ([, { length }]) => (length <= 8 ? length : -length);
+    const [frame, kept] = [...frames].reduce((best, one) => (worth(one) > worth(best) ? one : best));
+    this.frame = frame;
+    this.shows = trace.evidence.filter((token) => trace.frameOf(token) === frame);
+    this.count = kept.length || Math.min(3, this.shows.length); // how many are chosen
+    return kept;
   }
 
   start() {
     this.chosen.clear();
     this.told = false;
-    const { trace, frame, kept } = this;
-    this.lead.textContent = `This is frame ${frame}, at ${seconds(trace.seconds[frame])}. The pool of the method holds `
-      + `${many(kept.length, 'cell')} of it. Which would you keep, to answer “${trace.header.question}”? The method does `
-      + 'not know the question here.';
+    const { trace, frame, kept, shows } = this;
+    this.lead.textContent = `This is frame ${frame}, at ${seconds(trace.seconds[frame])}${shows.length ? '; something of the answer shows in it' : ''}. `
+      + `The pool of the method holds ${kept.length ? many(kept.length, 'cell') : 'no cell'} of it. Which ${this.count === 1 ? 'one' : this.count} `
+      + `would you keep, to answer “${trace.header.question}”? The method does not know the question here.`;
     this.tell();
   }
 
@@ -204,12 +275,12 @@ class Quiz {
     if (token < 0 || this.told) return;
     this.cursor = token;
     if (this.chosen.has(token)) this.chosen.delete(token);
-    else if (this.chosen.size < this.kept.length) this.chosen.add(token);
+    else if (this.chosen.size < this.count) this.chosen.add(token);
     this.tell();
   }
 
   tell() {
-    const left = this.kept.length - this.chosen.size;
+    const left = this.count - this.chosen.size;
     if (!this.told) this.says.textContent = left ? `Choose ${left} more.` : 'That is all; press Check.';
     this.check.disabled = left > 0 || this.told;
     this.retry.hidden = !this.told;
@@ -217,20 +288,19 @@ class Quiz {
   }
 
   score() {
-    const { trace, kept, chosen, frame } = this;
+    const { trace, kept, chosen } = this;
     this.told = true;
     const both = kept.filter((token) => chosen.has(token)).length;
-    const chance = (kept.length ** 2) / trace.perFrame;
-    const said = [`You and the method agree on ${both} of ${many(kept.length, 'cell')}; who chooses blindly agrees on `
-      + `${digits(chance)} on average.`];
-    const evidence = new Set(trace.evidence.filter((token) => trace.frameOf(token) === frame));
+    const chance = (size) => `chance: ${((this.count * size) / trace.perFrame).toFixed(2)} of ${this.count}`;
+    const said = kept.length ? [`You and the method agree on ${both} of ${many(kept.length, 'cell')} (${chance(kept.length)}).`] : [];
+    const evidence = new Set(this.shows);
     if (evidence.size) {
       const hit = (tokens) => [...tokens].filter((token) => evidence.has(token)).length;
       said.push(`${many(evidence.size, 'cell')} of this frame show${evidence.size === 1 ? 's' : ''} the answer (pink corners): `
-        + `you kept ${hit(chosen)}, the method ${hit(kept)}.`);
+        + `you kept ${hit(chosen)} (${chance(evidence.size)}), the method ${hit(kept)}.`);
     }
     const list = (tokens) => [...tokens].map((t) => `(${trace.rowOf(t)}, ${trace.colOf(t)})`).join(' ');
-    said.push(`White: yours, ${list(chosen)}. Yellow: the method's, ${list(kept)}.`);
+    said.push(`White: yours, ${list(chosen)}.${kept.length ? ` Yellow: the method's, ${list(kept)}.` : ''}`);
     this.tell();
     this.says.textContent = said.join(' ');
   }

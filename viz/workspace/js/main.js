@@ -1,30 +1,15 @@
 // The workspace: one state, one trace, and the views that show them.
 
 import { Look } from './color.js';
-import { el, hasOwnKeys, tableOf } from './dom.js';
+import { el, hasOwnKeys } from './dom.js';
 import { download, picture } from './fetching.js';
-import { allowDragging } from './lasso.js';
+import { Layout } from './layout.js';
 import { TokenTrace, clamp } from './model.js';
 import { SeenSheets } from './seen-sheet.js';
 import { Share } from './share.js';
+import { Stage } from './stage.js';
 import { START, State } from './state.js';
-import { BarsView } from './view-bars.js';
-import { BudgetView } from './view-budget.js';
-import { CardView } from './view-card.js';
-import { CompareView } from './view-compare.js';
-import { ControlsView } from './view-controls.js';
-import { EditsView } from './view-edits.js';
-import { EmbeddingView } from './view-embedding.js';
-import { EvidenceView } from './view-evidence.js';
-import { FlowView } from './view-flow.js';
-import { PlaneView } from './view-plane.js';
-import { PlayerView } from './view-player.js';
-import { ReplayView } from './view-replay.js';
-import { ScrubView } from './view-scrub.js';
-import { SheetView } from './view-sheet.js';
-import { StripView } from './view-strip.js';
-import { WhyView } from './view-why.js';
-import { WordsView } from './view-words.js';
+import { Tip } from './tip.js';
 
 // Views of what a stop of a scrub does not hold, and what stands in their place meanwhile.
 const RUN_ONLY = {
@@ -44,7 +29,9 @@ const RUN_ONLY = {
  * seen         SeenSheets, the frames as the LLM has them
  * plain        the overlay to fall back on: without pictures there is nothing to re-render
  * views        {name: View}
+ * deck         Tabs, what shares the place beside the clip
  * register(name, title, ViewClass)   one more panel behind the tabs, before or after ``show``
+ * choose(name), only(names)   a panel in sight; these views alone, without tabs
  * show(urls)   another trace: {bundle, sprite, clip, trace, key}; resolves when it is drawn
  * hover(token), lock(token, add), clear(), move(rows, cols, frames), goTo(frame), seek(seconds)
  * send(name, detail)   an event to the page's server; nothing happens in a report without one
@@ -52,15 +39,18 @@ const RUN_ONLY = {
  * showStop(trace)   a stop of the run's scrub in every view that can show one; null: the run
  * keep(urls)   tell the page which trace is shown, where the page has not asked for it
  */
-export class Workspace {
+export class Workspace extends Layout {
   constructor(root, { trigger, keep } = {}) {
+    super();
     this.root = root;
     this.send = trigger || (() => {});
     this.keep = keep || (() => {});
     this.served = Boolean(trigger); // whether somebody answers what is sent
     this.state = new State();
     this.views = {};
+    this.sections = {}; // {name of a view: its element}
     this.drawn = {}; // counts for tests: what each view has on its canvas
+    this.type = 1; // times the usual size of letters
     this.timing = { work: 0, latency: 0, shown: 0 }; // milliseconds: last hover, first trace
     this.trace = null;
     this.sprite = null;
@@ -68,148 +58,8 @@ export class Workspace {
     this.urls = {};
     this.build();
     this.state.on((_, changed) => this.draw(changed));
+    this.tip = new Tip(this);
     root.addEventListener('keydown', (event) => this.key(event));
-  }
-
-  // --- the page ---------------------------------------------------------------------------------
-
-  build() {
-    const place = (name, ViewClass, options) => {
-      const { section, host } = this.frame(name, options);
-      this.views[name] = this.guard(new ViewClass(host, this), name);
-      return section;
-    };
-    this.message = el('p', { class: 'ws-message', role: 'status' }, 'No trace is open yet.');
-    this.body = el('div', { class: 'ws-body', hidden: true });
-    this.tabs = el('div', { class: 'ws-tabs', role: 'tablist', 'aria-label': 'More views' });
-    this.panels = el('div', { class: 'ws-panels' });
-    this.body.append(
-      place('why', WhyView, {}),
-      place('controls', ControlsView, {}),
-      el('div', { class: 'ws-top' },
-        place('player', PlayerView, { title: 'Clip' }),
-        el('div', { class: 'ws-beside' },
-          place('words', WordsView, { title: 'Question and answer, word by word' }),
-          place('budget', BudgetView, { title: 'Budget' }),
-          place('card', CardView, { title: 'Token' }))),
-      place('scrub', ScrubView, { title: 'Scrub: the same question at many settings' }),
-      place('bars', BarsView, { title: 'Tokens per frame, over time' }),
-      place('strip', StripView, { title: 'Every frame, every token' }),
-      this.tabs,
-      this.panels,
-    );
-    this.root.replaceChildren(this.message, this.body);
-    this.register('sheet', 'What the LLM got', SheetView);
-    this.register('plane', 'Space and time', PlaneView);
-    this.register('replay', 'Replay', ReplayView);
-    this.register('compare', 'Compare', CompareView);
-    allowDragging(this);
-    this.register('flow', 'Flow', FlowView);
-    this.register('embedding', 'Likeness', EmbeddingView);
-    this.register('edits', 'What if', EditsView);
-    this.register('evidence', 'Evidence', EvidenceView);
-  }
-
-  /** A section with heading, host and, for views that have one, the table that says the same. */
-  frame(name, { title } = {}) {
-    const host = el('div', { class: 'ws-host' });
-    const section = el('section', { class: `ws-view ws-${name}-view`, 'data-view': name });
-    if (title) {
-      const heading = el('h3', { id: `${this.id(name)}-title` }, title);
-      section.setAttribute('aria-labelledby', heading.id);
-      section.append(heading);
-    }
-    const broken = el('p', { class: 'ws-broken', role: 'status', hidden: true }, 'This view could not be drawn.');
-    section.append(host, broken);
-    const twin = el('details', { class: 'ws-twin' }, el('summary', {}, 'Read as table'));
-    twin.addEventListener('toggle', () => this.tell(name));
-    if (title) section.append(twin);
-    return { section, host };
-  }
-
-  /** Add a panel behind the tabs. The view is drawn when its tab is chosen. */
-  register(name, title, ViewClass) {
-    const { section, host } = this.frame(name, { title });
-    section.querySelector('h3').hidden = true; // the tab says it
-    const first = !this.panels.childElementCount;
-    const tab = el('button', {
-      type: 'button', role: 'tab', id: `${this.id(name)}-tab`, 'aria-controls': this.id(name),
-      onclick: () => this.choose(name), onkeydown: (event) => this.turn(event),
-    }, title);
-    const panel = el('div', {
-      id: this.id(name), role: 'tabpanel', 'aria-labelledby': tab.id, 'data-panel': name,
-    }, section);
-    this.tabs.append(tab);
-    this.panels.append(panel);
-    const view = this.guard(new ViewClass(host, this), name);
-    this.views[name] = view;
-    if (first) this.choose(name);
-    else this.choose(this.chosen);
-    if (this.trace) this.give(view);
-    return view;
-  }
-
-  /**
-   * Let a view that throws stop no other: it is cleared, says so, and is tried again with the next
-   * trace, or, where only drawing failed, as soon as all of it is to be drawn. Wraps the methods, as
-   * views also draw by themselves, when their size changes.
-   */
-  guard(view, name) {
-    const { load, draw } = view;
-    const attempt = (what, act) => {
-      try {
-        act();
-      } catch (error) {
-        console.error(`The view "${name}" could not be drawn.`, error);
-        this.mark(view, what);
-      }
-    };
-    view.load = (trace) => {
-      this.mark(view, '');
-      attempt('load', () => load.call(view, trace));
-    };
-    view.draw = (changed) => {
-      if (view.broken === 'load' || (view.broken && !changed.has('all'))) return;
-      if (view.broken) this.mark(view, '');
-      attempt('draw', () => draw.call(view, changed));
-    };
-    return view;
-  }
-
-  /** Hide a view and say so, after ``what`` failed; show it again where that is empty. */
-  mark(view, what) {
-    view.broken = what;
-    view.host.hidden = Boolean(what);
-    view.host.parentElement.querySelector(':scope > .ws-broken').hidden = !what;
-  }
-
-  choose(name) {
-    this.chosen = name;
-    for (const panel of this.panels.children) {
-      panel.hidden = panel.dataset.panel !== name;
-      const tab = this.tabs.querySelector(`[aria-controls="${panel.id}"]`);
-      tab.setAttribute('aria-selected', String(!panel.hidden));
-      tab.tabIndex = panel.hidden ? -1 : 0;
-    }
-    const view = this.views[name];
-    if (this.trace && view.late) this.hand(view);
-    if (this.trace && !view.absent) view.draw(new Set(['all']));
-  }
-
-  /** Arrow keys move between tabs, as in any tab list. */
-  turn(event) {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    const tabs = [...this.tabs.children];
-    const next = tabs[(tabs.indexOf(event.target) + step + tabs.length) % tabs.length];
-    event.preventDefault();
-    next.focus();
-    next.click();
-  }
-
-  id(name) {
-    this.prefix = this.prefix || `ws${Math.random().toString(36).slice(2, 8)}`;
-    return `${this.prefix}-${name}`;
   }
 
   // --- a trace ----------------------------------------------------------------------------------
@@ -239,6 +89,7 @@ export class Workspace {
     }
     this.message.hidden = true;
     this.body.hidden = false;
+    this.room.measure();
     Object.assign(this, { run: this.trace, left: null });
     this.leave(false);
     for (const view of Object.values(this.views)) this.give(view);
@@ -352,44 +203,6 @@ export class Workspace {
     this.retell(changed);
   }
 
-  /** Whether a view is behind a tab; it is drawn in full when the tab is chosen. */
-  hidden(name) {
-    if (this.views[name].absent) return true;
-    const panel = this.panels.querySelector(`[data-panel="${name}"]`);
-    return Boolean(panel && panel.hidden);
-  }
-
-  /** Fill or drop the table under a view. */
-  tell(name) {
-    const twin = this.root.querySelector(`[data-view="${name}"] > details`);
-    if (!twin) return;
-    twin.querySelector('.ws-scroll')?.remove();
-    const told = this.trace && this.tableOf(name);
-    twin.hidden = !told;
-    if (told && twin.open) twin.append(tableOf(told, twin.parentElement.querySelector('h3').textContent));
-  }
-
-  /** {head, rows} of a view; null where it has none or cannot give it. */
-  tableOf(name) {
-    if (this.views[name].broken || this.views[name].absent) return null;
-    try {
-      return this.views[name].table();
-    } catch (error) {
-      console.error(`The view "${name}" has no table.`, error);
-      return null;
-    }
-  }
-
-  /** Tables follow what they describe, but not the pointer. */
-  retell(changed) {
-    if (!['all', 'look', 'frame', 'locked'].some((key) => changed.has(key))) return;
-    for (const name of Object.keys(this.views)) {
-      const twin = this.root.querySelector(`[data-view="${name}"] > details`);
-      const anew = changed.has('all') && !changed.has('stop'); // a closed table is made when it is opened
-      if (twin && (twin.open || anew)) this.tell(name);
-    }
-  }
-
   // --- selection --------------------------------------------------------------------------------
 
   hover(token) {
@@ -469,6 +282,7 @@ export class Workspace {
       ' ': () => this.views.player.toggle(),
       h: () => this.state.set({ image: !this.state.image }),
       r: () => this.views.scrub.back(),
+      f: () => this.stage?.enter(this.stage.first),
     }[event.key];
     if (!act) return;
     event.preventDefault();
@@ -495,6 +309,7 @@ export class Workspace {
 /** Build a workspace in ``root``; without ``trigger`` it has no server to talk to. */
 export function mount(root, { trigger, keep } = {}) {
   const workspace = new Workspace(root, { trigger, keep });
+  workspace.stage = new Stage(workspace);
   new Share(workspace, Boolean(trigger));
   Object.defineProperty(window, '__tokenview', { configurable: true, get: () => workspace.snapshot() });
   return workspace;

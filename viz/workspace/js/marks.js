@@ -9,6 +9,11 @@ export const LIGHT = '#FFFFFF'; // and blue on dark video
 export const EVIDENCE = '#CC79A7';
 const MOST_LINKS = 50;
 
+/** The font of words on a canvas: larger on a stage. */
+export function font(workspace, pixels = 11, weight = 400) {
+  return `${weight} ${Math.round(pixels * workspace.type)}px ui-sans-serif, system-ui, sans-serif`;
+}
+
 /** The picture of a frame at {x, y, w, h}; gray where the trace holds none. */
 export function drawFrame(context, workspace, frame, { x, y, w, h }) {
   const { sprite, trace } = workspace;

@@ -31,59 +31,82 @@ export function edgesOf(trace, wide, tall) {
   };
 }
 
+const GRAYS = Uint32Array.from({ length: 256 }, (_, light) => {
+  const gray = Math.floor(LEFT * light + (1 - LEFT) * BLANK + 0.5);
+  return OPAQUE | (gray << 16) | (gray << 8) | gray;
+});
+
 /** Uint32Array like ``own``: luminance faded into the gray of no picture. */
 export function fadedOf(own) {
-  const grays = Uint32Array.from({ length: 256 }, (_, light) => {
-    const gray = Math.floor(LEFT * light + (1 - LEFT) * BLANK + 0.5);
-    return OPAQUE | (gray << 16) | (gray << 8) | gray;
-  });
   const faded = new Uint32Array(own.length);
   for (let k = 0; k < own.length; k += 1) { // millions: no calls in here
     const pixel = own[k];
-    faded[k] = grays[(77 * (pixel & 255) + 150 * ((pixel >> 8) & 255) + 29 * ((pixel >> 16) & 255)) >> 8];
+    faded[k] = GRAYS[(77 * (pixel & 255) + 150 * ((pixel >> 8) & 255) + 29 * ((pixel >> 16) & 255)) >> 8];
   }
   return faded;
 }
 
 /**
- * All frames as pixels, one sheet: {own, faded (Uint32Array), columns, wide, tall} with ``columns``
- * tiles of ``wide`` x ``tall`` a row. ``compose`` puts carriers into the places of what they carry.
+ * All frames as pixels, one sheet: {own (Uint32Array), columns, wide, tall} with ``columns`` tiles of
+ * ``wide`` x ``tall`` a row. ``compose`` and ``frame`` put carriers into the places of what they carry.
  */
 export class Sheet {
   constructor(trace, own, { columns, wide, tall }) {
-    Object.assign(this, { trace, own, columns, wide, tall, faded: fadedOf(own) });
+    Object.assign(this, { trace, own, columns, wide, tall });
     this.edges = edgesOf(trace, wide, tall);
     this.stretches = new Map();
   }
 
-  /** ``out``, like ``own``; with ``mean`` a cell shows the mean of all that share its carrier. */
+  /** Another choice of carriers is coming: their means are no longer known. */
+  forget() { this.known = null; }
+
+  /** All frames, like ``own``; with ``mean`` a cell shows the mean of all that share its carrier. */
   compose(carriers, mean = false, out = new Uint32Array(this.own.length)) {
-    const { trace, own, edges: { rows, cols } } = this;
-    const stride = this.columns * this.wide;
+    this.faded ||= fadedOf(this.own);
     out.set(this.faded);
     const means = mean ? this.means(carriers) : new Map();
-    const q = Math.max(...cols.size);
-    const p = Math.max(...rows.size);
-    for (let i = 0; i < carriers.length; i += 1) {
-      const carrier = carriers[i];
-      if (carrier < 0) continue;
-      const [h, w] = [rows.size[trace.rowOf(i)], cols.size[trace.colOf(i)]];
-      const to = this.corner(i);
-      const patch = means.get(carrier);
-      const [tall, wide] = patch ? [p, q] : [rows.size[trace.rowOf(carrier)], cols.size[trace.colOf(carrier)]];
-      const [from, source, step] = patch ? [0, patch, q] : [this.corner(carrier), own, stride];
-      const empty = !tall || !wide; // the carrier lies outside the picture
-      if (h === tall && w === wide) copy(source, from, step, out, to, stride, h, w);
-      else {
-        const [ys, xs] = [this.stretch(h, tall), this.stretch(w, wide)];
-        for (let y = 0; y < h; y += 1) {
-          const line = from + ys[y] * step;
-          for (let x = 0; x < w; x += 1) out[to + y * stride + x] = empty ? PLAIN : source[line + xs[x]];
-        }
-      }
+    for (let i = 0; i < carriers.length; i += 1) this.put(i, carriers[i], means, out, this.corner(i), this.columns * this.wide);
+    return out;
+  }
+
+  /** One frame, ``wide`` x ``tall``. */
+  frame(number, carriers, mean = false, out = new Uint32Array(this.wide * this.tall)) {
+    const { trace, own, columns, wide, tall, edges: { rows, cols } } = this;
+    const stride = columns * wide;
+    const first = Math.floor(number / columns) * tall * stride + (number % columns) * wide;
+    for (let y = 0; y < tall; y += 1) {
+      out.set(fadedOf(own.subarray(first + y * stride, first + y * stride + wide)), y * wide);
+    }
+    if (mean && this.known?.carriers !== carriers) this.known = { carriers, means: this.means(carriers) };
+    const means = mean ? this.known.means : new Map();
+    for (let i = number * trace.perFrame; i < (number + 1) * trace.perFrame; i += 1) {
+      this.put(i, carriers[i], means, out, rows.start[trace.rowOf(i)] * wide + cols.start[trace.colOf(i)], wide);
     }
     return out;
   }
+
+  /** The pixels of a carrier into ``out``, whose rows are ``line`` long, from ``to`` on. */
+  put(i, carrier, means, out, to, line) {
+    if (carrier < 0) return;
+    const { trace, own, edges: { rows, cols } } = this;
+    const [h, w] = [rows.size[trace.rowOf(i)], cols.size[trace.colOf(i)]];
+    const patch = means.get(carrier);
+    const [tall, wide] = patch ? this.largest : [rows.size[trace.rowOf(carrier)], cols.size[trace.colOf(carrier)]];
+    const [from, source, step] = patch ? [0, patch, wide] : [this.corner(carrier), own, this.columns * this.wide];
+    if (h === tall && w === wide) {
+      copy(source, from, step, out, to, line, h, w);
+      return;
+    }
+    const empty = !tall || !wide; // the carrier lies outside the picture
+    const [ys, xs] = [this.stretch(h, tall), this.stretch(w, wide)];
+    for (let y = 0; y < h; y += 1) {
+      const begin = from + ys[y] * step;
+      for (let x = 0; x < w; x += 1) out[to + y * line + x] = empty ? PLAIN : source[begin + xs[x]];
+    }
+  }
+
+  /** [tall, wide] of the largest cell. */
+  get largest() { return [Math.max(...this.edges.rows.size), Math.max(...this.edges.cols.size)]; }
 
   /** First pixel of a token's cell. */
   corner(i) {
@@ -106,7 +129,7 @@ export class Sheet {
   means(carriers) {
     const { trace, own, edges: { rows, cols } } = this;
     const stride = this.columns * this.wide;
-    const [p, q] = [Math.max(...rows.size), Math.max(...cols.size)];
+    const [p, q] = this.largest;
     const counts = new Map();
     const visible = (i) => rows.size[trace.rowOf(i)] > 0 && cols.size[trace.colOf(i)] > 0;
     carriers.forEach((carrier, i) => {

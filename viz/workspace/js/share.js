@@ -58,7 +58,7 @@ export class Share {
   /** {name: text} of the address; what is as at the start is left out. */
   parts() {
     const { workspace } = this;
-    const { trace, state, urls, chosen, views, panels } = workspace;
+    const { trace, state, urls, chosen, views, deck } = workspace;
     const unless = (start, value) => (value === start ? '' : String(value));
     return {
       trace: urls.key || '',
@@ -70,7 +70,8 @@ export class Share {
       wipe: unless(START.wipe, state.wipe),
       word: unless(START.word, state.word),
       step: unless(START.step, state.step),
-      panel: unless(panels.firstElementChild?.dataset.panel, chosen),
+      panel: unless(deck.names[0], chosen),
+      show: workspace.stage?.name || '',
       cmp: views.compare?.shared || '',
       scrub: views.scrub?.shared || '',
     };
@@ -182,12 +183,11 @@ export function restore(workspace, asked) {
   if (FILLS.some(([key]) => key === asked.fill)) state.set({ fill: asked.fill });
   if (/^(0\.[0-9]{1,3}|1)$/.test(String(asked.wipe ?? ''))) state.set({ wipe: Number(asked.wipe) });
   if (trace.walk.length) state.set({ step: whole(asked.step, trace.walk.length + 1) });
-  if ([...workspace.panels.children].some(({ dataset }) => dataset.panel === asked.panel)) {
-    workspace.choose(asked.panel);
-  }
+  if (workspace.deck.names.includes(asked.panel)) workspace.choose(asked.panel);
   const frame = whole(asked.f, trace.frames);
   if (frame >= 0) workspace.goTo(frame);
   else if (locked.length) workspace.goTo(trace.frameOf(locked[locked.length - 1]));
+  if (workspace.stage?.offers(asked.show)) workspace.stage.enter(asked.show);
   if (asked.cmp) views.compare?.restore?.(String(asked.cmp));
   if (asked.scrub) views.scrub?.restore?.(String(asked.scrub));
 }

@@ -7,6 +7,39 @@ export function storyOf(trace, i) {
   return [ranked(trace, i), considered(trace, i), ...carried(trace, i)].filter(Boolean);
 }
 
+/** The story in one line: what it is, what became of it, where it went, why. */
+export function briefOf(trace, i) {
+  const what = `${seconds(trace.seconds[trace.frameOf(i)])}, cell (${trace.rowOf(i)}, ${trace.colOf(i)})`;
+  return `${what}: ${[`${fateOf(trace, i)}${whereOf(trace, i)}`, whyOf(trace, i)].filter(Boolean).join('; ')}`;
+}
+
+function fateOf(trace, i) { return trace.codes[trace.fate[i]].label.split(' (')[0]; }
+
+/** What carries a token on, or what it carries. */
+function whereOf(trace, i) {
+  const carrier = trace.outside.target[i];
+  if (carrier < 0) return '';
+  const size = trace.members(carrier, 'refilled').length;
+  if (carrier !== i) {
+    const end = trace.target[i] < 0 ? `, which was ${fateOf(trace, carrier)}` : '';
+    return ` at ${trace.place(carrier)} with ${many(size - 1, 'other')}${end}`;
+  }
+  const goal = trace.target[i];
+  if (goal >= 0 && goal !== i) return ` into ${trace.place(goal)}`;
+  return trace.outside.fate[i] === FATE.CENTER ? ` of ${many(size, 'token')}` : '';
+}
+
+function whyOf(trace, i) {
+  const rank = trace.outside.target[i] === i && trace.relevanceRank(i);
+  const relevant = rank ? `rank ${rank} of ${trace.entered.length} for the question` : '';
+  if (!trace.walk.length) return relevant;
+  if (trace.order[i] < 0) return 'the pool was full before its turn';
+  if (trace.nearest[i] < 0) return relevant || 'first in the pool';
+  const cosine = trace.similarity[i].toFixed(2);
+  const near = trace.accepted(i) ? `unlike the pool (cosine ${cosine})` : `too alike the pool (cosine ${cosine})`;
+  return [near, relevant].filter(Boolean).join(', ');
+}
+
 function ranked(trace, i) {
   const rank = trace.contributionRank(i);
   return rank ? `Contribution rank ${rank} of ${trace.n}.` : '';

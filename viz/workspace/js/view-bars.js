@@ -2,11 +2,13 @@
 
 import { digits } from './color.js';
 import { FATE, OPEN, RECYCLED } from './fates.js';
-import { EVIDENCE, drawBar, drawHeld, drawRing, ink, niceStep, stroke } from './marks.js';
+import { EVIDENCE, drawBar, drawHeld, drawRing, font, ink, niceStep, stroke } from './marks.js';
 import { clamp } from './model.js';
 import { seconds } from './story.js';
 import { Layers, View } from './view.js';
 
+const TALL = 128; // pixels
+const LOW = 100; // where the row is low
 const STACK = [FATE.KEPT, FATE.CENTER, FATE.MERGED_INSIDE, FATE.DROPPED_INSIDE, RECYCLED, OPEN];
 
 export class BarsView extends View {
@@ -14,12 +16,18 @@ export class BarsView extends View {
     super(host, workspace);
     this.layers = new Layers(host, 'Tokens per frame over time. Arrows move by cell, Page Up and Page '
       + 'Down by frame.', () => this.draw(new Set(['size'])));
-    this.layers.height = 128;
+    this.layers.height = TALL;
     this.layers.top.canvas.addEventListener('click', (event) => {
       const [x, y] = this.layers.at(event);
       if (this.trace && this.find(x, y) < 0) workspace.goTo(this.frameAt(x));
     });
     this.layers.pick(workspace, (x, y) => this.find(x, y));
+  }
+
+  fit() {
+    const { room: { height }, stage } = this.workspace;
+    const whole = stage?.name === 'bars';
+    this.layers.height = whole ? height : height && height < 420 ? LOW : TALL;
   }
 
   /** Tokens of every frame that have a block, from the bottom up, and the height of the axis. */
@@ -44,8 +52,8 @@ export class BarsView extends View {
   // --- geometry ---------------------------------------------------------------------------------
 
   get area() {
-    const { wide, tall } = this.layers;
-    return { left: 34, right: wide - 6, top: 8, bottom: tall - 22 };
+    const { layers: { wide, tall }, workspace: { type } } = this;
+    return { left: 34 * type, top: 8, right: wide - 6, bottom: tall - 22 * type };
   }
 
   x(time) {
@@ -95,6 +103,7 @@ export class BarsView extends View {
     if (!trace || !workspace.look) return;
     const any = (...names) => ['all', 'size', ...names].some((name) => changed.has(name));
     if (any('look') || !this.stacks) this.stack();
+    if (any()) this.fit();
     if (!layers.wide) return;
     if (any('look', 'evidence')) this.base();
     if (any('look', 'locked')) {
@@ -132,8 +141,8 @@ export class BarsView extends View {
   }
 
   axes(context, colors) {
-    const { area, trace } = this;
-    context.font = '11px ui-sans-serif, system-ui, sans-serif';
+    const { area, trace, workspace } = this;
+    context.font = font(workspace);
     context.fillStyle = colors.quiet;
     context.strokeStyle = colors.rule;
     context.lineWidth = 1;
@@ -151,7 +160,7 @@ export class BarsView extends View {
     context.textAlign = 'center';
     context.textBaseline = 'top';
     const span = trace.end - trace.seconds[0];
-    const tick = niceStep(span, (area.right - area.left) / 70);
+    const tick = niceStep(span, (area.right - area.left) / (70 * workspace.type));
     for (let time = Math.ceil(trace.seconds[0] / tick) * tick; time <= trace.end + 1e-6; time += tick) {
       const x = this.x(time);
       context.textAlign = x > area.right - 16 ? 'right' : 'center';

@@ -21,7 +21,8 @@ export class CardView extends View {
     this.text = el('p', { class: 'ws-card-text' });
     this.links = el('div', { class: 'ws-members' });
     this.said = el('p', { class: 'ws-unseen', role: 'status', 'aria-live': 'polite' });
-    this.card = el('div', { class: 'ws-card' }, this.crop, el('div', {}, this.title, this.fate, this.text, this.links));
+    this.card = el('div', { class: 'ws-card' }, this.crop, el('div', {}, this.title, this.fate),
+      el('div', { class: 'ws-card-more' }, this.text, this.links));
     this.host.append(this.card, this.said);
   }
 

@@ -2,11 +2,13 @@
 // shown is A, the others are asked for here. What is compared is ``state.compare``, a list of specs
 // such as "uniform@0.02"; whoever sets it (a link, an example) gets these runs.
 
-import { announce, el, swatch } from './dom.js';
+import { Asking } from './asking.js';
+import { el, swatch } from './dom.js';
 import { recallOf } from './evidence.js';
 import { download } from './fetching.js';
 import { stroke } from './marks.js';
-import { TokenTrace, clamp } from './model.js';
+import { METHODS, big, layersOf, reckoner, specWords } from './methods.js';
+import { TokenTrace } from './model.js';
 import {
   BOTH, FIRST, NEITHER, SECOND, aliveAt, differing, overlapOf, perFrameOf, ratioOf, sameAnswer,
   sameTokens, scoreOf, uncompressedOf,
@@ -15,18 +17,7 @@ import { many, percent, seconds } from './story.js';
 import { CurvesView, PairStrip, RUNS } from './view-pair.js';
 import { View } from './view.js';
 
-const KINDS = {
-  stc: 'STC', fastv: 'FastV', visionzip: 'VisionZip', fastvid: 'FastVID', holitom: 'HoliTom',
-  prunevid: 'PruneVid', vidcom2: 'VidCom2', evs: 'EVS', uniform: 'Uniform', random: 'Random',
-  frames: 'Frames', downsample: 'Downsample',
-};
-const HONEST = { // what a method must beat to have chosen anything
-  uniform: 'Tokens at equal distances, whatever they show',
-  random: 'Tokens drawn by lot',
-  frames: 'All tokens of a few frames',
-  downsample: 'A coarser grid: means of neighboring tokens',
-};
-const SPEC = /^([a-z0-9]+)@([^,=\s]+)((?:,[a-z_]+=[^,=\s]+)*)$/;
+const HONEST = ['uniform', 'random', 'frames', 'downsample']; // what a method must beat to have chosen anything
 const MOST_OTHERS = RUNS.length - 1;
 
 export class CompareView extends View {
@@ -35,25 +26,25 @@ export class CompareView extends View {
     this.others = []; // {spec, trace}: all that have arrived for the shown trace
     this.runs = []; // A and those of them that are compared: {letter, color, dash, trace, ...}
     this.pair = null; // of two runs: {runs, codes, counts, jaccard, chance}
-    this.asked = null; // {id, specs} while the server works on it
+    this.asking = new Asking('compare', (...sent) => this.workspace.send(...sent), {
+      stops: 'stop_compare', look: 'ws-compare-status', changed: () => this.list(), take: (news) => this.take(news.others || []),
+      ended: (news, specs) => this.conclude(news, specs), dropped: (specs) => this.settle(specs),
+    });
     this.build();
     this.state.on((_, changed) => { if (this.trace && changed.has('compare')) this.follow(); });
-    document.addEventListener('tokens-compare', ({ detail }) => this.hear(detail));
   }
 
   build() {
     const button = (words, act, title) => (
       el('button', { type: 'button', class: 'ws-act', title, onclick: act }, words));
-    const option = ([name, words]) => el('option', { value: name }, words);
-    this.kind = el('select', {}, ...Object.entries(KINDS).map(option));
-    this.ratio = el('input', { type: 'number', min: '0', max: '1', step: 'any' });
+    const option = ([name, [words]]) => el('option', { value: name }, words);
+    this.kind = el('select', { onchange: () => this.describe() }, ...Object.entries(METHODS).map(option));
+    this.ratio = el('input', { type: 'number', min: '0', max: '1', step: 'any', oninput: () => this.describe() });
+    this.idea = el('p', { class: 'ws-quiet-text ws-idea' });
     this.adders = [
       el('button', { type: 'submit', class: 'ws-act ws-main' }, 'Add'),
-      ...Object.entries(HONEST).map(([name, what]) => button(KINDS[name], () => this.add(name), what)),
+      ...HONEST.map((name) => button(METHODS[name][0], () => this.add(name), METHODS[name][1])),
     ];
-    this.stop = button('Cancel', () => this.cancel());
-    this.status = el('p', { class: 'ws-compare-status', role: 'status' });
-    this.meter = el('div', { class: 'ws-meter', 'aria-hidden': 'true' }, el('div'));
     this.why = el('p', { class: 'ws-quiet-text' }, 'Three runs at most; remove one to add another.');
     this.chips = el('ul', { class: 'ws-compare-runs', 'aria-label': 'Compared runs' });
     this.answers = el('div', { class: 'ws-scroll', tabindex: '0', role: 'region', 'aria-label': 'Answers' });
@@ -78,22 +69,27 @@ export class CompareView extends View {
         el('label', { class: 'ws-field' }, 'Retention', this.ratio), add,
         el('span', { class: 'ws-tools', role: 'group', 'aria-label': 'Baselines' },
           quietText('or at once:'), ...honest),
-        this.stop),
-      this.status, this.meter, this.chips, this.why, this.result);
+        this.asking.stop),
+      this.idea, this.asking.status, this.asking.meter, this.chips, this.why, this.result);
     this.strip = new PairStrip(strip, this.workspace, this);
     this.curves = new CurvesView(curves, this.workspace, this);
   }
 
   load(trace) {
-    if (this.asked) this.workspace.send('stop_compare', { id: this.asked.id });
-    Object.assign(this, { others: [], asked: null });
+    this.asking.forget();
+    this.others = [];
     for (const view of [this.strip, this.curves]) {
       view.trace = trace;
       view.load(trace);
     }
     const door = trace.entered.length; // a method that only prunes inside lets all of them in
     this.ratio.value = ratioOf(door < trace.n ? door : countOf(aliveAt(trace, 'end')), trace.n);
-    this.say(this.servable() ? '' : 'The clip of this trace is not known here, so no other method '
+    const { header } = trace;
+    this.flopsOf = reckoner([
+      { layers: header.layers, flops: header.flops },
+      { layers: header.full_layers, flops: header.full_flops }]);
+    this.describe();
+    this.asking.tell(this.servable() ? '' : 'The clip of this trace is not known here, so no other method '
       + 'can be run on it. Run the question on this page, then compare.');
     this.lineUp();
     this.welcome(this.workspace.urls.others || []);
@@ -105,11 +101,28 @@ export class CompareView extends View {
     try {
       await this.take(given);
     } catch (error) {
-      if (trace === this.trace) this.say(error.message, 'error');
+      if (trace === this.trace) this.asking.tell(error.message, null, null, 'error');
     }
     if (given.length && trace === this.trace) {
       this.state.set({ compare: this.others.map(({ spec }) => spec).slice(0, MOST_OTHERS) });
     }
+  }
+
+  /** What the chosen method does, and what each would cost at the ratio that is typed. */
+  describe() {
+    const { trace, flopsOf } = this;
+    const ratio = Number(this.ratio.value);
+    const depth = trace.header.layers.length;
+    const known = Boolean(flopsOf && ratio > 0 && ratio <= 1);
+    const flops = (name) => flopsOf(layersOf(name, ratio, trace, depth));
+    for (const option of this.kind.options) {
+      const cost = known ? ` · ${big(flops(option.value))}FLOPs` : '';
+      option.textContent = `${METHODS[option.value][0]}${cost}`;
+    }
+    const name = this.kind.value;
+    const all = known ? flopsOf(Array.from({ length: depth }, () => trace.n)) : 0;
+    const share = known ? ` About ${big(flops(name))}FLOPs in the LLM by the paper’s convention, ${percent(flops(name), all)} of those with all tokens.` : '';
+    this.idea.textContent = `${METHODS[name][1]}${share}`;
   }
 
   // --- what is compared -------------------------------------------------------------------------
@@ -118,19 +131,19 @@ export class CompareView extends View {
   get shared() { return this.state.compare.join(';'); }
 
   restore(text) {
-    const known = (spec) => Object.hasOwn(KINDS, SPEC.exec(spec)?.[1] ?? '');
+    const known = (spec) => specWords(spec) !== null;
     this.state.set({ compare: [...new Set(text.split(';'))].filter(known).slice(0, MOST_OTHERS) });
   }
 
   add(name) {
     const ratio = Number(this.ratio.value);
     if (!(ratio > 0 && ratio <= 1)) {
-      this.say('The retention ratio must be above 0 to 1.', 'error');
+      this.asking.tell('The retention ratio must be above 0 to 1.', null, null, 'error');
       this.ratio.focus();
       return;
     }
     const spec = `${name}@${ratio}`;
-    if (this.state.compare.includes(spec)) this.say('This run is compared already.');
+    if (this.state.compare.includes(spec)) this.asking.tell('This run is compared already.');
     else this.state.set({ compare: [...this.state.compare, spec] });
   }
 
@@ -146,10 +159,8 @@ export class CompareView extends View {
     const missing = this.state.compare.filter((spec) => !this.has(spec));
     if (missing.length && !this.servable()) {
       this.state.set({ compare: this.state.compare.filter((spec) => this.has(spec)) });
-    } else if (missing.length && !this.asked) {
-      this.asked = { id: Math.random().toString(36).slice(2), specs: missing };
-      this.say('Waiting for the model …', 'busy', 0);
-      this.workspace.send('compare', { id: this.asked.id, key: this.workspace.urls.key, specs: missing });
+    } else if (missing.length && !this.asking.busy) {
+      this.asking.ask({ key: this.workspace.urls.key, specs: missing }, missing);
     }
     this.lineUp();
   }
@@ -158,23 +169,6 @@ export class CompareView extends View {
   servable() {
     const { key, again } = this.workspace.urls;
     return Boolean(key && again);
-  }
-
-  /** News of a run: where it is, or {others, done}, {others if there are any, error}. */
-  async hear(news) {
-    const { asked, trace } = this;
-    if (!asked || news?.id !== asked.id) return;
-    if (news.stage) this.say(`${news.stage} …`, 'busy', news.fraction, news.elapsed);
-    let { error } = news;
-    try {
-      await this.take(news.others || []);
-    } catch (problem) {
-      error = problem.message;
-    }
-    if (asked !== this.asked || trace !== this.trace || !(error || news.done)) return;
-    if (error) this.say(error, 'error');
-    else this.say(`Answered in ${news.elapsed.toFixed(1)} s.`, 'done');
-    this.settle();
   }
 
   async take(given) {
@@ -189,17 +183,13 @@ export class CompareView extends View {
     }
   }
 
-  cancel() {
-    if (!this.asked) return; // it has just ended
-    this.workspace.send('stop_compare', { id: this.asked.id });
-    this.say('Cancelled; nothing was changed.');
-    this.settle();
+  conclude({ error, elapsed }, specs) {
+    if (!error) this.asking.tell(`Answered in ${elapsed.toFixed(1)} s.`, null, null, 'done');
+    this.settle(specs);
   }
 
   /** The server is done: what it was asked for is here, or will not come. */
-  settle() {
-    const { specs } = this.asked;
-    this.asked = null;
+  settle(specs) {
     const stays = (spec) => this.has(spec) || !specs.includes(spec);
     this.state.set({ compare: this.state.compare.filter(stays) });
   }
@@ -235,14 +225,6 @@ export class CompareView extends View {
 
   // --- words ------------------------------------------------------------------------------------
 
-  say(words, kind = 'quiet', share = null, elapsed = null) {
-    announce(this.status, words, elapsed);
-    this.status.dataset.kind = kind;
-    this.status.setAttribute('role', kind === 'error' ? 'alert' : 'status');
-    this.meter.hidden = share === null;
-    this.meter.firstElementChild.style.width = `${100 * clamp(share || 0, 0, 1)}%`;
-  }
-
   /** Chips of what is compared and what is on its way; which buttons make sense now. */
   list() {
     const chip = (run, ...pieces) => el('li', {}, badgeOf(run), ...pieces);
@@ -260,9 +242,8 @@ export class CompareView extends View {
       }));
     const full = this.state.compare.length >= MOST_OTHERS;
     for (const button of this.adders) {
-      button.disabled = !this.servable() || full || Boolean(this.asked);
+      button.disabled = !this.servable() || full || Boolean(this.asking.busy);
     }
-    this.stop.hidden = !this.asked;
     this.why.hidden = !full;
   }
 
@@ -402,12 +383,6 @@ export class CompareView extends View {
 function methodOf({ header }) { return header.method.split('(')[0].trim().slice(0, 40) || 'unnamed'; }
 
 function budgetOf({ entered: { length }, n }) { return `${length} of ${n} tokens, ${percent(length, n)}`; }
-
-/** "Uniform at 0.02" of the spec of a run that is not here yet. */
-function specWords(spec) {
-  const [, name, ratio] = SPEC.exec(spec);
-  return `${KINDS[name]} at ${ratio}`;
-}
 
 function countOf(alive) { return alive.reduce((sum, one) => sum + one, 0); }
 

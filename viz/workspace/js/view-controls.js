@@ -1,8 +1,6 @@
-// The stages, what lies over the pictures, and the legend of it.
+// The stages, and what lies over the pictures.
 
-import { UNITS, digits } from './color.js';
-import { el, swatch } from './dom.js';
-import { percent } from './story.js';
+import { el } from './dom.js';
 import { View } from './view.js';
 
 export const OVERLAYS = [
@@ -31,13 +29,11 @@ export class ControlsView extends View {
       sinks: this.box('Sinks', 'sinks'),
       evidence: this.box('Evidence', 'evidence'),
     };
-    this.legend = el('div', { class: 'ws-legend' });
     this.host.append(
       el('div', { class: 'ws-stage-row' }, this.stages, this.words),
       el('div', { class: 'ws-overlay-row' },
         this.overlay.label, this.fill.label, this.scale.label, this.strength,
         ...Object.values(this.boxes).map((box) => box.label)),
-      this.legend,
     );
   }
 
@@ -89,46 +85,8 @@ export class ControlsView extends View {
       this.words.textContent = state.step >= 0
         ? `Replay: ${state.step} of ${trace.walk.length} tokens considered.`
         : trace.stages.find(({ key }) => key === state.stage).words;
-      this.key();
     }
     this.opacity.value = String(state.opacity);
     for (const [name, { input }] of Object.entries(this.boxes)) input.checked = state[name];
-  }
-
-  /** How to read the frames as the LLM has them. */
-  seenWords() {
-    const { fill, stage } = this.state;
-    if (stage === 'raw' && this.state.step < 0) return 'Nothing is decided yet: every cell is as it was.';
-    return `A merged cell shows ${fill === 'mean' ? 'the mean of its cluster' : 'the cell that carries it'}; `
-      + 'what the LLM does not get fades to grey.';
-  }
-
-  /** Legend of the fates with their counts, or the color bar with its range. */
-  key() {
-    const { look } = this.workspace;
-    if (!look) return;
-    this.legend.classList.toggle('ws-thin', look.seen);
-    if (!look.scalar) {
-      const counts = new Uint32Array(this.trace.codes.length);
-      for (const fate of look.fate) counts[fate] += 1;
-      this.legend.replaceChildren(...this.trace.codes.map((code, number) => (counts[number]
-        ? el('span', { class: 'ws-key' }, swatch(code),
-          el('span', {}, `${code.label.split(' (')[0]} `, el('b', {}, `${counts[number]}`),
-            ` (${percent(counts[number], this.trace.n)})`))
-        : null)).filter(Boolean),
-      ...(look.seen ? [el('span', { class: 'ws-quiet-text' }, this.seenWords())] : []));
-      return;
-    }
-    const bar = el('span', { class: 'ws-ramp', 'aria-hidden': 'true' });
-    const colors = this.trace.header.scales[this.state.scale];
-    bar.style.background = `linear-gradient(to right, ${colors.join(', ')})`;
-    const { range } = look;
-    const words = UNITS[this.state.overlay];
-    this.legend.replaceChildren(...(range
-      ? [el('span', {}, digits(range.low)), bar,
-        el('span', {}, `${range.top > range.high ? '≥ ' : ''}${digits(range.high)}`),
-        el('span', { class: 'ws-quiet-text' },
-          `${words}; range over the video ${digits(range.low)} to ${digits(range.top)}`)]
-      : [el('span', { class: 'ws-quiet-text' }, `${words}: not measured`)]));
   }
 }

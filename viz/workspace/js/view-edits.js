@@ -1,7 +1,8 @@
 // What if: take tokens from the LLM or give it others, within the budget or beyond it, ask again, and see whether the answer hung on
 // them. Edits are drafts until the question is asked again; every answered one stays in the history.
 
-import { announce, el } from './dom.js';
+import { Asking } from './asking.js';
+import { el } from './dom.js';
 import { Draft, among, lastAdmitted } from './edits.js';
 import { FATE } from './fates.js';
 import { select, toolButton } from './lasso.js';
@@ -17,9 +18,10 @@ export class EditsView extends View {
     this.shown = null; // the run that the workspace shows
     this.draft = new Draft();
     this.past = []; // drafts before this one
-    this.asked = null; // {id, draft, base} while the server works on it
+    this.asking = new Asking('edit', (...sent) => this.workspace.send(...sent), {
+      stops: 'stop_edit', look: 'ws-edit-status', changed: () => this.fill(), ended: (news, asked) => this.hear(news, asked),
+    });
     this.build();
-    document.addEventListener('tokens-edit', ({ detail }) => this.hear(detail));
   }
 
   build() {
@@ -42,9 +44,6 @@ export class EditsView extends View {
     this.undo = button('Undo', () => this.back());
     this.discard = button('Discard', () => this.take(this.shown.draft));
     this.ask = button('Answer again', () => this.askAgain(), 'ws-act ws-main');
-    this.stop = button('Cancel', () => this.cancel());
-    this.status = el('p', { class: 'ws-edit-status', role: 'status' });
-    this.meter = el('progress', { max: '1', 'aria-label': 'Progress', hidden: true });
     this.rail = el('ol', { class: 'ws-rail' });
     this.host.append(
       el('div', { class: 'ws-tools' }, toolButton(this.workspace, 'lasso', 'Drag to select'),
@@ -52,8 +51,8 @@ export class EditsView extends View {
       el('p', { class: 'ws-quiet-text' }, 'Click or Shift-click tokens, drag over the pictures with Alt held, or '
         + 'extend with Shift and the arrow keys. Then:'),
       el('div', { class: 'ws-tools' }, ...Object.values(this.acts)), this.why,
-      el('div', { class: 'ws-tools' }, this.chips, this.undo, this.discard, this.ask, this.stop),
-      this.status, this.meter,
+      el('div', { class: 'ws-tools' }, this.chips, this.undo, this.discard, this.ask, this.asking.stop),
+      this.asking.status, this.asking.meter,
       el('h4', {}, 'Runs of this clip and question'), this.rail);
   }
 
@@ -64,9 +63,8 @@ export class EditsView extends View {
     const known = this.runs.find((run) => run.urls.bundle === urls.bundle);
     if (!known && about !== this.about) {
       this.about = about;
-      this.cancel();
+      this.asking.forget();
       this.runs = [];
-      this.tell('');
     }
     this.shown = known || this.first(trace, urls);
     this.base = this.shown.base;
@@ -120,7 +118,7 @@ export class EditsView extends View {
   /** Why the question cannot be asked again; '' where it can. */
   obstacle() {
     if (!this.workspace.served) return 'Only a running page can answer again; this is a saved one.';
-    if (this.asked) return 'The model is at work.';
+    if (this.asking.busy) return 'The model is at work.';
     if (this.draft.empty) return 'Nothing is edited yet.';
     if (this.draft.same(this.shown.draft)) return 'This is the edit that is shown.';
     return this.draft.entered(this.base.entered).size ? '' : 'Nothing would be left; at least one token must stay.';
@@ -135,40 +133,16 @@ export class EditsView extends View {
       this.open(same);
       return;
     }
-    EditsView.count += 1;
-    this.asked = { id: `${this.workspace.id('edit')}-${EditsView.count}`, base, draft };
-    this.tell('Waiting for the model …', 0);
-    this.workspace.send('edit', { id: this.asked.id, key: base.urls.key, ...draft.plain() });
-    this.fill();
+    this.asking.ask({ key: base.urls.key, ...draft.plain() }, { base, draft });
   }
 
-  cancel() {
-    if (!this.asked) return;
-    this.workspace.send('stop_edit', { id: this.asked.id });
-    this.asked = null;
-    this.tell('Cancelled; nothing was changed.');
-    this.fill();
-  }
-
-  /** News of a run; those of other workspaces and of cancelled runs are nobody's. */
-  hear(news) {
-    if (!news || !this.asked || news.id !== this.asked.id) return;
-    if (news.stage) {
-      this.tell(`${news.stage} …`, news.fraction, news.elapsed);
-      return;
-    }
-    const { base, draft } = this.asked;
-    this.asked = null;
-    if (news.done) {
-      const { before, score, ...rest } = news.done;
-      base.logprob = before.logprob;
-      const run = { ...rest, score, base, draft, number: this.runs.filter((other) => other !== other.base).length + 1 };
-      this.runs.push(run);
-      this.tell(this.outcome(run));
-    } else {
-      this.tell(news.error);
-    }
-    this.fill();
+  hear({ done }, { base, draft }) {
+    if (!done) return;
+    const { before, score, ...rest } = done;
+    base.logprob = before.logprob;
+    const run = { ...rest, score, base, draft, number: this.runs.filter((other) => other !== other.base).length + 1 };
+    this.runs.push(run);
+    this.asking.tell(this.outcome(run));
   }
 
   /** Show a run in every view, with the selection and the moment as they are. */
@@ -183,12 +157,6 @@ export class EditsView extends View {
   }
 
   // --- words ------------------------------------------------------------------------------------
-
-  tell(words, fraction = null, elapsed = null) {
-    announce(this.status, words, elapsed);
-    this.meter.hidden = fraction === null;
-    this.meter.value = fraction || 0;
-  }
 
   /** What an edit did to the answer, as sentences. */
   outcome(run) {
@@ -252,7 +220,6 @@ export class EditsView extends View {
       el('span', { class: 'ws-quiet-text' }, draft.empty ? obstacle : count + obstacle));
     this.ask.disabled = Boolean(obstacle);
     this.ask.title = obstacle;
-    this.stop.hidden = !this.asked;
     this.undo.disabled = !this.past.length;
     this.discard.disabled = draft.same(this.shown.draft);
   }
@@ -307,8 +274,6 @@ const BUDGETS = {
   swap: 'Within the budget: as many others make room, the means of clusters first, then what the pool took last.',
   with: 'Beyond the budget: more tokens enter the LLM.',
 };
-
-EditsView.count = 0; // of edits asked for on this page: no two share an id
 
 /** How much less likely an edit makes the answer of the original, in nats; null where unknown. */
 function difference(run) {

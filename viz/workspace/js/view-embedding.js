@@ -183,7 +183,8 @@ export class EmbeddingView extends View {
     const { layers, trace } = this;
     if (!trace || !trace.pca) return;
     const wide = layers.box.clientWidth;
-    layers.height = clamp(wide * 0.55, 260, 460);
+    const rest = this.workspace.room.rest(layers.box);
+    layers.height = rest ? Math.max(220, rest) : clamp(wide * 0.55, 260, 460);
     if (!wide || !layers.wide) return;
     const coded = this.projection === 'umap' ? this.umap : trace.pca;
     const most = [1, 1];

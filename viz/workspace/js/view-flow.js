@@ -3,6 +3,7 @@
 import { el } from './dom.js';
 import { flowLayout, flowOf, runsOf } from './flow.js';
 import { LIGHT } from './marks.js';
+import { clamp } from './model.js';
 import { percent } from './story.js';
 import { View } from './view.js';
 
@@ -32,6 +33,13 @@ export class FlowView extends View {
     this.says.textContent = '';
   }
 
+  /** As tall as usual where there is room; on a stage letters and all are enlarged as they are. */
+  get tall() {
+    const { room, stage } = this.workspace;
+    const rest = stage?.name ? 0 : room.rest(this.picture);
+    return rest ? clamp(rest, 200, TALL) : TALL;
+  }
+
   draw(changed) {
     if (!this.trace || this.workspace.hidden('flow')) return;
     const wide = this.picture.clientWidth;
@@ -46,7 +54,7 @@ export class FlowView extends View {
 
   build() {
     const { flow, wide } = this;
-    const tall = TALL;
+    const { tall } = this;
     const top = 22; // titles of the columns
     const bar = 12;
     const { thick, scale, boxes: plain } = flowLayout(flow, tall - top - 20, 14, this.least); // a label may stand under the last
@@ -157,7 +165,7 @@ export class FlowView extends View {
     const { trace } = this;
     const counts = trace.header.layers;
     if (!counts.length) return [];
-    const [wide, tall] = [230, TALL];
+    const [wide, tall] = [230, this.tall];
     const area = { left: 8, right: wide - 8, top: 40, bottom: tall - 34 };
     const x = (layer) => area.left + (layer / counts.length) * (area.right - area.left);
     const y = (count) => area.bottom - (count / Math.max(...counts, 1)) * (area.bottom - area.top);

@@ -2,7 +2,7 @@
 
 import { el } from './dom.js';
 import { FATE } from './fates.js';
-import { Marks, drawFocus, drawHeld, drawSinks, ink, niceStep } from './marks.js';
+import { Marks, drawFocus, drawHeld, drawSinks, font, ink, niceStep } from './marks.js';
 import { clamp } from './model.js';
 import { drawFlags } from './view-player.js';
 import { Layers, View } from './view.js';
@@ -17,7 +17,15 @@ export class PlaneView extends View {
     this.layers.pick(workspace, (x, y) => this.find(x, y));
   }
 
-  get area() { return { left: 34, top: 4, right: this.layers.wide - 4, bottom: this.layers.tall - 18 }; }
+  get area() {
+    const { layers: { wide, tall }, workspace: { type } } = this;
+    return { left: 34 * type, top: 4, right: wide - 4, bottom: tall - 18 * type };
+  }
+
+  fit() {
+    const { layers, trace, workspace: { room } } = this;
+    layers.height = room.rest(layers.box) ? Math.max(202, room.rest(layers.box)) : clamp(trace.frames * 9, 180, 460) + 22;
+  }
 
   placeOf(token) {
     const { left, top, right, bottom } = this.area;
@@ -37,7 +45,7 @@ export class PlaneView extends View {
     const { layers, trace, state, workspace } = this;
     if (!trace || !workspace.look) return;
     const any = (...names) => ['all', 'size', ...names].some((name) => changed.has(name));
-    if (changed.has('all') || changed.has('size')) layers.height = clamp(trace.frames * 9, 180, 460) + 22;
+    if (changed.has('all') || changed.has('size')) this.fit();
     if (!layers.wide) return;
     if (any('look', 'evidence', 'sinks', 'word')) this.base();
     if (any('locked')) {
@@ -50,7 +58,7 @@ export class PlaneView extends View {
     layers.top.strokeStyle = ink(workspace).accent;
     layers.top.lineWidth = 1.5;
     layers.top.strokeRect(this.area.left - 1, row.y, this.area.right - this.area.left + 2, row.h);
-    drawFocus(layers.top, workspace, (token) => this.placeOf(token));
+    Object.assign(workspace.drawn, drawFocus(layers.top, workspace, (token) => this.placeOf(token)));
   }
 
   base() {
@@ -78,7 +86,7 @@ export class PlaneView extends View {
 
   axes(context) {
     const { trace, workspace, area } = this;
-    context.font = '11px ui-sans-serif, system-ui, sans-serif';
+    context.font = font(workspace);
     context.fillStyle = ink(workspace).quiet;
     context.textAlign = 'right';
     context.textBaseline = 'middle';

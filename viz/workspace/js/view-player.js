@@ -6,7 +6,7 @@ import { el } from './dom.js';
 import { FATE } from './fates.js';
 import {
   DARK, EVIDENCE, LIGHT, Marks, drawCorners, drawFocus, drawFrame, drawHeld, drawLook, drawRims,
-  drawSinks,
+  drawSinks, font,
 } from './marks.js';
 import { seconds } from './story.js';
 import { Layers, View } from './view.js';
@@ -34,7 +34,8 @@ export class PlayerView extends View {
       oninput: () => workspace.goTo(Number(this.slider.value)),
     });
     this.clock = el('span', { class: 'ws-clock' });
-    host.append(el('div', { class: 'ws-transport' }, this.button, this.slider, this.clock));
+    this.bar = el('div', { class: 'ws-transport' }, this.button, this.slider, this.clock);
+    host.append(this.bar);
     this.live = false; // whether the file can be played
     this.seeking = false; // whether the file still shows the moment before
     this.still = false; // whether all of it is to be on the canvases, for a file of the frame
@@ -74,9 +75,18 @@ export class PlayerView extends View {
     if (this.trace) this.draw(new Set(['size']));
   }
 
+  /** How tall the clip may be: on one screen all but the handles around it. */
+  get tallest() {
+    const { host, layers, workspace } = this;
+    if (!workspace.room.height) return TALLEST;
+    const section = host.parentElement;
+    const around = layers.box.offsetTop + this.bar.offsetHeight + 10;
+    return Math.max(80, section.clientHeight - around);
+  }
+
   fit() {
     const { width, height } = this.trace;
-    const wide = Math.min(this.host.clientWidth, (TALLEST * width) / height);
+    const wide = Math.min(this.host.clientWidth, (this.tallest * width) / height);
     if (!wide) return;
     this.layers.box.style.width = `${Math.round(wide)}px`;
     this.layers.height = (wide * height) / width;
@@ -187,7 +197,7 @@ export class PlayerView extends View {
   sizes(first) {
     const { layers, state, trace, workspace } = this;
     const pen = layers.marks;
-    pen.font = '600 11px ui-sans-serif, system-ui, sans-serif';
+    pen.font = font(workspace, 11, 600);
     pen.textAlign = 'center';
     pen.textBaseline = 'middle';
     for (let i = first; i < first + trace.perFrame; i += 1) {

@@ -1,7 +1,8 @@
 // Scrub: one question at many settings. A slider under the clip, the probability of each answer over
 // it as a curve, the tipping points; dragging shows the tokens of each stop in every view.
 
-import { announce, el } from './dom.js';
+import { Asking } from './asking.js';
+import { el } from './dom.js';
 import { download } from './fetching.js';
 import {
   AXES, curvesOf, flopsWords, neighbor, nearestStop, placeOf, readStop, spread, stopTrace,
@@ -23,22 +24,22 @@ export class ScrubView extends View {
     this.over = 'retention';
     this.scrubs = new Map(); // axis to {summary, stops: Map of value to packed, traces: Map}
     this.known = new Map(); // bundle of a run to its scrubs, so that they are there when it comes back
-    this.asked = null; // {id, over} while the server works on it
-    this.file = null; // id of the file that is being made
     this.value = null; // of the stop on show; null: the run
+    const send = (...sent) => this.workspace.send(...sent);
+    const changed = () => this.fill();
+    this.asking = new Asking('scrub', send, {
+      stops: 'stop_scrub', look: 'ws-quiet-text', cancelled: 'Cancelled; what is computed stays, and the button goes on with the rest.',
+      changed, take: (news, asked) => this.receive(news, asked), ended: (news) => this.conclude(news),
+    });
+    this.filing = new Asking('scrub_file', send, { changed, ended: (news) => this.keepFile(news) });
     this.build();
-    document.addEventListener('tokens-scrub', ({ detail }) => this.hear(detail));
-    document.addEventListener('tokens-scrub_file', ({ detail }) => this.receive(detail));
   }
 
   build() {
     const button = (words, act, kind = 'ws-act') => el('button', { type: 'button', class: kind, onclick: act }, words);
     this.start = button('', () => this.ask(), 'ws-act ws-main');
-    this.stopIt = button('Cancel', () => this.cancel());
     this.axis = el('select', { 'aria-label': 'What to scrub', onchange: () => this.turnTo(this.axis.value) },
       ...AXES.map(([key, words]) => el('option', { value: key }, words)));
-    this.status = el('span', { class: 'ws-quiet-text', role: 'status' });
-    this.meter = el('progress', { max: '1', 'aria-label': 'Progress of the scrub', hidden: true });
     this.chart = el('div', { class: 'ws-scrub-chart' });
     this.slider = el('input', {
       type: 'range', min: '0', max: String(STEPS), step: '1', class: 'ws-scrub-slider', 'aria-label': 'Stop of the scrub',
@@ -53,7 +54,8 @@ export class ScrubView extends View {
     this.workspace.body.prepend(this.banner);
     this.chart.addEventListener('pointerdown', (event) => this.grab(event));
     this.chart.addEventListener('pointermove', (event) => { if (event.buttons & 1 && this.held) this.point(event); });
-    this.host.append(el('div', { class: 'ws-tools' }, this.start, this.axis, this.stopIt, this.status, this.meter), this.board);
+    this.host.append(el('div', { class: 'ws-tools' }, this.start, this.axis,
+      this.asking.stop, this.asking.status, this.asking.meter, this.filing.status, this.filing.meter), this.board);
     this.watch = new ResizeObserver(() => this.drawChart());
     this.watch.observe(this.chart);
   }
@@ -66,8 +68,7 @@ export class ScrubView extends View {
     this.banner.hidden = true;
     if (bundle !== this.bundle) {
       this.bundle = bundle;
-      this.cancel();
-      this.tell('');
+      this.asking.forget();
       if (!this.known.has(bundle)) this.known.set(bundle, new Map());
       this.scrubs = this.known.get(bundle);
     }
@@ -94,45 +95,23 @@ export class ScrubView extends View {
   // --- the server -------------------------------------------------------------------------------
 
   ask() {
-    ScrubView.count += 1;
-    this.asked = { id: `${this.workspace.id('scrub')}-${ScrubView.count}`, over: this.over, bundle: this.bundle };
-    this.tell('Waiting for the model …', 0);
-    this.workspace.send('scrub', { id: this.asked.id, key: this.workspace.urls.key, over: this.over });
-    this.fill();
+    this.asking.ask({ key: this.workspace.urls.key, over: this.over }, { over: this.over, bundle: this.bundle });
   }
 
-  cancel() {
-    if (!this.asked) return;
-    this.workspace.send('stop_scrub', { id: this.asked.id });
-    this.asked = null;
-    this.tell('Cancelled; what is computed stays, and the button goes on with the rest.');
-    this.fill();
-  }
-
-  /** News come faster than files: each waits for the one before it, so that the last word is the newest. */
-  hear(news) {
-    const { asked } = this;
-    if (!news || !asked || news.id !== asked.id) return;
-    asked.heard = (asked.heard || Promise.resolve()).then(() => this.follow(asked, news));
-  }
-
-  async follow(asked, news) {
-    if (this.asked !== asked) return;
-    if (news.stage) this.tell(`${news.stage} …`, news.fraction, news.elapsed);
-    if (news.file && news.file !== asked.file) {
-      asked.file = news.file;
-      try {
-        const buffer = await download(news.file);
-        if (asked.bundle === this.bundle) this.take(asked.over, news.sweep, buffer);
-      } catch (error) {
-        console.warn(error.message); // the last file holds every stop again
-      }
+  /** News come faster than files: the last file holds every stop again. */
+  async receive(news, asked) {
+    if (!news.file || news.file === asked.file) return;
+    asked.file = news.file;
+    try {
+      const buffer = await download(news.file);
+      if (asked.bundle === this.bundle) this.take(asked.over, news.sweep, buffer);
+    } catch (error) {
+      console.warn(error.message);
     }
-    if (this.asked !== asked) return;
-    if (!news.done && !news.error) return;
-    this.asked = null;
-    this.tell(news.error || this.outcome(), null, news.done ? news.elapsed : null);
-    this.fill();
+  }
+
+  conclude(news) {
+    if (!news.error) this.asking.tell(this.outcome(), null, news.elapsed);
   }
 
   /** Take over a summary, and the stops of a file. */
@@ -159,7 +138,7 @@ export class ScrubView extends View {
       const stop = this.scrub.stops.find(({ value }) => value === asked.value);
       if (stop) this.show(stop);
     } catch {
-      this.tell('The scrub of this link is no longer here; press the button to make it again.');
+      this.asking.tell('The scrub of this link is no longer here; press the button to make it again.');
     }
   }
 
@@ -167,19 +146,14 @@ export class ScrubView extends View {
   get shared() { return this.scrub ? `${this.over}@${this.value ?? this.scrub.present}` : ''; }
 
   save(form) {
-    ScrubView.count += 1;
-    this.file = `${this.workspace.id('scrub-file')}-${ScrubView.count}`;
-    this.tell('Making the file …');
-    this.workspace.send('scrub_file', { id: this.file, key: this.workspace.urls.key, over: this.over, form });
+    this.filing.ask({ key: this.workspace.urls.key, over: this.over, form });
+    this.filing.tell('Making the file …');
   }
 
-  receive(news) {
-    if (!news || news.id !== this.file) return;
-    if (news.stage) this.tell(`${news.stage} …`, news.fraction);
-    if (news.error) this.tell(news.error);
+  keepFile(news) {
     if (!news.done) return;
     el('a', { href: new URL(news.file, document.baseURI).href, download: news.name }).click();
-    this.tell(`Saved ${news.name}.`);
+    this.filing.tell(`Saved ${news.name}.`);
   }
 
   // --- the stop on show -------------------------------------------------------------------------
@@ -237,12 +211,6 @@ export class ScrubView extends View {
 
   // --- words ------------------------------------------------------------------------------------
 
-  tell(words, fraction = null, elapsed = null) {
-    announce(this.status, words, elapsed);
-    this.meter.hidden = fraction === null;
-    this.meter.value = fraction || 0;
-  }
-
   outcome() {
     const { scrub } = this;
     const { turns, stops, refused } = scrub;
@@ -272,14 +240,13 @@ export class ScrubView extends View {
     const [, words] = AXES.find(([key]) => key === this.over);
     const left = scrub ? scrub.waiting.length : 0;
     this.start.textContent = left ? `Go on: ${left} stops left` : `Scrub ${words === 'Retention' ? 'retention' : words}`;
-    this.start.hidden = Boolean(scrub && !left) || Boolean(this.asked);
+    this.start.hidden = Boolean(scrub && !left) || Boolean(this.asking.busy);
     this.start.disabled = Boolean(obstacle);
-    this.stopIt.hidden = !this.asked;
     this.axis.value = this.over;
-    this.axis.disabled = Boolean(this.asked) || Boolean(obstacle);
-    if (obstacle && !this.status.textContent) this.tell(obstacle);
+    this.axis.disabled = Boolean(this.asking.busy) || Boolean(obstacle);
+    if (obstacle && !this.asking.status.textContent) this.asking.tell(obstacle);
     this.board.hidden = !scrub;
-    this.files.hidden = !scrub || !this.workspace.served || Boolean(this.asked);
+    this.files.hidden = !scrub || !this.workspace.served || Boolean(this.asking.busy);
     this.drawChart();
   }
 
@@ -425,8 +392,6 @@ export class ScrubView extends View {
     };
   }
 }
-
-ScrubView.count = 0; // of what was asked for on this page: no two share an id
 
 /** An element of a picture. */
 function draw(tag, attributes = {}, text = '') {

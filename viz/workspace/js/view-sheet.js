@@ -3,7 +3,7 @@
 import { digits } from './color.js';
 import { el } from './dom.js';
 import { FATE } from './fates.js';
-import { LIGHT, Marks, drawCrop, drawHeld, drawRing, rings, stroke } from './marks.js';
+import { LIGHT, Marks, drawCrop, drawHeld, drawRing, font, rings, stroke } from './marks.js';
 import { clamp } from './model.js';
 import { TOKEN_HEAD, tokenRow } from './view-player.js';
 import { Layers, View } from './view.js';
@@ -46,11 +46,12 @@ export class SheetView extends View {
     const wide = this.roll.clientWidth;
     if (!wide || !this.trace) return;
     const count = this.trace.entered.length;
-    const pitch = 58;
+    const { type, room } = this.workspace;
+    const pitch = Math.round(58 * type);
     this.columns = Math.max(1, Math.floor(wide / pitch));
     this.pitch = pitch;
     const tall = Math.ceil(count / this.columns) * pitch;
-    const seen = Math.min(tall, 6 * pitch);
+    const seen = Math.min(tall, Math.max(pitch, room.rest(this.roll) - 2 || 6 * pitch));
     this.roll.style.height = `${seen + 2}px`;
     this.layers.height = seen;
     this.spacer.style.height = `${Math.max(0, tall - seen)}px`;
@@ -111,7 +112,8 @@ export class SheetView extends View {
       marks.add(fate[token], cell);
     }
     marks.frame(under);
-    under.font = '600 10px ui-sans-serif, system-ui, sans-serif';
+    under.font = font(workspace, 10, 600);
+    const line = 13 * workspace.type;
     under.textBaseline = 'bottom';
     under.textAlign = 'right';
     for (let place = first; place < last; place += 1) {
@@ -121,7 +123,7 @@ export class SheetView extends View {
       const words = String(size);
       const wide = under.measureText(words).width + 6;
       under.fillStyle = trace.codes[FATE.CENTER].color;
-      under.fillRect(x + w - wide, y + h - 13, wide, 13);
+      under.fillRect(x + w - wide, y + h - line, wide, line);
       under.fillStyle = LIGHT;
       under.fillText(words, x + w - 3, y + h - 1);
     }

@@ -2,8 +2,8 @@
 
 import { FATE } from './fates.js';
 import {
-  DARK, Marks, drawFocus, drawFrame, drawHeld, drawLook, drawRims, drawRing, drawSinks, ink, link,
-  stroke,
+  DARK, Marks, drawFocus, drawFrame, drawHeld, drawLook, drawRims, drawRing, drawSinks, font, ink,
+  link, stroke,
 } from './marks.js';
 import { seconds } from './story.js';
 import { TOKEN_HEAD, drawFlags, tokenRow } from './view-player.js';
@@ -22,31 +22,37 @@ export class StripView extends View {
 
   load() { this.fit(); }
 
-  /** As large as the frames can be while the whole strip stays about a third as tall as wide. */
+  get label() { return LABEL * this.workspace.type; }
+
+  /** As large as the frames can be, in the room that there is or else about a third as tall as wide. */
   fit() {
     const { trace, layers } = this;
-    const wide = layers.box.clientWidth || this.host.clientWidth;
+    const wide = this.host.clientWidth;
     if (!wide || !trace) return;
     const aspect = trace.width / trace.height;
-    const tallest = Math.max(wide * 0.34, 200);
+    const overview = this.host.closest('[data-panel="overview"]'); // where it has what the bars leave
+    const room = overview && this.workspace.room.height && this.host.clientHeight;
+    const tallest = room || Math.max(wide * 0.34, 200);
+    const least = room ? Math.max(26, trace.cols * 2) : Math.max(40, trace.cols * 2.5); // cells must stay cells
     const size = (columns) => {
       const w = (wide - (columns - 1) * GAP) / columns;
       return { columns, w, h: w / aspect, rows: Math.ceil(trace.frames / columns) };
     };
     let best = size(1);
     for (let columns = 1; columns <= trace.frames; columns += 1) {
-      best = size(columns);
-      if (best.w <= Math.max(40, trace.cols * 2.5)) break; // cells must stay cells
-      if (best.w <= 200 && best.rows * (best.h + LABEL + GAP) <= tallest) break;
+      const next = size(columns);
+      if (columns > 1 && next.w < least) break;
+      best = next;
+      if (best.w <= 200 * this.workspace.type && best.rows * (best.h + this.label + GAP) <= tallest) break;
     }
     this.tile = best;
-    layers.height = best.rows * (best.h + LABEL + GAP);
+    layers.height = best.rows * (best.h + this.label + GAP);
   }
 
   corner(frame) {
     const { columns, w, h } = this.tile;
     return {
-      x: (frame % columns) * (w + GAP), y: Math.floor(frame / columns) * (h + LABEL + GAP), w, h,
+      x: (frame % columns) * (w + GAP), y: Math.floor(frame / columns) * (h + this.label + GAP), w, h,
     };
   }
 
@@ -63,7 +69,7 @@ export class StripView extends View {
     const { trace, tile } = this;
     if (!trace || !tile) return -1;
     const column = Math.floor(x / (tile.w + GAP));
-    const frame = Math.floor(y / (tile.h + LABEL + GAP)) * tile.columns + column;
+    const frame = Math.floor(y / (tile.h + this.label + GAP)) * tile.columns + column;
     if (column >= tile.columns || frame >= trace.frames || frame < 0) return -1;
     const corner = this.corner(frame);
     return trace.at(frame, (x - corner.x) / tile.w, (y - corner.y) / tile.h);
@@ -89,18 +95,19 @@ export class StripView extends View {
     const { layers, trace, workspace } = this;
     const { under } = layers;
     layers.clear('under');
-    under.font = '11px ui-sans-serif, system-ui, sans-serif';
-    under.textAlign = 'center';
+    under.font = font(workspace);
     under.textBaseline = 'top';
     under.fillStyle = ink(workspace).quiet;
-    const every = Math.ceil(44 / (this.tile.w + GAP)); // a label needs 44 pixels
+    const every = Math.ceil((44 * workspace.type) / (this.tile.w + GAP)); // a label needs 44 pixels
     for (let frame = 0; frame < trace.frames; frame += 1) {
       const corner = this.corner(frame);
       drawFrame(under, workspace, frame, corner);
       under.fillStyle = ink(workspace).quiet;
-      if ((frame % this.tile.columns) % every === 0) {
-        under.fillText(seconds(trace.seconds[frame]), corner.x + corner.w / 2, corner.y + corner.h + 3);
-      }
+      const column = frame % this.tile.columns;
+      if (column % every) continue;
+      const side = column === 0 ? 0 : column === this.tile.columns - 1 ? 1 : 0.5; // at the edges nothing is cut
+      under.textAlign = ['left', 'center', 'right'][2 * side];
+      under.fillText(seconds(trace.seconds[frame]), corner.x + side * corner.w, corner.y + corner.h + 3);
     }
   }
 

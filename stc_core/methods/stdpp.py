@@ -1,0 +1,108 @@
+"""Space-time determinantal selection: this project's own method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stc_core.methods.base import Decision, Method, check_number, check_outside, precise
+from stc_core.methods.parts.selection import strongest
+from stc_core.methods.parts.volume import largest_volume
+from stc_core.record.grid import TokenGrid
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceTimeDPP(Method):
+    """Keep attended tokens that together span the most; likeness fades over space and time.
+
+    Two tokens are alike as far as their features are, their places and their times::
+
+        S_ij = cos(x_i, x_j) * exp(-|t_i - t_j|^2 / 2 s_t^2) * exp(-|p_i - p_j|^2 / 2 s_p^2)
+
+    t in clip lengths, p in heights of the frame (width in its own). A token weighs ``q_i = (a_i /
+    max a) ** power``, a its contribution. The tokens kept are a greedy maximum of the determinant
+    of ``q_i q_j S_ij`` over sets of the budget's size: a determinantal point process's most likely
+    set (Chen et al. 2018, arXiv 1709.05135). All others are dropped; nothing is merged.
+
+    Against ``STC`` there is no threshold: what one token shows lowers the worth of others as much
+    as they are like it, and a thing that moves on, or shows again later, is not redundant to
+    itself. CDPruner (2506.10967) chooses an image's tokens by a determinantal process; the factors
+    over space and time are ours. Found on development clips of the world of shapes
+    (docs/experiments.md).
+
+    Parameters
+    ----------
+    retention : float
+        Share of the video tokens that enter the LLM.
+    power : float
+        How much the contribution counts, at least 0; 0: not at all.
+    time : float
+        s_t, a share of the clip, above 0; over this distance likeness falls to 0.61.
+    space : float
+        s_p, a share of the frame, above 0.
+
+    Deviations and choices
+    ----------------------
+    * Contributions that are not positive weigh nothing; such tokens come last, in their order.
+    * What is left off the span is compared after rounding to nine decimals, ties go to the
+      earlier token. Where nothing is left, the most attended of the others fill the budget.
+    * Time is the place in the clip, not seconds: a clip that is twice as long is looked at twice
+      as coarsely. A clip of one frame has no time.
+    """
+
+    power: float = 0.5
+    time: float = 0.125
+    space: float = 0.29
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("power", self.power, 0, 16)
+        check_number("time", self.time, 0, 1e6, above=True)
+        check_number("space", self.space, 0, 1e6, above=True)
+
+    @property
+    def attentive(self) -> bool:
+        return self.power > 0
+
+    def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
+        check_outside(tokens, contribution, grid)
+        budget = self.budget(grid)
+        unit = F.normalize(precise(tokens), dim=-1)
+        where = self._places(grid, unit)
+        quality = self._quality(precise(contribution))
+
+        def likeness(place: int) -> Tensor:
+            apart = (where - where[place]).square().sum(dim=1)
+            return (unit @ unit[place]) * torch.exp(-apart / 2)
+
+        chosen, _ = largest_volume(likeness, quality, budget)
+        if len(chosen) < budget:
+            rest = torch.ones(grid.size, dtype=torch.bool, device=tokens.device)
+            rest[chosen] = False
+            others = rest.nonzero().flatten()
+            more = others[strongest(quality[others], budget - len(chosen))]
+            chosen = torch.cat([chosen, more])
+        return Decision.keeping(chosen, grid.size)
+
+    def _quality(self, contribution: Tensor) -> Tensor:
+        """Return (N,) weights in 0..1."""
+        highest = contribution.max()
+        if self.power == 0:
+            return torch.ones_like(contribution)
+        if highest <= 0:
+            return torch.zeros_like(contribution)
+        return (contribution / highest).clamp(min=0.0) ** self.power
+
+    def _places(self, grid: TokenGrid, like: Tensor) -> Tensor:
+        """Return (N, 3): time, row and column of each token in units of s_t and s_p."""
+        index = torch.arange(grid.size, device=like.device)
+        cell = index % grid.per_frame
+        axes = (
+            (index // grid.per_frame, grid.frames, self.time),
+            (cell // grid.cols, grid.rows, self.space),
+            (cell % grid.cols, grid.cols, self.space),
+        )
+        return torch.stack([at.to(like.dtype) / (size * unit) for at, size, unit in axes], dim=1)
