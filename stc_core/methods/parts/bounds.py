@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from stc_core.methods.parts.points import Points
 
 HELD = 1 << 26  # coordinates held at once: 256 MiB in float32
-SIDE = 1536  # points on a side of a tile, at most
-STRIP = 256  # of a tile on the diagonal: few rows, since some distances are computed twice
+SIDE = 1056  # points on a side of a tile, at most: more leave the cache, fewer slow the product
+STRIP = 128  # of a tile on the diagonal: few rows, since some distances are computed twice
 GROUP = 16  # distances of which only the lowest is looked at first
 UNIT = 2.0**-24  # relative error of one operation in float32
 # Roundings beside those of the sum: two of the coordinates, one of each of the norms, two sums of
