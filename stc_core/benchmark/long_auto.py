@@ -8,7 +8,8 @@ at a lower retention, and ``frames="auto"`` at several numbers of candidates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -22,9 +23,12 @@ from stc_core.errors import InputError
 from stc_core.methods import Method
 from stc_core.models.vlm import VLM
 from stc_core.readme_sections import markdown
-from stc_core.shapes.exam.asking import exam
+from stc_core.shapes.exam.answer_file import AnswerFile
+from stc_core.shapes.exam.asking import Ask, search_questions
 from stc_core.shapes.exam.grids import fixed_cells, frame_size
 from stc_core.shapes.exam.replying import ANSWER_TOKENS
+from stc_core.shapes.model.opened import weights_fingerprint
+from stc_core.shapes.world.clip import make_clip
 from stc_core.shapes.world.scenes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS, WORLD, World
 from stc_core.text import answer_form
 
@@ -38,7 +42,7 @@ WORLDS = {
     "brief": replace(WORLD, flash=(1 / LENGTH, 2 / LENGTH), lasting=(0.02, 0.15), always=0.2),
 }
 
-Ask = Callable[[Video, str], tuple[bool, "Cost"]]
+Asker = Callable[[Video, str], tuple[str, "Cost"]]
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ def measure(
     world: World,
     *,
     development: bool = False,
+    partial: Path | None = None,
     on_answer: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Way]:
     """Ask the questions in every way.
@@ -97,6 +102,8 @@ def measure(
         What the clips are drawn from.
     development : bool
         Development clips instead of the held-out ones.
+    partial : Path, optional
+        File that gets every answer at once; with the same arguments a stopped run goes on there.
     on_answer : callable
         Called with (questions asked, all of them).
 
@@ -108,31 +115,51 @@ def measure(
     Raises
     ------
     InputError
-        No question, or a model whose tokens of a frame differ from video to video.
+        No question, a model whose tokens of a frame differ from video to video, or a file of
+        answers to something else.
     """
     if questions < 1:
         raise InputError(f"at least one question is needed, not {questions}")
-    cells = fixed_cells(vlm.model.config)
+    cells, size = fixed_cells(vlm.model.config), frame_size(vlm.processor)
     seeds = DEVELOPMENT_SEEDS if development else HELD_OUT_SEEDS
-    size = frame_size(vlm.processor)
-    ways = list(_ways(vlm, method))
-    found = [Way(name) for name, _ in ways]
+    ways = dict(_ways(vlm, method))
+    record = None
+    if partial is not None:
+        header = {
+            "of": "long-video auto",
+            "checkpoint": weights_fingerprint(vlm.model),
+            "method": repr(method),
+            "world": repr(world),
+            "seeds": [seeds.start, seeds.stop],
+            "ways": list(ways),
+        }
+        record = AnswerFile(partial, header)
+    found = [Way(name) for name in ways]
     warm_up(vlm)
-    clips = exam(questions, LENGTH, seeds, world, size=size, grid=cells)
-    for done, (clip, question) in enumerate(clips, 1):
-        video = Video.from_frames(clip.frames, clip.seconds, name=str(clip.seed))
-        for way, (_, ask) in zip(found, ways, strict=True):
-            said, cost = ask(video, question.text)
-            way.right.append(answer_form(said) == answer_form(question.answer))
-            way.costs.append(cost)
+    searched = search_questions(questions, LENGTH, cells, seeds, world, None)
+    for done, (seed, question) in enumerate(searched, 1):
+        asked = Ask("exam", seed, question)
+        line = record.next_line(asked) if record else None
+        if line is None:
+            clip = make_clip(seed, LENGTH, size, grid=cells, world=world)
+            video = Video.from_frames(clip.frames, clip.seconds, name=str(seed))
+            line = {"said": {}, "cost": {}}
+            for name, ask in ways.items():
+                line["said"][name], cost = ask(video, question.text)
+                line["cost"][name] = asdict(cost)
+            if record:
+                record.append(asked, line)
+        for way in found:
+            way.right.append(answer_form(line["said"][way.name]) == answer_form(question.answer))
+            way.costs.append(Cost(**line["cost"][way.name]))
         on_answer(done, questions)
     return found
 
 
-def _ways(vlm: VLM, method: Method) -> Iterator[tuple[str, Callable[[Video, str], tuple]]]:
+def _ways(vlm: VLM, method: Method) -> Iterator[tuple[str, Asker]]:
     """Yield the name of each way to take frames, and what asks so."""
 
-    def uniform(count: int) -> Callable[[Video, str], tuple[str, Cost]]:
+    def uniform(count: int) -> Asker:
         def ask(video: Video, question: str) -> tuple[str, Cost]:
             size, depth = video.frames.shape[1:3], len(vlm.model.get_decoder().layers)
             usual, denser = (grid_of_size(vlm, frames, size) for frames in (vlm.frames, count))
@@ -142,7 +169,7 @@ def _ways(vlm: VLM, method: Method) -> Iterator[tuple[str, Callable[[Video, str]
 
         return ask
 
-    def chosen(candidates: int) -> Callable[[Video, str], tuple[str, Cost]]:
+    def chosen(candidates: int) -> Asker:
         options = {"frames": AUTO, "candidates": candidates}
         return lambda video, question: _asked(vlm, video, question, method, options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +20,7 @@ def _several() -> None:
 
 @long_video.command()
 def auto(
-    questions: Annotated[int, typer.Option(help="Questions, one about each clip.")] = 300,
+    questions: Annotated[int, typer.Option(help="Questions, one about each clip.")] = 260,
     world: Annotated[
         str, typer.Option(help="brief: things are there for a moment; slow: for long.")
     ] = "brief",
@@ -30,6 +31,9 @@ def auto(
     development: Annotated[
         bool, typer.Option(help="Development clips, for choosing settings, instead of held-out.")
     ] = False,
+    partial: Annotated[
+        Path | None, typer.Option(help="File of answers, from which a stopped run goes on.")
+    ] = None,
     model: Model = None,
     device: Device = None,
 ) -> None:
@@ -49,6 +53,7 @@ def auto(
                 questions,
                 WORLDS[world],
                 development=development,
+                partial=partial,
                 on_answer=on_answer,
             )
         print(table(ways))
