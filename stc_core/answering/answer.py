@@ -17,7 +17,6 @@ from stc_core.answering.accounting import costs_of
 from stc_core.answering.download import downloaded, is_url
 from stc_core.answering.equal_tokens import with_usual_budget
 from stc_core.answering.frame_selection import (
-    AUTO,
     Chosen,
     checked_candidates,
     choose_in_file,
@@ -249,7 +248,7 @@ def answer(
         if looks is not None:
             chosen = _chosen(vlm, file, looks, cache, decode, part)
             file, part = chosen.video, dict(WHOLE)
-        count = None if frames == AUTO else frames
+        count = None if isinstance(frames, str) else frames
         shown, about, prompt = asked_about(
             vlm, file, question, count, room, cache, decode, part, system=system, history=history
         )

@@ -197,8 +197,8 @@ def answer(
             print(f"uncompressed: {found.baseline['answer']}", file=sys.stderr)
 
 
-FIRST = """method retention tau cluster_ratio layer keep_inside lam positions frames candidates start
-    end track allow_url baseline""".split()  # what was chosen with the first question of a cache
+FIRST = """method retention tau cluster_ratio layer keep_inside lam positions frames candidates
+    start end track allow_url baseline""".split()  # chosen with the first question of a cache
 
 
 def _named(
@@ -221,9 +221,9 @@ def _named(
 
 def _frames(text: str | None) -> int | Literal["auto"] | None:
     """Read --frames: a whole number, which is checked where the video is read, or "auto"."""
-    if text is None or text == "auto":
-        return text
+    if text == "auto":
+        return "auto"
     try:
-        return int(text)
+        return None if text is None else int(text)
     except ValueError:
         raise InputError(f"--frames must be a whole number or auto, not {text!r}") from None
