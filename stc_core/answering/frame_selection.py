@@ -4,7 +4,7 @@ Uniform sampling spends as many frames on a still minute as on an eventful one. 
 ``answer`` looks at more frames than the model reads, at low resolution, and shows it those that
 differ:
 
-1. *Candidates*: frames uniform in time, as pictures of 32 x 32 pixels, the only thing held of them.
+1. *Candidates*: frames uniform in time, held at 64 pixels and compared at 32 x 32.
 2. *Near-duplicates* are dropped before the vision tower: a candidate goes where no cell of 4 x 4 of
    these pixels differs from the last kept one by more than ``LEVEL`` gray levels.
 3. Where more remain than the model usually reads, they are chosen *farthest first* (Gonzalez,
