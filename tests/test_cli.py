@@ -137,7 +137,7 @@ BAD = {
     "no clips": (["clips", "OUT", "--count", "0"], "development clips"),
     "odd clips": (["clips", "OUT", "--count", "1", "--side", "33"], "even sides"),
     "tiny clips": (["clips", "OUT", "--count", "1", "--side", "8"], "too small"),
-    "long clips": (["clips", "OUT", "--count", "1", "--frames", "65"], "1 to 64 frames"),
+    "long clips": (["clips", "OUT", "--count", "1", "--frames", "257"], "1 to 256 frames"),
     "no training": (["train", "--scale", "0"], "must be above 0"),
     "clips below a file": (
         ["clips", "README.md/x", "--count", "1", "--frames", "2", "--side", "112"],

@@ -532,7 +532,7 @@ def test_refuses_sound(tmp_path: Path) -> None:
 @pytest.mark.parametrize("frames", [0, -1, MAX_FRAMES + 1, 2.5, 8.0, "8", None, True, float("nan")])
 def test_refuses_a_frame_number_that_makes_no_sense(tmp_path: Path, frames: object) -> None:
     path = write_clip(tmp_path / "a.mp4", [0])
-    assert "frames must be a whole number from 1 to 1024" in refusal(path, frames)
+    assert "frames must be a whole number from 1 to 4096" in refusal(path, frames)
 
 
 def test_takes_numpy_integers_and_refuses_a_bad_max_side(tmp_path: Path) -> None:

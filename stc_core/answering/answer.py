@@ -15,6 +15,13 @@ import numpy as np
 
 from stc_core.answering.accounting import costs_of
 from stc_core.answering.download import downloaded, is_url
+from stc_core.answering.equal_tokens import with_usual_budget
+from stc_core.answering.frame_selection import (
+    Chosen,
+    checked_candidates,
+    choose_in_file,
+    choose_in_video,
+)
 from stc_core.answering.generation import (
     Said,
     endings_of,
@@ -86,7 +93,8 @@ class Answer:
 class Options(TypedDict, total=False):
     """List the options of ``answer``, which describes them."""
 
-    frames: int | None
+    frames: int | Literal["auto"] | None
+    candidates: int | None
     start: float
     end: float | None
     track: int | None
@@ -129,7 +137,8 @@ def answer(
     question: str,
     method: Method | None = None,
     *,
-    frames: int | None = None,
+    frames: int | Literal["auto"] | None = None,
+    candidates: int | None = None,
     start: float = 0.0,
     end: float | None = None,
     track: int | None = None,
@@ -159,7 +168,13 @@ def answer(
     method
         The compressor; default ``STC()`` with the paper's settings.
     frames
-        T, frames to sample; default: what the checkpoint records, else 32.
+        T, frames of a file to sample; default: what the checkpoint records, else 32. "auto": of
+        a file or ``Video``, those among ``candidates`` that differ, at most the default number.
+        Then ``retention`` is that of the default frames: with fewer of them the method keeps as
+        many tokens, and the trace says of how many. See ``frame_selection``.
+    candidates
+        With ``frames="auto"``: frames to look at, uniform in time, from the default number to 4096;
+        default: 128.
     start, end, track
         Of a file: the stretch in seconds to sample, and the video track, as for ``read_video``.
     allow_url
@@ -213,11 +228,13 @@ def answer(
     inside = method.inside_layer(depth)  # refuses before the work, not after
     layer = None if not record else paper_layer(depth) if inside is None else inside
     forced = endings_of(vlm, score)
+    looks = checked_candidates(frames, candidates, vlm.frames)
     if stream:
         options = Options(
-            frames=frames, start=start, end=end, track=track, allow_url=allow_url, system=system,
-            history=history, baseline=baseline, record=record, score=score, keep_cache=keep_cache,
-            max_new_tokens=max_new_tokens, cache=cache, progress=progress, on_piece=on_piece,
+            frames=frames, candidates=candidates, start=start, end=end, track=track,
+            allow_url=allow_url, system=system, history=history, baseline=baseline, record=record,
+            score=score, keep_cache=keep_cache, max_new_tokens=max_new_tokens, cache=cache,
+            progress=progress, on_piece=on_piece,
         )  # fmt: skip
         return AnswerStream(partial(answer, vlm, video, question, method), options)
     decode = Reporter(vlm.device, report, 0.0, 0.1)
@@ -226,10 +243,18 @@ def answer(
     fetch: AbstractContextManager[Any] = nullcontext(video)
     if allow_url and is_url(video):
         fetch = downloaded(str(video), on_progress=lambda share: decode.tell("download", share))
+    chosen = None
     with fetch as file:
+        if looks is not None:
+            chosen = _chosen(vlm, file, looks, cache, decode, part)
+            file, part = chosen.video, dict(WHOLE)
+        count = None if isinstance(frames, str) else frames
         shown, about, prompt = asked_about(
-            vlm, file, question, frames, room, cache, decode, part, system=system, history=history
+            vlm, file, question, count, room, cache, decode, part, system=system, history=history
         )
+    budget = None
+    if chosen is not None:
+        method, budget = with_usual_budget(vlm, method, chosen, prompt.layout)
     see = partial(vision, vlm.model, cache=cache, methods=[method], batch=vlm.vision_batch)
     reference: dict = {}
     full_attention, done = None, 0.1
@@ -263,9 +288,10 @@ def answer(
     words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
     foreign = outside_its_world(vlm, question, seen)
     sampled = "clip" if (start, end) == (0.0, None) else "stretch"
-    fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), frames, sampled)
+    fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), count, sampled)
     before = _before(system, len(history))
-    notes = [note for note in (shown.warning, fewer, before, *foreign, *prompt.notes) if note]
+    told = (shown.warning, fewer, budget, before, *foreign, *prompt.notes)
+    notes = [note for note in told if note]
     trace = replace(
         live.freeze(),
         model=readable(vlm.name),
@@ -320,8 +346,7 @@ def asked_about(
     texts = checked_turns(question, system, history)
     clip: tuple | None = None
     if isinstance(video, Video):
-        if part != WHOLE:
-            raise InputError("start, end and track are for files; cut the Video's frames instead")
+        _no_part(part)
         shown, about = video, about_video(vlm, video)
     else:
         count = vlm.frames if frames is None else frames
@@ -342,6 +367,12 @@ def asked_about(
     )
     asked = "prompt", clip, texts, bool(system.strip()), room, vlm.times, id(vlm.processor)
     return shown, about, _kept(vlm, cache, clip and asked, ask)
+
+
+def _no_part(part: Mapping[str, Any]) -> None:
+    """Refuse a stretch or a track of a ``Video``."""
+    if part != WHOLE:
+        raise InputError("start, end and track are for files; cut the Video's frames instead")
 
 
 def _before(system: str, turns: int) -> str | None:
@@ -390,6 +421,39 @@ def _read(
             **part,
         )
     return video, about_video(vlm, video), decode.seconds["decode"]
+
+
+def _chosen(
+    vlm: VLM,
+    video: str | os.PathLike | Video,
+    candidates: int,
+    cache: RunCache | None,
+    decode: Reporter,
+    part: Mapping[str, Any],
+) -> Chosen:
+    """Return the frames of ``frames="auto"``, at most as many as are sampled by default."""
+    step = vlm.family.step(vlm.model.config)
+    if isinstance(video, Video):
+        _no_part(part)
+        return choose_in_video(video, vlm.frames, candidates, step)
+
+    def look() -> tuple[Chosen, float]:
+        with decode("decode"):
+            chosen = choose_in_file(
+                video,
+                vlm.frames,
+                candidates,
+                step,
+                max_side=partial(_side, vlm),
+                part=part,
+                report=lambda share: decode.tell("decode", share),
+            )
+        return chosen, decode.seconds["decode"]
+
+    clip = _identity(video, candidates, part)
+    chosen, seconds = _kept(vlm, cache, clip and ("chosen", vlm.frames, step, clip), look)
+    decode.seconds["decode"] = seconds
+    return chosen
 
 
 def _side(vlm: VLM, frames: int) -> int:

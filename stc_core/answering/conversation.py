@@ -46,7 +46,9 @@ class Conversation:
     method
         The compressor; default ``STC()``.
     frames
-        T, frames to sample from a file; default: the model's own number.
+        T, frames to sample from a file; default: the model's own number; "auto" as for ``answer``.
+    candidates
+        With ``frames="auto"``, as for ``answer``.
     start, end, track
         Of a file, as for ``answer``.
     system
@@ -65,7 +67,8 @@ class Conversation:
         video: str | os.PathLike | Video,
         method: Method | None = None,
         *,
-        frames: int | None = None,
+        frames: int | Literal["auto"] | None = None,
+        candidates: int | None = None,
         start: float = 0.0,
         end: float | None = None,
         track: int | None = None,
@@ -74,7 +77,13 @@ class Conversation:
         cache: RunCache | None = None,
     ) -> None:
         self.vlm, self.video = vlm, video
-        self._clip: dict[str, Any] = {"frames": frames, "start": start, "end": end, "track": track}
+        self._clip: dict[str, Any] = {
+            "frames": frames,
+            "candidates": candidates,
+            "start": start,
+            "end": end,
+            "track": track,
+        }
         self.system, self.remember = system, remember
         self.history: list[tuple[str, str]] = []
         self.method = STC() if method is None else method
@@ -124,15 +133,22 @@ class Conversation:
 class _OutsideOnce(Around):
     """Let ``method`` decide about one clip once before the LLM. In a trace it is ``method``."""
 
-    _held: list[tuple[TokenGrid, Tensor, Decision]] = field(default_factory=list, init=False)
+    _held: list[tuple[Method, TokenGrid, Tensor, Decision]] = field(
+        default_factory=list, init=False
+    )
 
     def __repr__(self) -> str:
         return repr(self.method)
 
     def outside(self, tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> Decision:
-        for seen, attention, decision in self._held:
-            if seen == grid and torch.equal(attention, contribution):
+        for method, seen, attention, decision in self._held:
+            if method == self.method and seen == grid and torch.equal(attention, contribution):
                 return decision
         decision = super().outside(tokens, contribution, grid)
-        self._held[:] = [(grid, contribution, decision)]
+        self._held[:] = [(self.method, grid, contribution, decision)]
         return decision
+
+    def at(self, retention: float) -> Method:
+        other = super().at(retention)
+        object.__setattr__(other, "_held", self._held)  # what is decided once is known to both
+        return other

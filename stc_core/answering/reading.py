@@ -5,6 +5,7 @@ Only this side of reading needs FFmpeg: frames that are in memory are a ``Video`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,13 @@ from stc_core.answering.decoding import (
     seconds,
     undecodable,
 )
-from stc_core.answering.video import TICK, Video, choose_in, plausible
+from stc_core.answering.video import TICK, Video, plausible
 from stc_core.errors import InputError
 from stc_core.text import readable
 
 __all__ = ["check", "read"]
+
+Choose = Callable[[np.ndarray], np.ndarray]  # (n,) seconds -> (T,) ascending places among them
 
 
 def _check_start(start: float, duration: float) -> None:
@@ -49,30 +52,33 @@ def read(
     file: Path,
     head: bytes,
     track: int | None,
-    count: int,
+    choose: Choose,
     max_side: int | None,
-    stretch: tuple[float, float],
+    start: float,
     report: Progress,
 ) -> Video:
-    """Read ``count`` frames of a stretch with the decoder that the file wants; see `read_video`."""
+    """Read the frames that ``choose`` takes, with the decoder that the file wants.
+
+    A file that ends before ``start``, in seconds, is refused; else as `read_video`.
+    """
     source = Source(file, head, track)
     decoded = _read_webp if webp.is_animated(head) else _read
-    return decoded(source, count, max_side, stretch, report)
+    return decoded(source, choose, max_side, start, report)
 
 
 def _read_webp(
     source: Source,
-    count: int,
+    choose: Choose,
     max_side: int | None,
-    stretch: tuple[float, float],
+    start: float,
     report: Progress,
 ) -> Video:
     """Read what Pillow decodes, and say that it did."""
     size = webp.check(source.file, source.head, source.track)
     times = webp.listed(source.file)
     duration, times = float(times[-1]), times[:-1]
-    _check_start(stretch[0], duration)
-    picked = choose_in(times, count, stretch)
+    _check_start(start, duration)
+    picked = choose(times)
     frames = webp.decode(source.file, picked, max_side, report)
     name = readable(source.file.name)
     rate = len(times) / duration
@@ -81,20 +87,20 @@ def _read_webp(
 
 def _read(
     source: Source,
-    count: int,
+    choose: Choose,
     max_side: int | None,
-    stretch: tuple[float, float],
+    start: float,
     report: Progress,
 ) -> Video:
     """Choose from the listed packets; where the decoder disagrees, from what it really gives."""
     listing = list_packets(source, report)
     times, found = listing.times, None
     if plausible(times):
-        picked = choose_in(times, count, stretch)
+        picked = choose(times)
         found = pictures(source, picked, max_side, report, listing)
     if found is None:  # damaged, or a container without usable timestamps
         times, order, note = _decoded_times(source, listing, report)
-        picked = choose_in(times, count, stretch)
+        picked = choose(times)
         found = pictures(source, order[picked], max_side, report)
         if found is None:
             raise undecodable(source)  # decodes differently each time
@@ -105,7 +111,7 @@ def _read(
     duration = listing.end if plausible(np.append(listing.times, listing.end)) else 0.0
     if duration <= times[-1]:
         duration = float(times[-1]) + (1 / rate if rate else 0.0)
-    _check_start(stretch[0], max(duration, TICK))
+    _check_start(start, max(duration, TICK))
     notes = [sentence for sentence in (note, _reshaped(found)) if sentence]
     return Video(
         found.frames,

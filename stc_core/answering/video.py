@@ -7,10 +7,12 @@ three hours costs T pictures of memory, and a variable frame rate is sampled whe
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_FRAMES", "Video", "check_video", "choose_frames", "read_video", "thumbnails"]
 
-MAX_FRAMES = 1024  # no supported model reads more; at 1024 x 576 they take 1.8 GB
+MAX_FRAMES = 4096  # an hour at one a second
+FULL_SIZE = 1024  # frames that are read at `max_side`; at 1024 x 576 they take 1.8 GB
 MAX_SIDE = 1024  # pixels; the vision towers read 384 to about 1000
 TICK = 1e-3  # seconds; Matroska rounds timestamps to this
 
@@ -79,7 +82,7 @@ class Video:
 
         Parameters
         ----------
-        frames : (T, H, W, 3) uint8, RGB, T from 1 to 1024. All of them are used.
+        frames : (T, H, W, 3) uint8, RGB, T from 1 to 4096. All of them are used.
         seconds : (T,) strictly increasing times of the frames; default: one a second.
         name : what the video is called in a trace.
         duration : of the whole in seconds; default: up to the last frame, which is shown as long
@@ -132,10 +135,11 @@ def read_video(
     ----------
     path : a video file of any container and codec that PyAV's FFmpeg reads (GIF included), or an
         animated WebP, which Pillow decodes.
-    frames : T, 1 to 1024. `choose_frames` states which are taken; a file with fewer gives each
+    frames : T, 1 to 4096. `choose_frames` states which are taken; a file with fewer gives each
         of its frames once.
     max_side : longer side in pixels above which frames are reduced (area average, aspect ratio
-        kept) as soon as they are decoded; None keeps the file's size.
+        kept) as soon as they are decoded; None keeps the file's size. Of more than 1024 frames it
+        is at most 1024 sqrt(1024 / T), 512 for 4096 frames: 1.8 GB of a 16:9 video, as for 1024.
     track : number among the file's video tracks, from 0, cover pictures not counted; default: the
         one that the container calls default, else the largest.
     start, end : seconds from the first frame, a stretch of the video to sample; default: all. Of
@@ -168,13 +172,15 @@ def read_video(
     count = _whole_number(frames, "frames", 1, MAX_FRAMES)
     if max_side is not None:
         max_side = _whole_number(max_side, "max_side", 1, 1 << 16)
+        if count > FULL_SIZE:
+            max_side = min(max_side, math.isqrt(MAX_SIDE**2 * FULL_SIZE // count))
     if track is not None:
         track = _whole_number(track, "track", 0, 1 << 16)
-    stretch = _stretch(start, end)
+    choose = partial(choose_in, count=count, stretch=_stretch(start, end))
     file, head = checked_file(path)
     report = on_progress or (lambda share: None)
     report(0.0)
-    video = read(file, head, track, count, max_side, stretch, report)
+    video = read(file, head, track, choose, max_side, float(start), report)
     report(1.0)
     return video
 

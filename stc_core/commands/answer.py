@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +15,6 @@ from stc_core.commands.common import (
     Device,
     Dtype,
     FramePixels,
-    Frames,
     Model,
     Quantization,
     method_named,
@@ -59,7 +58,16 @@ def answer(
     positions: Annotated[
         str | None, typer.Option(help="original or compact; default: original.")
     ] = None,
-    frames: Frames = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            help="Frames to sample; default: the model's own. auto: at most these, those that "
+            "differ among --candidates, and as many tokens."
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="With --frames auto: frames to look at; default: 128.")
+    ] = None,
     device: Device = None,
     dtype: Dtype = None,
     attn: Attn = "sdpa",
@@ -97,6 +105,7 @@ def answer(
         if stream and as_json:
             raise InputError("--stream prints plain text as it comes; leave out --json")
         shown, asked = _named(context, video, question, cache)
+        count = _frames(frames)
         checked_text(asked, "the question", sys.maxsize)  # the model says how long it may be
         for file, what in ((trace, "trace"), (save_cache, "cache")):
             if file is not None:
@@ -142,7 +151,8 @@ def answer(
                     video,
                     asked,
                     chosen,
-                    frames=frames,
+                    frames=count,
+                    candidates=candidates,
                     start=start,
                     end=end,
                     track=track,
@@ -187,8 +197,8 @@ def answer(
             print(f"uncompressed: {found.baseline['answer']}", file=sys.stderr)
 
 
-FIRST = """method retention tau cluster_ratio layer keep_inside lam positions frames start end track
-    allow_url baseline""".split()  # what was chosen with the first question of a cache
+FIRST = """method retention tau cluster_ratio layer keep_inside lam positions frames candidates
+    start end track allow_url baseline""".split()  # chosen with the first question of a cache
 
 
 def _named(
@@ -207,3 +217,13 @@ def _named(
             option = name.replace("_", "-")
             raise InputError(f"--{option} belongs to the first question of a cache; leave it out")
     return None, video
+
+
+def _frames(text: str | None) -> int | Literal["auto"] | None:
+    """Read --frames: a whole number, which is checked where the video is read, or "auto"."""
+    if text == "auto":
+        return "auto"
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        raise InputError(f"--frames must be a whole number or auto, not {text!r}") from None

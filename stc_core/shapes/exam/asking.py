@@ -40,7 +40,7 @@ def exam(
     questions : int
         How many.
     frames : int
-        Number of frames T of every clip, 1 to 64.
+        Number of frames T of every clip, 1 to 256.
     seeds : range
         Seeds of the clips.
     world : World

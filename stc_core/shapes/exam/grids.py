@@ -8,8 +8,8 @@ from stc_core.errors import InputError
 from stc_core.models.families import family_of
 from stc_core.models.memory import context_of
 from stc_core.models.stock import StockProcessor
-from stc_core.shapes.world.clip import FRAMES_MOST
 
+FRAMES_MOST = 64  # of the clips of an evaluation
 TEXT_TOKENS = 64  # room for question, answer and the template around them
 FREE_SIZE = (320, 320)  # pixels of a clip for models that take frames of any size
 
@@ -23,7 +23,7 @@ def checked_frames(frames: int, config: Any) -> tuple[int, int]:
         The number of frames is out of range, or the grid differs from video to video.
     """
     if not 1 <= frames <= FRAMES_MOST:
-        raise InputError(f"the clips of this world have 1 to {FRAMES_MOST} frames, not {frames}")
+        raise InputError(f"an evaluation's clips have 1 to {FRAMES_MOST} frames, not {frames}")
     rows, cols = fixed_cells(config)
     most = (context_of(config) - TEXT_TOKENS) // (rows * cols)
     if frames > most:

@@ -11,7 +11,7 @@ from stc_core.shapes.world.drawing import coverage, render
 from stc_core.shapes.world.questions import Question, ask
 from stc_core.shapes.world.scenes import WORLD, Scene, World, frame_times, make_scene
 
-FRAMES_MOST = 64
+FRAMES_MOST = 256
 FRAMES_PER_SECOND = 4.0  # of every clip
 
 
@@ -60,7 +60,7 @@ def make_clip(
     seed : int
         The only source of chance; see the ``*_SEEDS`` ranges of ``scenes.py``.
     frames : int
-        Number of frames T, 1 to 64.
+        Number of frames T, 1 to 256.
     size : int or (int, int)
         Side of the square frame in pixels, or (height, width).
     grid : (int, int)
