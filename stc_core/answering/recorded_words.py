@@ -33,14 +33,14 @@ def words_of(
             for text, logprob in zip(pieces(tokenizer, answered), said.logprobs, strict=False)
         ),
     )
-    layout = prompt.layout
-    if trace is not None:
+    if trace is None:
+        places = prompt.layout.tokens.cpu()
+    else:
         entered = torch.from_numpy(trace.outside.survivors).to(ids.device)
-        layout = layout.after(layout.going(len(ids), entered).nonzero().flatten(), entered)
-    places = layout.tokens.cpu()
+        places = prompt.entered(entered)[0].cpu()
     read, *fed = said.heard
     # a word of the answer was predicted where the token before it stood
     rows = [*read[: len(asked)], read[-1], *(row[0] for row in fed)]
-    words = words[: min(MAX_WORDS, MAX_ATTENTION // len(prompt.layout.tokens))]
+    words = words[: min(MAX_WORDS, MAX_ATTENTION // prompt.video_tokens)]
     paid = torch.stack([row[places] for row in rows[: len(words)]])
     return words, paid.half().numpy()
