@@ -80,7 +80,7 @@ def is_longer_than_read(vlm: VLM, frames: int, room: int) -> bool:
 
     False for families whose videos are not encoded in parts.
     """
-    if vlm.family.cell_shape is None:
+    if not vlm.family.parts or vlm.family.cell_shape is None:
         return False
     rows, cols = vlm.family.cell_shape(vlm.model.config)
     return frames * rows * cols + TEXT_TOKENS + room > context_of(vlm.model.config)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_FRAMES", "Video", "check_video", "choose_frames", "read_video", "thumbnails"]
 
-MAX_FRAMES = 1024  # no supported model reads more; at 1024 x 576 they take 1.8 GB
+MAX_FRAMES = 4096  # an hour at one frame a second is 3,600
 MAX_SIDE = 1024  # pixels; the vision towers read 384 to about 1000
 TICK = 1e-3  # seconds; Matroska rounds timestamps to this
 
@@ -79,7 +79,7 @@ class Video:
 
         Parameters
         ----------
-        frames : (T, H, W, 3) uint8, RGB, T from 1 to 1024. All of them are used.
+        frames : (T, H, W, 3) uint8, RGB, T from 1 to 4096. All of them are used.
         seconds : (T,) strictly increasing times of the frames; default: one a second.
         name : what the video is called in a trace.
         duration : of the whole in seconds; default: up to the last frame, which is shown as long
@@ -132,7 +132,7 @@ def read_video(
     ----------
     path : a video file of any container and codec that PyAV's FFmpeg reads (GIF included), or an
         animated WebP, which Pillow decodes.
-    frames : T, 1 to 1024. `choose_frames` states which are taken; a file with fewer gives each
+    frames : T, 1 to 4096. `choose_frames` states which are taken; a file with fewer gives each
         of its frames once.
     max_side : longer side in pixels above which frames are reduced (area average, aspect ratio
         kept) as soon as they are decoded; None keeps the file's size.

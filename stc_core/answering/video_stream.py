@@ -20,10 +20,9 @@ from stc_core.answering.recorded_words import words_of
 from stc_core.answering.reporting import Progress, Reporter
 from stc_core.answering.streaming import OnPiece, Writing
 from stc_core.answering.teaching import outside_its_world
-from stc_core.answering.video import plausible
+from stc_core.answering.video import Video, plausible
 from stc_core.errors import InputError
 from stc_core.hooks.pooled import Encoded, Whole, encode, entering, foreign_to_parts
-from stc_core.hooks.timing import timed
 from stc_core.hooks.tower import tower_output, vision
 from stc_core.methods import STC, Method
 from stc_core.methods.base import check_method
@@ -40,6 +39,50 @@ __all__ = ["POOL", "Stream"]
 POOL = 8192  # tokens held: twice those that enter the LLM at 2 % of an hour at 1 frame a second
 PART = 64  # frames encoded at a time, whatever comes in at once
 LOOKS = 16  # frames of which the tower's output is held, to tell a foreign clip
+
+
+def answer_in_parts(
+    vlm: VLM,
+    shown: Video,
+    method: Method,
+    report: Progress,
+    decode: Stopwatch,
+    *,
+    about: dict[str, Any],
+    notes: Sequence[str | None],
+    **asked: Any,
+) -> Answer:
+    """Answer a question about a video of which all tokens are more than the model reads.
+
+    Parameters
+    ----------
+    vlm, method
+        As for ``answer``.
+    shown
+        The video.
+    report
+        Told of the stages from 0.1 on.
+    decode
+        Holds the seconds of reading the video.
+    about
+        From ``about_video``.
+    notes
+        Sentences for the trace, None for none.
+    asked
+        "question", "system", "history", "record", "score", "max_new_tokens" and "on_piece".
+    """
+    with Stream(vlm, method, pool=None) as stream:
+
+        def fed(stage: str, share: float) -> None:
+            report(stage, 0.1 + 0.5 * share)
+
+        stream.feed(shown.frames, about["seconds"], progress=fed)
+        watch = Reporter(vlm.device, report, 0.6, 1.0)
+        found = stream._asked(watch=watch, about=about, **asked)
+    costs = replace(found.costs, seconds=decode.seconds | found.costs.seconds | decode.seconds)
+    told = tuple(note for note in notes if note)
+    trace = replace(found.trace, costs=costs.to_json(), notes=(*found.trace.notes, *told))
+    return replace(found, trace=trace, costs=costs)
 
 
 class Stream:
@@ -87,7 +130,7 @@ class Stream:
                 f"{type(self.method).__name__} asks the LLM about all tokens first, and a video in "
                 f"parts is never there as a whole; choose another method"
             )
-        if vlm.family.cell_shape is None:
+        if not vlm.family.parts or vlm.family.cell_shape is None:
             raise InputError(foreign_to_parts(vlm.family))
         rows, cols = vlm.family.cell_shape(vlm.model.config)
         self._pool: Pool | None = Pool(self.method, rows * cols, pool)
@@ -297,10 +340,9 @@ class Stream:
         """Run some frames through the vision tower; remember how some of them look."""
         vlm = self.vlm
         inputs = build_prompt(vlm, frames, "what is this", 1, strict=False).inputs
-        tower = vlm.family.tower(vlm.model)
         with (
+            watch("vision"),
             vision(vlm.model, batch=vlm.vision_batch),
-            timed(vlm.model, tower, watch),
             tower_output(vlm.model) as seen,
         ):
             part = encode(vlm.model, self.method, inputs)

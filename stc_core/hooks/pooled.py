@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stc_core.errors import InputError
+from stc_core.errors import InputError, moved
 from stc_core.hooks.claiming import unwrapped
 from stc_core.hooks.compression import LiveTrace, Run, opened
 from stc_core.hooks.shortening import Door, Shortened
@@ -103,8 +103,8 @@ class _Encoding(Run):
     def at_door(self, door: Door) -> Shortened | None:
         grid_thw, self.encoded = self.grid_thw, False
         layout = layout_of(self.model.config, door.ids, grid_thw)
-        if layout is None or door.deepstack or not _in_one_run(layout):
-            raise InputError(foreign_to_parts(self.family))
+        if layout is None or not _in_one_run(layout):
+            raise moved(f"the video tokens of {self.family.name} do not stand in one row")
         self.encoded_part = Encoded(
             door.embeds[0, layout.tokens].clone(),
             self.heard(layout, grid_thw).to(door.embeds.device),
@@ -159,12 +159,11 @@ def encode(model: StockModel, method: Method, inputs: Mapping[str, Tensor]) -> E
     Raises
     ------
     InputError
-        A family in which more than one newline stands beside the tokens of a video, whose positions
-        are not plain numbers, or which adds visual features inside the LLM.
+        A family whose videos cannot be encoded in parts, or inputs without a video.
     """
     stock = unwrapped(model)
     family = family_of(stock.config)
-    if family.cell_shape is None:
+    if not family.parts:
         raise InputError(foreign_to_parts(family))
     run = _Encoding(stock, family, method, Stopwatch())
     with opened(run), torch.no_grad():
