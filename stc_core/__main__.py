@@ -1,7 +1,7 @@
 """The command line.
 
 ``python -m stc_core answer | benchmark | speed | evaluate | train | clips | convert | models |
-versions``.
+versions | long-video``.
 
 Exit code 0: done; 1: done, but some videos could not be read, or a fault of this program, which
 leaves a traceback; 2: the input cannot be used or the output cannot be written, with one sentence
@@ -22,6 +22,7 @@ from stc_core.commands.benchmark import benchmark
 from stc_core.commands.clips import clips
 from stc_core.commands.convert import convert
 from stc_core.commands.evaluate import evaluate
+from stc_core.commands.long_video import long_video
 from stc_core.commands.models import models
 from stc_core.commands.output import Output, Unwritten
 from stc_core.commands.speed import speed
@@ -36,6 +37,7 @@ cli = typer.Typer(
 )
 for command in (answer, evaluate, benchmark, speed, train, clips, convert, models, versions):
     cli.command()(command)
+cli.add_typer(long_video, name="long-video")
 
 
 def main() -> None:

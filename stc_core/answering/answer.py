@@ -251,7 +251,7 @@ def answer(
         return answer_in_parts(
             vlm, shown, method, report, decode, about=about, question=question, system=system,
             history=history, record=record, score=score, max_new_tokens=max_new_tokens,
-            on_piece=on_piece, notes=(shown.warning, fewer, before),
+            on_piece=on_piece, notes=(shown.warning, fewer, before), cache=cache,
         )  # fmt: skip
     prompt = prompt_about(vlm, shown, question, room, cache, clip, system=system, history=history)
     see = partial(vision, vlm.model, cache=cache, methods=[method], batch=vlm.vision_batch)

@@ -23,6 +23,7 @@ from stc_core.answering.teaching import outside_its_world
 from stc_core.answering.video import Video, plausible
 from stc_core.errors import InputError
 from stc_core.hooks.pooled import Encoded, Whole, encode, entering, foreign_to_parts
+from stc_core.hooks.run_cache import RunCache
 from stc_core.hooks.tower import tower_output, vision
 from stc_core.methods import STC, Method
 from stc_core.methods.base import check_method
@@ -50,13 +51,14 @@ def answer_in_parts(
     *,
     about: dict[str, Any],
     notes: Sequence[str | None],
+    cache: RunCache | None = None,
     **asked: Any,
 ) -> Answer:
     """Answer a question about a video of which all tokens are more than the model reads.
 
     Parameters
     ----------
-    vlm, method
+    vlm, method, cache
         As for ``answer``.
     shown
         The video.
@@ -71,7 +73,7 @@ def answer_in_parts(
     asked
         "question", "system", "history", "record", "score", "max_new_tokens" and "on_piece".
     """
-    with Stream(vlm, method, pool=None) as stream:
+    with Stream(vlm, method, pool=None, cache=cache) as stream:
 
         def fed(stage: str, share: float) -> None:
             report(stage, 0.1 + 0.5 * share)
@@ -112,6 +114,8 @@ class Stream:
         The compressor; default ``STC()``. With a bounded pool an ``STC``.
     pool
         Tokens held at most; None: all, and any method of ``METHODS`` that chooses before the LLM.
+    cache
+        Where the vision tower's features are kept, as for ``answer``.
 
     Raises
     ------
@@ -119,8 +123,15 @@ class Stream:
         On construction: another method, a pool that is too small.
     """
 
-    def __init__(self, vlm: VLM, method: Method | None = None, *, pool: int | None = POOL) -> None:
-        self.vlm, self.method = vlm, STC() if method is None else method
+    def __init__(
+        self,
+        vlm: VLM,
+        method: Method | None = None,
+        *,
+        pool: int | None = POOL,
+        cache: RunCache | None = None,
+    ) -> None:
+        self.vlm, self.method, self.cache = vlm, STC() if method is None else method, cache
         check_method(self.method)
         check_limit(self.method, pool)
         depth = len(vlm.model.get_decoder().layers)
@@ -342,7 +353,7 @@ class Stream:
         inputs = build_prompt(vlm, frames, "what is this", 1, strict=False).inputs
         with (
             watch("vision"),
-            vision(vlm.model, batch=vlm.vision_batch),
+            vision(vlm.model, cache=self.cache, methods=[self.method], batch=vlm.vision_batch),
             tower_output(vlm.model) as seen,
         ):
             part = encode(vlm.model, self.method, inputs)

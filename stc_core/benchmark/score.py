@@ -38,9 +38,9 @@ def summarize(outcome: Outcome, rows: Sequence[Row]) -> dict[str, Any]:
         if row.method is not None:
             for name, of_kind in references.items():
                 reference = of_kind.get((row.frames, row.method.retention), {})
-                record[f"behind_{name}"] = _difference(reference, answers)
+                record[f"behind_{name}"] = difference(reference, answers)
             record["behind_equal"] = {
-                name: _difference(by_row.get((row.frames, name), {}), answers)
+                name: difference(by_row.get((row.frames, name), {}), answers)
                 for name in names_after("flops ", row.parts)
                 if name != name_of(row.method)
             }
@@ -106,7 +106,7 @@ def _pairs(right: np.ndarray, full: np.ndarray) -> np.ndarray:
     return np.bincount(right.astype(int) + 2 * full.astype(int), minlength=4)
 
 
-def _difference(ours: dict[str, dict], theirs: dict[str, dict]) -> dict[str, Any] | None:
+def difference(ours: dict[str, dict], theirs: dict[str, dict]) -> dict[str, Any] | None:
     """Return how many points the second is behind the first, on the cases of both."""
     both = [case for case in theirs if case in ours]
     if not both:
