@@ -483,7 +483,9 @@ def about_video(vlm: VLM, video: Video) -> dict[str, Any]:
         "seconds": seconds.reshape(-1, step).mean(axis=1),
         "size": video.source_size,
         "seen": vlm.family.seen(vlm.processor, *video.source_size),
-        "frames": thumbnails(pictures, min(PICTURE_SIDE, math.isqrt(PICTURES // (3 * len(pictures))))),
+        "frames": thumbnails(
+            pictures, min(PICTURE_SIDE, math.isqrt(PICTURES // (3 * len(pictures))))
+        ),
     }
 
 

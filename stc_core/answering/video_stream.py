@@ -14,7 +14,12 @@ from torch import Tensor
 from stc_core.answering.accounting import costs_of
 from stc_core.answering.answer import Answer, checked_limit
 from stc_core.answering.generation import endings_of, generate, scores_of
-from stc_core.answering.pooled_prompt import one_frame_prompt, pooled_prompt, with_positions
+from stc_core.answering.pooled_prompt import (
+    TEXT_TOKENS,
+    one_frame_prompt,
+    pooled_prompt,
+    with_positions,
+)
 from stc_core.answering.prompt import build_prompt
 from stc_core.answering.recorded_words import words_of
 from stc_core.answering.reporting import Progress, Reporter
@@ -30,6 +35,7 @@ from stc_core.methods.base import check_method
 from stc_core.methods.parts.progress import listening_to_progress
 from stc_core.methods.pool import Pool, check_limit
 from stc_core.methods.stc import paper_layer
+from stc_core.models.memory import context_of
 from stc_core.models.vlm import VLM
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stopwatch import Stopwatch
@@ -145,6 +151,8 @@ class Stream:
             raise InputError(foreign_to_parts(vlm.family))
         rows, cols = vlm.family.cell_shape(vlm.model.config)
         self._pool: Pool | None = Pool(self.method, rows * cols, pool)
+        room = context_of(vlm.model.config) - TEXT_TOKENS
+        self._part = min(PART, max(1, room // (rows * cols)))
         self._grid: TokenGrid | None = None  # of the last part
         self._newline: Tensor | None = None
         self._size: tuple[int, int] | None = None
@@ -203,14 +211,14 @@ class Stream:
         pool, frames = self._open(), self._checked(frames)
         times = self._times(len(frames), seconds)
         watch = Reporter(self.vlm.device, progress)
-        for first in range(0, len(frames), PART):
-            few = slice(first, first + PART)
+        for first in range(0, len(frames), self._part):
+            few = slice(first, first + self._part)
             part = self._encoded(frames[few], watch)
             with watch("compression"):
                 pool.add(part.tokens, part.contribution)
             self._grid, self._newline, self._size = part.grid, part.newline, frames.shape[1:3]
             self._seconds += times[few].tolist()
-            done = min(first + PART, len(frames))
+            done = min(first + self._part, len(frames))
             watch.tell(f"vision {done}/{len(frames)} frames", done / len(frames))
         self._spend(watch)
 
@@ -268,7 +276,9 @@ class Stream:
         forced = endings_of(vlm, score)
         room = max(limit, *map(len, forced.values()), 0)
         short = one_frame_prompt(vlm, question, room, self._size, system=system, history=history)
-        grid = self._whole_grid(about.pop("size", self._size), about.pop("seen", self._grid.seen))
+        size = about.pop("size", self._size)
+        seen = about.pop("seen", vlm.family.seen(vlm.processor, *size))
+        grid = TokenGrid(self.frames, self._grid.rows, self._grid.cols, *size, seen)
         with (
             watch("compression"),
             torch.no_grad(),
@@ -293,8 +303,8 @@ class Stream:
             seconds[stage] = seconds.get(stage, 0.0) + spent
         costs = replace(costs, seconds=seconds)
         words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
-        seen = [torch.stack(self._looks)] if self._looks else []
-        notes = (*self._remarks(pool), moved, *outside_its_world(vlm, question, seen))
+        looks = [torch.stack(self._looks)] if self._looks else []
+        notes = (*self._remarks(pool), moved, *outside_its_world(vlm, question, looks))
         trace = replace(
             live.freeze(),
             model=readable(vlm.name),
@@ -362,12 +372,6 @@ class Stream:
             if len(self._looks) > LOOKS:
                 self._looks = self._looks[::2]
         return part
-
-    def _whole_grid(
-        self, size: tuple[int, int], seen: tuple[float, float, float, float] | None
-    ) -> TokenGrid:
-        rows, cols = self._grid.rows, self._grid.cols
-        return TokenGrid(self.frames, rows, cols, *size, seen)
 
     def _remarks(self, pool: Pool) -> tuple[str, ...]:
         if not pool.merged:

@@ -60,7 +60,7 @@ class HourReport:
                 ["time of a process, longest", f"{max(self.seconds):.0f} s"],
                 ["of it", stages],
                 ["peak memory", f"{self.peak_bytes / 2**30:.2f} GiB"],
-            ]
+            ],
         )
 
 

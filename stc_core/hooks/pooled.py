@@ -138,10 +138,11 @@ class _Entering(Run):
             self.words = door.embeds[0, self.layout.last + 1 :].detach().clone()
         if self.layer is None:
             self._write(None)
-        numbers = None
+        every = torch.arange(len(ids), device=ids.device)
+        numbers = every
         if self.method.positions == "original":
             numbers = whole.positions(int(places[0]), len(ids)).to(ids.device)
-        return Shortened(torch.arange(len(ids), device=ids.device), embeds, numbers=numbers)
+        return Shortened(every, embeds, numbers=numbers)
 
 
 def encode(model: StockModel, method: Method, inputs: Mapping[str, Tensor]) -> Encoded:
