@@ -243,10 +243,10 @@ def answer(
         from stc_core.answering.video_stream import answer_in_parts  # which gives answers itself
 
         if baseline or keep_cache:
-            what = "baseline" if baseline else "keep_cache"
+            option = "baseline" if baseline else "keep_cache"
             raise InputError(
-                f"{len(shown.frames)} frames are more than {vlm.name!r} reads at once, and {what} "
-                f"needs them at once; leave it out, or use fewer frames"
+                f"{len(shown.frames)} frames are more than {vlm.name!r} reads at once, as "
+                f"{option} needs them; leave it out, or use fewer frames"
             )
         return answer_in_parts(
             vlm, shown, method, report, decode, about=about, question=question, system=system,

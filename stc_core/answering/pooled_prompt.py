@@ -147,7 +147,7 @@ def pooled_prompt(vlm: VLM, short: Prompt, whole: Whole, room: int) -> PooledPro
 
 
 def with_positions(vlm: VLM, whole: Whole, per_frame: int, room: int) -> tuple[Whole, str | None]:
-    """Return ``whole`` with positions that the model reads, and a sentence where they are others."""
+    """Return ``whole`` at positions that the model reads, and a sentence where these are others."""
     total = whole.grid.frames
     frames = frames_that_fit(vlm, total, per_frame, room)
     if frames == total:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from stc_core.answering.generation import Said, end_tokens, recorded_question
+from stc_core.answering.pooled_prompt import PooledPrompt
 from stc_core.answering.prompt import Prompt
 from stc_core.hooks.recording import pieces
 from stc_core.models.vlm import VLM
@@ -17,7 +18,7 @@ from stc_core.text import readable
 
 
 def words_of(
-    vlm: VLM, prompt: Prompt, said: Said, trace: Trace | None
+    vlm: VLM, prompt: Prompt | PooledPrompt, said: Said, trace: Trace | None
 ) -> tuple[tuple[Word, ...], np.ndarray]:
     """Return the words of question and answer, and (W, n) float16: what each pays to the video.
 
@@ -33,8 +34,10 @@ def words_of(
             for text, logprob in zip(pieces(tokenizer, answered), said.logprobs, strict=False)
         ),
     )
-    if trace is None:
+    if trace is None and isinstance(prompt, Prompt):
         places = prompt.layout.tokens.cpu()
+    elif trace is None:
+        raise TypeError("of a long video, what entered the LLM is in its trace")
     else:
         entered = torch.from_numpy(trace.outside.survivors).to(ids.device)
         places = prompt.entered(entered)[0].cpu()

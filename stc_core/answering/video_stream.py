@@ -276,9 +276,9 @@ class Stream:
         forced = endings_of(vlm, score)
         room = max(limit, *map(len, forced.values()), 0)
         short = one_frame_prompt(vlm, question, room, self._size, system=system, history=history)
-        size = about.pop("size", self._size)
-        seen = about.pop("seen", vlm.family.seen(vlm.processor, *size))
-        grid = TokenGrid(self.frames, self._grid.rows, self._grid.cols, *size, seen)
+        height, width = about.pop("size", self._size)
+        seen = about.pop("seen", vlm.family.seen(vlm.processor, height, width))
+        grid = TokenGrid(self.frames, self._grid.rows, self._grid.cols, height, width, seen)
         with (
             watch("compression"),
             torch.no_grad(),

@@ -59,7 +59,7 @@ class LongReport:
     """
 
     frames: int
-    answers: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    answers: dict[str, dict[str, dict[str, Any]]]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -90,7 +90,7 @@ class LongReport:
             "questions": len(mine),
             "right": right / len(mine),
             "interval95": list(wilson(right, len(mine))),
-            "behind": difference(dict(first), dict(mine)),
+            "behind": difference(first, mine),
             "jaccard": float(np.mean([answer["jaccard"] for answer in mine.values()])),
             "entered": float(np.mean([answer["entered"] for answer in mine.values()])),
         }

@@ -202,8 +202,8 @@ def entering(
 def foreign_to_parts(family: Family) -> str:
     """Say that videos of this family are not encoded in parts."""
     return (
-        f"{family.name} cannot read a video in parts: its tokens do not stand in one row with plain "
-        f"positions; use fewer frames, or LLaVA-OneVision or LLaVA-NeXT-Video"
+        f"{family.name} cannot read a video in parts: its tokens do not stand in one row with "
+        f"plain positions; use fewer frames, or LLaVA-OneVision or LLaVA-NeXT-Video"
     )
 
 

@@ -120,6 +120,8 @@ class Pool:
 
     def _reduced(self, count: int) -> Decision:
         """Decide about the tokens held, as a set: ``count`` of them survive."""
+        if not isinstance(self.method, STC):
+            raise TypeError("only STC decides about tokens without a grid")
         method = replace(self.method, retention=count / self.held, window=0)
         mine = self.contribution[self.places]
         found = method.outside(self.tokens, mine, TokenGrid(self.held, 1, 1))
