@@ -13,6 +13,7 @@ from stc_core.answering import video_stream
 from stc_core.answering.video import Video
 from stc_core.hooks.run_cache import RunCache
 from stc_core.methods import DyToK
+from stc_core.methods.parts.windows import frames_at_once
 from stc_core.models.vlm import VLM
 from stc_core.record.grid import TokenGrid
 
@@ -325,6 +326,6 @@ def test_black_frames_and_tokens_of_zero_are_answered(vlm):
     ],
 )
 def test_windows_are_chosen_from_25_000_tokens_on(grid, frames):
-    assert STC().frames_at_once(grid) == frames
-    assert STC(window=0).frames_at_once(grid) == grid.frames
-    assert STC(window=3).frames_at_once(grid) == 3
+    assert frames_at_once(None, grid) == frames
+    assert frames_at_once(0, grid) == frames_at_once(5000, grid) == grid.frames
+    assert frames_at_once(2, grid) == 2

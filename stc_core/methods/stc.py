@@ -27,11 +27,10 @@ from stc_core.methods.parts.clustering import Points, density_peaks, nearest_cen
 from stc_core.methods.parts.merging import most_alike, text_relevance
 from stc_core.methods.parts.selection import retention_pool, strongest
 from stc_core.methods.parts.sharing import apportion
+from stc_core.methods.parts.windows import frames_at_once
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Fate
 
-LONG = 25_000  # tokens from which windows are the default: 3 s of clustering on two cores before
-WINDOW_TOKENS = 4096  # of such a window, at least those of one frame
 # The seven rows of the paper's table of modules: which parts of the outside stage are on.
 ABLATIONS: dict[str, dict[str, Any]] = {
     row: {"contribution": "A" in row, "similarity": "S" in row, "clusters": "C" in row}
@@ -184,16 +183,10 @@ class STC(Method):
             target[recycled] = recycled[nearest]
         return Decision.of(fate, target, **notes)
 
-    def frames_at_once(self, grid: TokenGrid) -> int:
-        """Return in how many frames at a time centers are looked for; all: in the whole video."""
-        if self.window is not None:
-            return self.window or grid.frames
-        return grid.frames if grid.size < LONG else max(1, WINDOW_TOKENS // grid.per_frame)
-
     def _centers(self, points: Points, count: int, grid: TokenGrid) -> Tensor:
         """Return (count,) int64, ascending: the density peaks among the recycled tokens."""
-        window = self.frames_at_once(grid)
-        if window >= grid.frames:
+        window = frames_at_once(self.window, grid)
+        if window == grid.frames:
             return density_peaks(points, count, self.neighbors)
         sizes = torch.bincount(points.among // (window * grid.per_frame)).tolist()
         first, centers = 0, []
