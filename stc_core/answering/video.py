@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_FRAMES", "Video", "check_video", "choose_frames", "read_video", "thumbnails"]
 
-MAX_FRAMES = 4096  # an hour at one frame a second is 3,600
+MAX_FRAMES = 4096  # an hour at one a second
 MAX_SIDE = 1024  # pixels; the vision towers read 384 to about 1000
 TICK = 1e-3  # seconds; Matroska rounds timestamps to this
 

@@ -83,14 +83,18 @@ class LongReport:
         return f"{markdown(head, lines)}\n\n{count} questions, {self.frames} frames."
 
     def _row(self, name: str) -> dict[str, Any]:
-        first = next(iter(self.answers.values()))
-        mine = self.answers[name]
+        reference, mine = next(iter(self.answers.values())), self.answers[name]
         right = sum(answer["right"] for answer in mine.values())
+        ours, theirs = (
+            np.array([answers[case]["right"] for case in mine], bool)
+            for answers in (reference, mine)
+        )
+        points, ends = difference(ours, theirs)
         return {
             "questions": len(mine),
             "right": right / len(mine),
             "interval95": list(wilson(right, len(mine))),
-            "behind": difference(first, mine),
+            "behind": {"points": points, "interval95": list(ends)},
             "jaccard": float(np.mean([answer["jaccard"] for answer in mine.values()])),
             "entered": float(np.mean([answer["entered"] for answer in mine.values()])),
         }

@@ -38,9 +38,9 @@ def summarize(outcome: Outcome, rows: Sequence[Row]) -> dict[str, Any]:
         if row.method is not None:
             for name, of_kind in references.items():
                 reference = of_kind.get((row.frames, row.method.retention), {})
-                record[f"behind_{name}"] = difference(reference, answers)
+                record[f"behind_{name}"] = _difference(reference, answers)
             record["behind_equal"] = {
-                name: difference(by_row.get((row.frames, name), {}), answers)
+                name: _difference(by_row.get((row.frames, name), {}), answers)
                 for name in names_after("flops ", row.parts)
                 if name != name_of(row.method)
             }
@@ -106,20 +106,33 @@ def _pairs(right: np.ndarray, full: np.ndarray) -> np.ndarray:
     return np.bincount(right.astype(int) + 2 * full.astype(int), minlength=4)
 
 
-def difference(ours: dict[str, dict], theirs: dict[str, dict]) -> dict[str, Any] | None:
+def difference(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Return how many more right answers the first has, as a share, with the 95 % interval.
+
+    The interval is a paired bootstrap over cases, as in ``share_of_full``.
+
+    Parameters
+    ----------
+    ours, theirs : (n,) bool
+        Outcomes of the same cases.
+
+    Returns
+    -------
+    (share, (low, high))
+    """
+    counts = _pairs(ours, theirs)
+    drawn = np.random.default_rng(SEED).multinomial(len(ours), counts / len(ours), DRAWS)
+    low, high = np.quantile((drawn[:, 1] - drawn[:, 2]) / len(ours), [0.025, 0.975])
+    return float((counts[1] - counts[2]) / len(ours)), (float(low), float(high))
+
+
+def _difference(ours: dict[str, dict], theirs: dict[str, dict]) -> dict[str, Any] | None:
     """Return how many points the second is behind the first, on the cases of both."""
     both = [case for case in theirs if case in ours]
     if not both:
         return None
-    counts = _pairs(_right(ours, both), _right(theirs, both))
-    drawn = np.random.default_rng(SEED).multinomial(len(both), counts / len(both), DRAWS)
-    spread = (drawn[:, 1] - drawn[:, 2]) / len(both)
-    low, high = np.quantile(spread, [0.025, 0.975])
-    return {
-        "questions": len(both),
-        "points": float((counts[1] - counts[2]) / len(both)),
-        "interval95": [float(low), float(high)],
-    }
+    points, (low, high) = difference(_right(ours, both), _right(theirs, both))
+    return {"questions": len(both), "points": points, "interval95": [low, high]}
 
 
 def _right(answers: dict[str, dict], cases: Iterable[str]) -> np.ndarray:
