@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers.masked import snapshot
 from inputs import clip_frames
+from tiny import BUILDERS
 
 from stc_core import METHODS, STC, InputError, Stream, Trace, answer
 from stc_core.answering import video_stream
@@ -92,6 +93,21 @@ def test_history_and_a_recorded_trace_are_those_of_the_video(vlm):
     assert [w.text for w in found.trace.words] == [w.text for w in expected.trace.words]
     np.testing.assert_allclose(found.trace.attention, expected.trace.attention, atol=2e-3)
     assert found.trace.features is None
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_families_in_parts_are_those_that_say_so(kind):
+    vlm = VLM(*BUILDERS[kind](seed=1), kind, "cpu", frames=6)
+    method, video = STC(retention=0.4, layer=2), clip(4)
+    if kind not in ("llava_onevision", "llava_next_video"):
+        with pytest.raises(InputError, match="cannot read a video in parts"):
+            Stream(vlm, method)
+        return
+    with Stream(vlm, method, pool=None) as stream:
+        stream.feed(video.frames[:3], video.seconds[:3])
+        stream.feed(video.frames[3:], video.seconds[3:])
+        found = stream.ask(QUESTION, max_new_tokens=4)
+    assert_same(found, answer(vlm, video, QUESTION, method, max_new_tokens=4))
 
 
 # --- a full one -----------------------------------------------------------------------------------
