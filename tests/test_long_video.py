@@ -309,6 +309,18 @@ def test_a_bad_chunk_is_one_sentence_and_the_stream_goes_on(vlm, frames, seconds
         assert stream.ask(QUESTION).trace.seconds.tolist() == list(range(12))
 
 
+def test_an_interrupt_while_tokens_merge_closes_the_stream(vlm, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    stream = full(vlm)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(STC, "outside", interrupted)
+        stream.feed(clip().frames)
+    with pytest.raises(InputError, match="^this stream is closed"):
+        stream.ask(QUESTION)
+
+
 def test_bad_pools_and_methods_are_one_sentence(vlm):
     for pool, says in ((0, "whole number from 2"), (31, "two frames' tokens, here 32, not 31")):
         with pytest.raises(InputError, match=says):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from stc_core.answering.accounting import costs_of
 from stc_core.answering.answer import Answer, checked_limit
+from stc_core.answering.chunks import checked_chunk, checked_times
 from stc_core.answering.generation import endings_of, generate, scores_of
 from stc_core.answering.pooled_prompt import (
     TEXT_TOKENS,
@@ -25,7 +27,7 @@ from stc_core.answering.recorded_words import words_of
 from stc_core.answering.reporting import Progress, Reporter
 from stc_core.answering.streaming import OnPiece, Writing
 from stc_core.answering.teaching import outside_its_world
-from stc_core.answering.video import Video, plausible
+from stc_core.answering.video import Video
 from stc_core.errors import InputError
 from stc_core.hooks.pooled import Encoded, Whole, encode, entering, foreign_to_parts
 from stc_core.hooks.run_cache import RunCache
@@ -109,7 +111,7 @@ class Stream:
     of all tokens so far into the LLM, at most half of the pool; no question changes the stream. As
     long as the pool was never full this is ``answer`` on the frames so far.
 
-    What grows with the video is the record of each token's fate, 20 bytes a token.
+    What grows with the video is the record of each token's fate, 13 bytes a token.
 
     Parameters
     ----------
@@ -208,13 +210,13 @@ class Stream:
             Frames or times of another shape or kind, frames of another size, a closed stream, a
             family whose videos cannot be read in parts. The stream can go on.
         """
-        pool, frames = self._open(), self._checked(frames)
-        times = self._times(len(frames), seconds)
+        pool, frames = self._open(), checked_chunk(frames, self._size)
+        times = checked_times(len(frames), seconds, self._seconds[-1] if self._seconds else None)
         watch = Reporter(self.vlm.device, progress)
         for first in range(0, len(frames), self._part):
             few = slice(first, first + self._part)
             part = self._encoded(frames[few], watch)
-            with watch("compression"):
+            with watch("compression"), self._whole_or_closed():
                 pool.add(part.tokens, part.contribution)
             self._grid, self._newline, self._size = part.grid, part.newline, frames.shape[1:3]
             self._seconds += times[few].tolist()
@@ -320,42 +322,21 @@ class Stream:
         watch.tell("done", 1.0)
         return Answer(said.text, trace, costs, said.logprob, scores)
 
+    @contextmanager
+    def _whole_or_closed(self) -> Iterator[None]:
+        """Close the stream where an interrupt leaves its pool half changed."""
+        try:
+            yield
+        except InputError:  # of features that are no numbers: nothing was added
+            raise
+        except BaseException:
+            self.close()
+            raise
+
     def _open(self) -> Pool:
         if self._pool is None:
             raise InputError("this stream is closed; begin another one")
         return self._pool
-
-    def _checked(self, frames: np.ndarray) -> np.ndarray:
-        frames = np.asarray(frames)
-        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
-            raise InputError(
-                f"frames must be an array (T, H, W, 3) of uint8, red first, not "
-                f"{frames.shape} of {frames.dtype}"
-            )
-        if not frames.size:
-            raise InputError("this chunk holds no frame; feed at least one")
-        if self._size is not None and frames.shape[1:3] != self._size:
-            raise InputError(
-                f"the frames of a stream have one size, here {self._size[1]} x {self._size[0]} "
-                f"pixels, not {frames.shape[2]} x {frames.shape[1]}; resize them"
-            )
-        return frames
-
-    def _times(self, count: int, seconds: np.ndarray | Sequence[float] | None) -> np.ndarray:
-        before = self._seconds[-1] if self._seconds else -1.0
-        if seconds is None:
-            return before + 1 + np.arange(count)
-        try:
-            times = np.asarray(seconds, np.float64)
-        except (TypeError, ValueError):
-            times = np.full(count, np.nan)
-        late = not self._seconds or times.size == 0 or times.flat[0] > before
-        if times.shape != (count,) or not plausible(times) or not late:
-            raise InputError(
-                f"seconds must be {count} rising numbers, the time of each frame, later than those "
-                f"of the frames before"
-            )
-        return times
 
     def _encoded(self, frames: np.ndarray, watch: Reporter) -> Encoded:
         """Run some frames through the vision tower; remember how some of them look."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stc_core.errors import InputError
-from stc_core.methods.base import Decision, Method, check_whole
+from stc_core.methods.base import Decision, Method, check_features, check_whole
 from stc_core.methods.stc import STC
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Fate
@@ -56,7 +56,12 @@ class Pool:
         self.held = self.seen = 0
 
     def add(self, tokens: Tensor, contribution: Tensor) -> None:
-        """Add whole frames: tokens (n, d) in their order in time, contribution (n,)."""
+        """Add whole frames: tokens (n, d) in their order in time, contribution (n,).
+
+        Raises ``InputError``, and adds nothing, where they are no finite numbers.
+        """
+        check_features("video tokens", tokens, 2)
+        check_features("contributions", contribution, 1)
         wide = torch.promote_types(tokens.dtype, torch.float32)  # of means of means
         for frame, received in zip(
             tokens.to(wide).split(self.per_frame), contribution.split(self.per_frame), strict=True

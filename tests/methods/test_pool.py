@@ -147,6 +147,20 @@ def test_features_of_scale_zero_are_merged_too():
     assert (decision.target >= 0).all()
 
 
+def test_tokens_that_are_no_numbers_are_refused_and_not_added():
+    tokens, contribution = made(9, seed=7)
+    pool = Pool(STC(retention=0.2), PER_FRAME, 20)
+    pool.add(tokens[:12], contribution[:12])
+    for bad in (torch.nan, torch.inf):
+        broken = tokens[12:].clone()
+        broken[-1, 0] = bad
+        with pytest.raises(InputError, match="^video tokens hold nan or infinite numbers"):
+            pool.add(broken, contribution[12:])
+        with pytest.raises(InputError, match="^contributions hold nan"):
+            pool.add(tokens[12:], torch.full((42,), bad))
+    assert pool.seen == pool.held == 12
+
+
 def test_other_methods_and_small_pools_are_one_sentence():
     with pytest.raises(InputError, match=r"^a bounded pool is merged by STC's .* SpaceTimeDPP has"):
         Pool(METHODS["stdpp"](), PER_FRAME, 20)
