@@ -33,6 +33,8 @@ class HourReport:
     frames, questions : int
     seconds : list of float
         Wall time of each process, from its start to its end: the model is loaded in it.
+    processor_seconds : float
+        Of a core, the mean of all processes: half of it is what two free cores would take at least.
     peak_bytes : int
         Most resident memory of any of them.
     answers : list of dict
@@ -42,6 +44,7 @@ class HourReport:
     frames: int
     questions: int
     seconds: list[float]
+    processor_seconds: float
     peak_bytes: int
     answers: list[dict[str, Any]]
 
@@ -59,6 +62,7 @@ class HourReport:
                 ["video tokens", tokens],
                 ["time of a process, longest", f"{max(self.seconds):.0f} s"],
                 ["of it", stages],
+                ["time of a core", f"{self.processor_seconds:.0f} s"],
                 ["peak memory", f"{self.peak_bytes / 2**30:.2f} GiB"],
             ],
         )
@@ -104,9 +108,10 @@ def measure_hour(
             if done.returncode:
                 raise InputError("the process that was to answer has failed")
             answers.append(json.loads(done.stdout))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = (used.ru_utime + used.ru_stime) / questions
     unit = 1 if sys.platform == "darwin" else 1024
-    return HourReport(frames, questions, seconds, peak * unit, answers)
+    return HourReport(frames, questions, seconds, worked, used.ru_maxrss * unit, answers)
 
 
 def write_scenes(file: Path, frames: int) -> None:

@@ -292,7 +292,7 @@ class Run:
     def after_layer(
         self, hidden: Tensor, attention, entered: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """After layer K: decide by the question, and shorten once more."""
+        """Decide after layer K by the question, and shorten once more."""
         with self.watch("compression"):
             self.layout = self.layout.to(hidden.device)  # layers may be spread over several
             visual = self.layout.tokens
@@ -321,7 +321,7 @@ class Run:
         return kept, hidden[:, kept]
 
     def later(self, ids: Tensor | None, compressed: bool) -> None:
-        """Before tokens that follow on a prompt: no video may be among them.
+        """Refuse a video among tokens that follow on a prompt.
 
         After a compressed prompt its tokens alone are none: a guess of assisted decoding may
         repeat them.
