@@ -32,6 +32,7 @@ _HOMES = {
     "answer": "answering.answer",
     "Answer": "answering.answer",
     "Conversation": "answering.conversation",
+    "Stream": "answering.video_stream",
     "load_conversation": "answering.cached",
     "resume": "hooks.kept_cache",
     "load_cache": "hooks.kept_cache",

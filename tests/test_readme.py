@@ -53,8 +53,13 @@ def commands(text: str) -> list[list[str]]:
     return found
 
 
-OPTIONS = {
-    name: {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+OPTIONS = {  # of a group: of all its commands
+    name: {
+        option
+        for each in (command, *getattr(command, "commands", {}).values())
+        for one in each.params
+        for option in (*one.opts, *one.secondary_opts)
+    }
     for name, command in typer.main.get_command(cli).commands.items()
 }
 

@@ -13,6 +13,9 @@ sweep           one question at many settings of a method, from coarse to fine
 recorded_words  the words of question and answer, and what they attend to
 accounting      what a finished run has cost
 reporting       how far a run is
+video_stream    a video that comes in chunk by chunk, or is longer than the model reads
+chunks          checks of what is fed to a stream
+pooled_prompt   the prompt about what is left of such a video
 conversation    several questions about one video
 cached          further questions from a kept KV cache, without the video
 download        a video by its address, from public hosts only

@@ -29,8 +29,7 @@ def costs_of(
     compression, text_tokens = 0, prompt.text_tokens
     if trace is not None:
         entered = torch.from_numpy(trace.outside.survivors).to(vlm.device)
-        length = prompt.inputs["input_ids"].shape[1]
-        text_tokens = int(prompt.layout.going(length, entered).sum()) - len(entered)
+        text_tokens = prompt.entered(entered)[1] - len(entered)
         fates = np.bincount(trace.outside.fate, minlength=len(Fate))
         compression = sum(
             outside_flops(
@@ -39,7 +38,7 @@ def costs_of(
                 int(fates[Fate.KEPT]),
                 int(fates[Fate.CENTER]),
                 vision=vision,
-                frames=prompt.layout.frames,
+                frames=prompt.steps,
                 patches=prompt.patches,
             ).values()
         ) + inside_flops(llm, llm_tokens, end, prompt.text_after)
@@ -59,7 +58,7 @@ def costs_of(
             text_tokens,
             generated,
             vision=vision,
-            frames=prompt.layout.frames,
+            frames=prompt.steps,
             patches=prompt.patches,
             compression=compression,
         ),

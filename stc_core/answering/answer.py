@@ -30,6 +30,7 @@ from stc_core.answering.generation import (
     scores_of,
     warm_up,
 )
+from stc_core.answering.pooled_prompt import is_longer_than_read
 from stc_core.answering.prompt import Prompt, build_prompt, checked_turns
 from stc_core.answering.recorded_words import words_of
 from stc_core.answering.reporting import Progress, Reporter
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 DECODED = 256 << 20  # bytes that decoded frames may take, where the model needs no more
 WHOLE = {"start": 0.0, "end": None, "track": None}  # of a file
 PICTURE_SIDE = 256  # pixels, longer side of the frames that a trace carries
+PICTURES = 192 << 20  # bytes of them together: very many are smaller
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,12 @@ def answer(
     InputError
         A video, question, setting or answer to score that cannot be used, or too little GPU memory;
         one sentence.
+
+    Notes
+    -----
+    A video whose tokens are more than the model reads goes through the vision tower in parts, and
+    the LLM gets those that the method chose from all of them, at positions that it reads
+    (docs/long-video.md). There is no uncompressed run of it, no kept cache, and no ``features``.
     """
     checked_turns(question, system, history)
     max_new_tokens = checked_limit(max_new_tokens)
@@ -249,9 +257,25 @@ def answer(
             chosen = _chosen(vlm, file, looks, cache, decode, part)
             file, part = chosen.video, dict(WHOLE)
         count = None if isinstance(frames, str) else frames
-        shown, about, prompt = asked_about(
-            vlm, file, question, count, room, cache, decode, part, system=system, history=history
-        )
+        shown, about, clip = shown_of(vlm, file, count, cache, decode, part)
+    sampled = "clip" if (start, end) == (0.0, None) else "stretch"
+    fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), count, sampled)
+    before = _before(system, len(history))
+    if is_longer_than_read(vlm, len(shown.frames), room):
+        from stc_core.answering.video_stream import answer_in_parts  # which gives answers itself
+
+        if baseline or keep_cache:
+            option = "baseline" if baseline else "keep_cache"
+            raise InputError(
+                f"{len(shown.frames)} frames are more than {vlm.name!r} reads at once, as "
+                f"{option} needs them; leave it out, or use fewer frames"
+            )
+        return answer_in_parts(
+            vlm, shown, method, report, decode, about=about, question=question, system=system,
+            history=history, record=record, score=score, max_new_tokens=max_new_tokens,
+            on_piece=on_piece, notes=(shown.warning, fewer, before), cache=cache,
+        )  # fmt: skip
+    prompt = prompt_about(vlm, shown, question, room, cache, clip, system=system, history=history)
     budget = None
     if chosen is not None:
         method, budget = with_usual_budget(vlm, method, chosen, prompt.layout)
@@ -287,9 +311,6 @@ def answer(
     costs = costs_of(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
     foreign = outside_its_world(vlm, question, seen)
-    sampled = "clip" if (start, end) == (0.0, None) else "stretch"
-    fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), count, sampled)
-    before = _before(system, len(history))
     told = (shown.warning, fewer, budget, before, *foreign, *prompt.notes)
     notes = [note for note in told if note]
     trace = replace(
@@ -343,7 +364,27 @@ def asked_about(
     part : mapping
         "start", "end" and "track" of a file, as for ``answer``.
     """
-    texts = checked_turns(question, system, history)
+    checked_turns(question, system, history)
+    shown, about, clip = shown_of(vlm, video, frames, cache, decode, part)
+    ask = partial(prompt_about, vlm, shown, question, room, cache, clip)
+    return shown, about, ask(system=system, history=history)
+
+
+def shown_of(
+    vlm: VLM,
+    video: str | os.PathLike | Video,
+    frames: int | None,
+    cache: RunCache | None,
+    decode: Reporter,
+    part: Mapping[str, Any],
+) -> tuple[Video, dict[str, Any], tuple | None]:
+    """Return a video's frames, what ``compress`` wants to know of them, and what tells the file.
+
+    Parameters
+    ----------
+    vlm, video, frames, cache, decode, part
+        As for ``asked_about``.
+    """
     clip: tuple | None = None
     if isinstance(video, Video):
         _no_part(part)
@@ -354,6 +395,30 @@ def asked_about(
         read = partial(_read, vlm, video, count, decode, part)
         shown, about, seconds = _kept(vlm, cache, clip and ("clip", clip), read)
         decode.seconds["decode"] = seconds
+    return shown, about, clip
+
+
+def prompt_about(
+    vlm: VLM,
+    shown: Video,
+    question: str,
+    room: int,
+    cache: RunCache | None,
+    clip: tuple | None,
+    *,
+    system: str = "",
+    history: Sequence[tuple[str, str]] = (),
+) -> Prompt:
+    """Return the prompt about a video that ``shown_of`` gave.
+
+    Parameters
+    ----------
+    vlm, question, room, cache, system, history
+        As for ``asked_about``.
+    shown, clip
+        From ``shown_of``.
+    """
+    texts = checked_turns(question, system, history)
     ask = partial(
         build_prompt,
         vlm,
@@ -366,7 +431,7 @@ def asked_about(
         history=history,
     )
     asked = "prompt", clip, texts, bool(system.strip()), room, vlm.times, id(vlm.processor)
-    return shown, about, _kept(vlm, cache, clip and asked, ask)
+    return _kept(vlm, cache, clip and asked, ask)
 
 
 def _no_part(part: Mapping[str, Any]) -> None:
@@ -477,11 +542,14 @@ def about_video(vlm: VLM, video: Video) -> dict[str, Any]:
     """
     step = vlm.family.step(vlm.model.config)
     seconds = np.pad(video.seconds, (0, -len(video.seconds) % step), mode="edge")
+    pictures = video.frames[::step]
     return {
         "seconds": seconds.reshape(-1, step).mean(axis=1),
         "size": video.source_size,
         "seen": vlm.family.seen(vlm.processor, *video.source_size),
-        "frames": thumbnails(video.frames[::step], PICTURE_SIDE),
+        "frames": thumbnails(
+            pictures, min(PICTURE_SIDE, math.isqrt(PICTURES // (3 * len(pictures))))
+        ),
     }
 
 

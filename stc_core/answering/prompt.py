@@ -53,6 +53,19 @@ class Prompt:
         """Return N, the number of video tokens."""
         return len(self.layout.tokens)
 
+    @property
+    def steps(self) -> int:
+        """Return T, the time steps of the video's grid."""
+        return self.layout.frames
+
+    def entered(self, survivors: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Return (B,) int64 and L': places of these survivors in the L' tokens that the LLM reads.
+
+        survivors: (B,) int64 among the N video tokens.
+        """
+        going = self.layout.going(self.inputs["input_ids"].shape[1], survivors).nonzero().flatten()
+        return self.layout.after(going, survivors).tokens, len(going)
+
 
 def build_prompt(
     vlm: VLM,

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from stc_core.answering.generation import Said, end_tokens, recorded_question
+from stc_core.answering.pooled_prompt import PooledPrompt
 from stc_core.answering.prompt import Prompt
 from stc_core.hooks.recording import pieces
 from stc_core.models.vlm import VLM
@@ -17,7 +18,7 @@ from stc_core.text import readable
 
 
 def words_of(
-    vlm: VLM, prompt: Prompt, said: Said, trace: Trace | None
+    vlm: VLM, prompt: Prompt | PooledPrompt, said: Said, trace: Trace | None
 ) -> tuple[tuple[Word, ...], np.ndarray]:
     """Return the words of question and answer, and (W, n) float16: what each pays to the video.
 
@@ -33,14 +34,16 @@ def words_of(
             for text, logprob in zip(pieces(tokenizer, answered), said.logprobs, strict=False)
         ),
     )
-    layout = prompt.layout
-    if trace is not None:
+    if trace is None and isinstance(prompt, Prompt):
+        places = prompt.layout.tokens.cpu()
+    elif trace is None:
+        raise TypeError("of a long video, what entered the LLM is in its trace")
+    else:
         entered = torch.from_numpy(trace.outside.survivors).to(ids.device)
-        layout = layout.after(layout.going(len(ids), entered).nonzero().flatten(), entered)
-    places = layout.tokens.cpu()
+        places = prompt.entered(entered)[0].cpu()
     read, *fed = said.heard
     # a word of the answer was predicted where the token before it stood
     rows = [*read[: len(asked)], read[-1], *(row[0] for row in fed)]
-    words = words[: min(MAX_WORDS, MAX_ATTENTION // len(prompt.layout.tokens))]
+    words = words[: min(MAX_WORDS, MAX_ATTENTION // prompt.video_tokens)]
     paid = torch.stack([row[places] for row in rows[: len(words)]])
     return words, paid.half().numpy()

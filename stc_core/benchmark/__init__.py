@@ -13,6 +13,8 @@ score           accuracies, intervals, flips, evidence
 tables          tables in Markdown
 readme_section  the section of a README
 plots           pictures
+long_video      windows and streams against the whole video at once
+hour            time and memory of a question about an hour
 result_files    the files that a benchmark leaves
 tracking        a run of trackio or Weights & Biases
 """

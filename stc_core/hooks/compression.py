@@ -143,15 +143,23 @@ def compress(
     stock = unwrapped(model)
     checked_text(question, "the question")
     family = family_of(stock.config)
-    run = _Run(stock, family, method, watch or Stopwatch())
+    run = Run(stock, family, method, watch or Stopwatch())
     run.about = {"seconds": seconds, "frames": frames, "question": question}
     run.size, run.seen, run.record = size, seen, record
+    with opened(run) as trace:
+        yield trace
+
+
+@contextmanager
+def opened(run: Run) -> Iterator[LiveTrace]:
+    """Hook a run into its model inside the ``with``; yield the trace that it fills."""
+    stock, method = run.model, run.method
     compact = method.positions == "compact"
     entering = method.inside_visual == "change"
     seam = Seam(stock, run.at_door, run.layer, run.after_layer, run.later, compact, entering)
     with ExitStack() as stack:
         occupy(stock, stack)
-        stack.enter_context(tower_calls(family.tower(stock), run.begin))
+        stack.enter_context(tower_calls(run.family.tower(stock), run.begin))
         stack.enter_context(run.signal())
         stack.enter_context(seam.open())
         stack.callback(run.trace.__dict__.pop, "_keep", None)
@@ -159,7 +167,7 @@ def compress(
         yield run.trace
 
 
-class _Run:
+class Run:
     """Do what happens between a prompt's vision tower and its last compressed layer."""
 
     def __init__(self, model: StockModel, family: Family, method: Method, watch: Stopwatch) -> None:
@@ -260,15 +268,18 @@ class _Run:
         self, layout: Layout, door: Door, grid_thw: Tensor | None, tokens: Tensor
     ) -> Decision:
         """The method's decision about the tokens (N, d) of the video, by what the tower showed."""
-        self.grid = self._grid(layout, door)
+        self.grid = self.grid_of(layout, door)
         if isinstance(self.method, Decided):
             self.contribution = self.method.contribution
             return self.method.outside(tokens, self.contribution, self.grid)
+        self.contribution = self.heard(layout, grid_thw).to(door.embeds.device)
+        return self._informed(layout, door).outside(tokens, self.contribution, self.grid)
+
+    def heard(self, layout: Layout, grid_thw: Tensor | None) -> Tensor:
+        """Return the contribution (N,) that the probe in the vision tower has read."""
         scores = torch.cat(self.scores)[: layout.frames]
         self._check(scores, patch_grid(self.model.config, grid_thw))
-        scores = to_grid(self.model, self.family, scores, (layout.rows, layout.cols))
-        self.contribution = scores.flatten().to(door.embeds.device)
-        return self._informed(layout, door).outside(tokens, self.contribution, self.grid)
+        return to_grid(self.model, self.family, scores, (layout.rows, layout.cols)).flatten()
 
     def _informed(self, layout: Layout, door: Door) -> Method:
         """Return the method, with the weights of frames where it asks for them."""
@@ -281,7 +292,7 @@ class _Run:
     def after_layer(
         self, hidden: Tensor, attention, entered: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """After layer K: decide by the question, and shorten once more."""
+        """Decide after layer K by the question, and shorten once more."""
         with self.watch("compression"):
             self.layout = self.layout.to(hidden.device)  # layers may be spread over several
             visual = self.layout.tokens
@@ -310,7 +321,7 @@ class _Run:
         return kept, hidden[:, kept]
 
     def later(self, ids: Tensor | None, compressed: bool) -> None:
-        """Before tokens that follow on a prompt: no video may be among them.
+        """Refuse a video among tokens that follow on a prompt.
 
         After a compressed prompt its tokens alone are none: a guess of assisted decoding may
         repeat them.
@@ -331,7 +342,7 @@ class _Run:
                 f"frame beside its class token where {patches[0]} x {patches[1]} patches belong"
             )
 
-    def _grid(self, layout: Layout, door: Door) -> TokenGrid:
+    def grid_of(self, layout: Layout, door: Door) -> TokenGrid:
         """Return the token grid of the one video in this prompt; refuses anything else."""
         first, others = door.embeds[:1], door.embeds[1:]
         if _differ(others, first):

@@ -62,11 +62,15 @@ class Door:
 
 @dataclass
 class Shortened:
-    """Hold what goes on from the door: places (L',) ascending, embeds (rows, L', d), deepstack."""
+    """Hold what goes on from the door: places (L',) ascending, embeds (rows, L', d), deepstack.
+
+    numbers: position ids (L',), rising or equal, where they are others than those of the places.
+    """
 
     places: Tensor
     embeds: Tensor
     deepstack: tuple[Tensor, ...] = ()
+    numbers: Tensor | None = None
 
 
 @dataclass
@@ -209,12 +213,15 @@ class Seam:
         ends = positions[..., :1, :].amax(dim=-1, keepdim=True) + 1
         sequence = Sequence(embeds.shape[1], len(places), ends=ends, layer=self.layer)
         sequence.padded = pad is not None
-        if len(places) < embeds.shape[1]:
+        numbers = shortened.numbers
+        if len(places) < embeds.shape[1] or numbers is not None:
             sequence.door = places
             positions = positions[..., places]
-            if self.compact:
+            if numbers is None and self.compact:
                 real = torch.ones_like(places) if pad is None else (~pad[places]).long()
-                positions = (real.cumsum(0) - 1).clamp(min=0).expand_as(positions)
+                numbers = (real.cumsum(0) - 1).clamp(min=0)
+            if numbers is not None:
+                positions = numbers.expand_as(positions)
                 sequence.shift = ends - positions[..., :1, -1:] - 1
             kwargs |= {"inputs_embeds": shortened.embeds, "position_ids": positions}
             if deepstack:

@@ -27,6 +27,7 @@ from stc_core.methods.parts.clustering import Points, density_peaks, nearest_cen
 from stc_core.methods.parts.merging import most_alike, text_relevance
 from stc_core.methods.parts.selection import retention_pool, strongest
 from stc_core.methods.parts.sharing import apportion
+from stc_core.methods.parts.windows import frames_at_once
 from stc_core.record.grid import TokenGrid
 from stc_core.record.stages import Fate
 
@@ -71,8 +72,9 @@ class STC(Method):
         pool that fills early has seen the whole video.
     window : int, optional
         Frames. Centers are looked for in so many frames at a time, each with its share of them, and
-        the time for it grows with the length of the video instead of its square. Default: in the
-        whole video at once, which is the paper's method.
+        the time for it grows with the length of the video instead of its square. 0: in the whole
+        video at once, which is the paper's method. Default: 0 below 25,000 video tokens, from there
+        on the frames that have 4,096 tokens.
     heads : str
         How the heads' attention from text to video tokens is joined after layer K: "mean", or
         "max", another reading of the paper.
@@ -95,8 +97,9 @@ class STC(Method):
       cluster_ratio 0 as well. With no cluster at all the recycled tokens are dropped.
     * DPC-KNN: Euclidean distance / sqrt(width), k = 7 with the token itself counted (as the
       published codes of HoliTom and FlashVID), ties to the earlier token, no random term.
-    * With ``window`` the centers of a window are as many as its share of the recycled tokens, by
-      largest remainder; a token joins its nearest center, be it in another window.
+    * In windows the centers of each are as many as its share of the recycled tokens, by largest
+      remainder; a token joins its nearest center, be it in another window. From 25,000 tokens on
+      windows are the default; docs/long-video.md has the difference from the whole video at once.
     * A cluster's token is the plain mean of its members, center included, at the center's place.
     * Text tokens of the inside stage are all tokens after the video (the question and what the chat
       template adds); tokens before it cannot attend to it.
@@ -147,7 +150,7 @@ class STC(Method):
         check_one_of("heads", self.heads, ("mean", "max"))
         check_one_of("text", self.text, ("hidden", "embeddings"))
         if self.window is not None:
-            check_whole("window", self.window, 1)
+            check_whole("window", self.window, 0)
 
     @property
     def attentive(self) -> bool:
@@ -182,9 +185,10 @@ class STC(Method):
 
     def _centers(self, points: Points, count: int, grid: TokenGrid) -> Tensor:
         """Return (count,) int64, ascending: the density peaks among the recycled tokens."""
-        if self.window is None or self.window >= grid.frames:
+        window = frames_at_once(self.window, grid)
+        if window == grid.frames:
             return density_peaks(points, count, self.neighbors)
-        sizes = torch.bincount(points.among // (self.window * grid.per_frame)).tolist()
+        sizes = torch.bincount(points.among // (window * grid.per_frame)).tolist()
         first, centers = 0, []
         for size, share in zip(sizes, apportion(count, sizes, sizes), strict=True):
             if share:

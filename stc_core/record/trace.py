@@ -310,7 +310,7 @@ class Trace:
             - a header of ``trace_header.MAX_HEADER`` (4 MiB) of JSON, 16 deep, of 2^18 values: 4096
               words of each run, 64 notes, a question of 2^17 characters, an answer of 2^18, 1024
               scores, ``trace_header`` lists the rest;
-            - ``MAX_TOKENS`` (2^18) tokens in ``MAX_FRAMES`` (2048) frames of at most ``MAX_CELLS``
+            - ``MAX_TOKENS`` (2^18) tokens in ``MAX_FRAMES`` (4096) frames of at most ``MAX_CELLS``
               (512) rows and columns, at rising times within ``MAX_SECONDS`` (1e7) of 0;
             - ``MAX_PICTURES`` (256 MiB) of small frames of at most ``MAX_PICTURE_SIDE`` (4096)
               pixels a side, ``MAX_ATTENTION`` (2^26) numbers in each map of attention.

@@ -22,7 +22,7 @@ from stc_core.writing import check_folder, writing_errors, written_whole
 FORMAT = 2  # of the file; a reader refuses what is newer than itself
 MAX_UNPACKED = 640 << 20  # bytes; a trace of 128 frames of 729 tokens with its frames needs 30 MB
 MAX_TOKENS = 1 << 18  # N of one clip; 1024 frames of 14 x 14 have 200,704
-MAX_FRAMES = 1 << 11  # T
+MAX_FRAMES = 1 << 12  # T
 MAX_CELLS = 1 << 9  # rows, and columns
 MAX_PICTURES = 256 << 20  # bytes of all small frames; 1024 of 256 x 256 take 192 MiB
 MAX_PICTURE_SIDE = 1 << 12  # pixels of a small frame

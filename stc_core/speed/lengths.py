@@ -26,10 +26,10 @@ def windowed(tokens: Tensor, contribution: Tensor, grid: TokenGrid) -> dict[str,
     made: list[Decision] = []
     seconds = []
 
-    def decide(window: int | None) -> None:
+    def decide(window: int) -> None:
         made.append(STC(window=window).outside(tokens, contribution, grid))
 
-    for window in (None, WINDOW):
+    for window in (0, WINDOW):
         seconds.append(seconds_of(partial(decide, window), tokens.device, times=1))
     exact, other = made[-2:]
     return {
@@ -58,8 +58,8 @@ def agreement(device: torch.device, grid: TokenGrid, width: int) -> dict[str, fl
     found = {}
     for dtype in (torch.float32, torch.bfloat16):
         tokens, contribution = made_up(grid, width, dtype, device, seed=1)
-        here = STC().outside(tokens, contribution, grid)
-        there = STC().outside(tokens.cpu().double(), contribution.cpu(), grid)
+        here = STC(window=0).outside(tokens, contribution, grid)
+        there = STC(window=0).outside(tokens.cpu().double(), contribution.cpu(), grid)
         found[str(dtype).removeprefix("torch.")] = _unlike(here, there)
     return found
 
@@ -87,12 +87,12 @@ def _length(
     where = torch.device(device)
     small = TokenGrid(2, 7, 7)  # libraries load their kernels at the first call
     few = made_up(small, width, dtype, where)
-    STC().outside(*few, small).apply(few[0])
+    STC(window=0).outside(*few, small).apply(few[0])
     tokens, contribution = made_up(grid, width, dtype, where)
     before = held_bytes(where)
 
     def outside() -> None:
-        STC().outside(tokens, contribution, grid).apply(tokens)
+        STC(window=0).outside(tokens, contribution, grid).apply(tokens)
 
     with listening_to_progress(_line(grid.size)):
         spent = seconds_of(outside, where, times=1)

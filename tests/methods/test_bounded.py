@@ -285,20 +285,34 @@ def test_a_window_as_long_as_the_video_is_no_window():
     grid = TokenGrid(5, 3, 3)
     tokens, contribution = made_up(grid, 5, torch.float32, CPU)
     plain = STC(retention=0.2).outside(tokens, contribution, grid)
-    for window in (5, 6, 1000):
+    for window in (0, 5, 6, 1000):
         found = STC(retention=0.2, window=window).outside(tokens, contribution, grid)
         assert torch.equal(plain.target, found.target) and torch.equal(plain.fate, found.fate)
 
 
 def test_the_name_of_a_method_without_windows_is_what_it_was():
     assert "window" not in repr(STC())
-    method = STC(retention=0.1, window=8)
-    assert eval(repr(method), {"STC": STC}) == method
+    for window in (0, 8):
+        method = STC(retention=0.1, window=window)
+        assert eval(repr(method), {"STC": STC}) == method
 
 
-@pytest.mark.parametrize("value", [0, -1, 2.5, True, "8"])
+def test_from_25_000_tokens_on_the_default_is_windows(monkeypatch):
+    grid = TokenGrid(6, 2, 3)
+    tokens, contribution = made_up(grid, 5, torch.float32, CPU)
+    whole, windows = (STC(retention=0.3, window=n, tau=0.5) for n in (0, 2))
+    default = STC(retention=0.3, tau=0.5)
+    expected = [m.outside(tokens, contribution, grid).target for m in (whole, windows)]
+    assert not torch.equal(*expected)
+    assert torch.equal(default.outside(tokens, contribution, grid).target, expected[0])
+    monkeypatch.setattr("stc_core.methods.parts.windows.LONG", grid.size)
+    monkeypatch.setattr("stc_core.methods.parts.windows.WINDOW_TOKENS", 2 * grid.per_frame + 1)
+    assert torch.equal(default.outside(tokens, contribution, grid).target, expected[1])
+
+
+@pytest.mark.parametrize("value", [-1, 2.5, True, "8"])
 def test_a_window_is_a_whole_number_of_frames(value):
-    with pytest.raises(InputError, match="^window must be a whole number from 1"):
+    with pytest.raises(InputError, match="^window must be a whole number from 0"):
         STC(window=value)
 
 

@@ -13,6 +13,7 @@ from token_clips import ADVERSARIAL, RETENTIONS, clip, compare
 from stc_core import InputError
 from stc_core.methods import SpaceTimeDPP
 from stc_core.methods.parts.volume import largest_volume
+from stc_core.record.grid import TokenGrid
 
 
 def kernel(method, tokens, contribution, grid):
@@ -61,6 +62,40 @@ def reference(method):
         return *kept_only(grid.size, sorted(chosen)), None
 
     return decide
+
+
+def windowed(method, shares):
+    """``reference`` in each window alone, with these shares of the budget."""
+
+    def decide(tokens, contribution, grid):
+        whole, _ = kernel(method, tokens, contribution, grid)
+        each, kept = method.window * grid.per_frame, []
+        for number, share in enumerate(shares):
+            mine = list(range(number * each, min((number + 1) * each, grid.size)))
+            chosen = []
+            for _ in range(share):
+                rest = [i for i in mine if i not in chosen]
+                volume = {i: np.linalg.det(whole[np.ix_([*chosen, i], [*chosen, i])]) for i in rest}
+                chosen.append(max(rest, key=lambda i: (volume[i], -i)))
+            kept += chosen
+        return kept_only(grid.size, sorted(kept))[1]
+
+    return decide
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("window", "shares"), [(2, (2, 2, 2)), (4, (4, 2)), (5, (5, 1))])
+def test_windows_are_chosen_from_as_if_there_were_no_others(seed, window, shares):
+    grid, rng = TokenGrid(6, 2, 3), np.random.default_rng([seed, 4])
+    tokens, contribution = (
+        torch.from_numpy(rng.normal(size=(36, 8))),
+        torch.from_numpy(rng.random(36)),
+    )
+    method = SpaceTimeDPP(retention=1 / 6, window=window)
+    found = method.outside(tokens, contribution, grid)
+    expected = windowed(method, shares)(tokens.tolist(), contribution.tolist(), grid)
+    assert found.target.tolist() == expected
+    assert eval(repr(method)) == method and "window" not in repr(SpaceTimeDPP())
 
 
 VARIANTS = ({}, {"power": 0.0}, {"power": 2.0, "time": 0.02, "space": 5.0})

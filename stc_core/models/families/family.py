@@ -131,6 +131,9 @@ class Family:
     projection : callable
         model -> the module that brings patches to the LLM's width one by one, None where that is
         part of the tower or patches are joined first.
+    parts : bool
+        Whether a long video may be encoded in parts: its tokens stand in one row, at most one
+        newline after them, positions are plain numbers, and the LLM sees nothing else of it.
     projector : callable
         config -> fields of ``VisionShape``: what lies between tower and LLM, where it is not two
         layers over every patch.
@@ -162,4 +165,5 @@ class Family:
     classes: Callable[[], tuple[StockClass, StockClass, StockClass]] | None = None
     projection: Callable[[StockModel], nn.Module | None] = _projection
     projector: Callable[[StockConfig], dict] = lambda config: {}
+    parts: bool = False
     card: Card = field(default_factory=lambda: Card())

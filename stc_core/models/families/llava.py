@@ -95,6 +95,7 @@ LLAVA_ONEVISION = Family(
     class_token=has_clip_tower,
     head=lambda tower: getattr(getattr(tower, "head", None), "attention", None),
     feature_layer=hidden_state_layer,
+    parts=True,
     card=Card(
         hub=(
             "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
@@ -138,6 +139,7 @@ LLAVA_NEXT_VIDEO = Family(
     # the published preprocessor_config.json leads AutoVideoProcessor to the whole processor
     video_processor="LlavaNextVideoVideoProcessor",
     projector=_next_video_projector,
+    parts=True,
     card=Card(
         hub=(
             "llava-hf/LLaVA-NeXT-Video-7B-hf",
