@@ -40,20 +40,14 @@ long_video = typer.Typer(
 
 @long_video.command()
 def auto(
-    questions: Annotated[int, typer.Option(help="Questions, one about each clip.")] = 260,
+    questions: Questions = 260,
     world: Annotated[
         str, typer.Option(help="brief: things are there for a moment; slow: for long.")
     ] = "brief",
-    retention: Annotated[
-        float, typer.Option(help="Share of the tokens of the model's uniform frames, (0, 1].")
-    ] = 0.02,
+    retention: Retention = 0.02,
     method: Annotated[str, typer.Option(help="Compression method.")] = "stc",
-    development: Annotated[
-        bool, typer.Option(help="Development clips, for choosing settings, instead of held-out.")
-    ] = False,
-    partial: Annotated[
-        Path | None, typer.Option(help="File of answers, from which a stopped run goes on.")
-    ] = None,
+    development: Development = False,
+    partial: Partial = None,
     model: Model = None,
     device: Device = None,
 ) -> None:
