@@ -110,7 +110,7 @@ class Stream:
     tokens; whenever a frame would not fit, the outside stage of STC makes half as many of them,
     and what is merged again keeps its weight (``methods.pool.Pool``). A question lets ``retention``
     of all tokens so far into the LLM, at most half of the pool; no question changes the stream. As
-    long as the pool was never full this is ``answer`` on the frames so far.
+    long as the pool was never full these are the tokens of ``answer`` on the frames so far.
 
     What grows with the video is the record of each token's fate, 13 bytes a token.
 
