@@ -11,6 +11,7 @@ from tiny import BUILDERS
 
 from stc_core import METHODS, STC, InputError, Stream, Trace, answer
 from stc_core.answering import video_stream
+from stc_core.answering.pooled_prompt import frames_that_fit
 from stc_core.answering.video import Video
 from stc_core.hooks.run_cache import RunCache
 from stc_core.methods import DyToK
@@ -246,6 +247,18 @@ def test_the_llm_reads_the_survivors_at_positions_of_a_shorter_video(short_conte
     ).logits[0, -1]
     sure = out.float().log_softmax(-1)
     assert found.logprob == pytest.approx(float(sure.max()), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "frames", "expected"),
+    [(None, 15, 15), (None, 16, 15), (4, 8, 8), (4, 9, 4), (4, 300, 4), (40, 16, 15)],
+)
+def test_positions_are_those_that_the_model_knows(short_context, recorded, frames, expected):
+    short_context.model.config.stc = {"frames": recorded} if recorded else {}
+    try:
+        assert frames_that_fit(short_context, frames, 16, 10) == expected  # 246 of 256 tokens
+    finally:
+        del short_context.model.config.stc
 
 
 @pytest.mark.parametrize("method", [BOTH.at(0.1), METHODS["stdpp"](retention=0.1)], ids=repr)

@@ -17,6 +17,7 @@ from stc_core.models.families import vision_shape
 from stc_core.models.memory import context_of
 from stc_core.models.vlm import VLM
 
+KNOWN = 2  # the embedded model was trained on clips of up to twice the frames that it records
 TEXT_TOKENS = 96  # of a question, the template around it and its neighbors, where it is not known
 
 
@@ -65,13 +66,15 @@ def frames_that_fit(vlm: VLM, frames: int, per_frame: int, room: int) -> int:
 
     All of them where the model reads so many tokens and ``room`` more. A longer video gets the
     positions of one of as many frames as the checkpoint records, for which it was trained; where
-    it records none, of as many as it reads.
+    it records none, of as many as it reads. So does one of more than ``KNOWN`` times the frames
+    that are recorded: at positions that it was never trained on a model is lost, also within its
+    context.
     """
     config = vlm.model.config
     most = (context_of(config) - room) // per_frame
-    if frames <= most:
-        return frames
     recorded = (getattr(config, "stc", None) or {}).get("frames")
+    if frames <= (min(most, KNOWN * recorded) if recorded else most):
+        return frames
     return max(1, min(most, frames, recorded or most))
 
 
@@ -153,7 +156,7 @@ def with_positions(vlm: VLM, whole: Whole, per_frame: int, room: int) -> tuple[W
     if frames == total:
         return whole, None
     note = (
-        f"All {whole.grid.size:,} video tokens are more than the model reads; those that entered "
+        f"{total} frames are more than the model reads or was trained on; the tokens that entered "
         f"the LLM have the positions of a video of {frames} frames."
     )
     return replace(whole, frames=frames), note

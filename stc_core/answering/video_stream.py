@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -47,6 +47,7 @@ __all__ = ["POOL", "Stream"]
 
 POOL = 8192  # tokens held: twice those that enter the LLM at 2 % of an hour at 1 frame a second
 PART = 64  # frames encoded at a time, whatever comes in at once
+DECIDED = 0.5  # share of a question's time that the decision about many tokens takes
 LOOKS = 16  # frames of which the tower's output is held, to tell a foreign clip
 
 
@@ -84,10 +85,10 @@ def answer_in_parts(
     with Stream(vlm, method, pool=None, cache=cache) as stream:
 
         def fed(stage: str, share: float) -> None:
-            report(stage, 0.1 + 0.5 * share)
+            report(stage, 0.1 + 0.3 * share)
 
         stream.feed(shown.frames, about["seconds"], progress=fed)
-        watch = Reporter(vlm.device, report, 0.6, 1.0)
+        watch = Reporter(vlm.device, report, 0.4, 1.0)
         found = stream._asked(watch=watch, about=about, **asked)
     costs = replace(found.costs, seconds=decode.seconds | found.costs.seconds | decode.seconds)
     told = tuple(note for note in notes if note)
@@ -109,7 +110,7 @@ class Stream:
     tokens; whenever a frame would not fit, the outside stage of STC makes half as many of them,
     and what is merged again keeps its weight (``methods.pool.Pool``). A question lets ``retention``
     of all tokens so far into the LLM, at most half of the pool; no question changes the stream. As
-    long as the pool was never full this is ``answer`` on the frames so far.
+    long as the pool was never full these are the tokens of ``answer`` on the frames so far.
 
     What grows with the video is the record of each token's fate, 13 bytes a token.
 
@@ -222,7 +223,7 @@ class Stream:
             self._seconds += times[few].tolist()
             done = min(first + self._part, len(frames))
             watch.tell(f"vision {done}/{len(frames)} frames", done / len(frames))
-        self._spend(watch)
+        self._spent = _together(self._spent, watch.seconds)
 
     def ask(
         self,
@@ -281,10 +282,11 @@ class Stream:
         height, width = about.pop("size", self._size)
         seen = about.pop("seen", vlm.family.seen(vlm.processor, height, width))
         grid = TokenGrid(self.frames, self._grid.rows, self._grid.cols, height, width, seen)
+        clock = Stopwatch(vlm.device)
         with (
-            watch("compression"),
+            clock("compression"),
             torch.no_grad(),
-            listening_to_progress(lambda share: watch.tell("compression", share / 2)),
+            listening_to_progress(lambda share: watch.tell("compression", DECIDED * share)),
         ):
             decision, tokens = pool.decide(grid)
         whole = Whole(grid, decision, tokens, pool.contribution, self._newline, grid.frames)
@@ -300,10 +302,7 @@ class Stream:
             said = generate(vlm, prompt, watch, limit, layer=layer, writing=writing or None)
             scores = scores_of(vlm, said, forced)
         costs = costs_of(vlm, live, prompt, len(said.ids), watch, Stopwatch())
-        seconds = {stage: self._spent.get(stage, 0.0) for stage in ("vision", *self._spent)}
-        for stage, spent in costs.seconds.items():
-            seconds[stage] = seconds.get(stage, 0.0) + spent
-        costs = replace(costs, seconds=seconds)
+        costs = replace(costs, seconds=_together(self._spent, clock.seconds, costs.seconds))
         words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
         looks = [torch.stack(self._looks)] if self._looks else []
         notes = (*self._remarks(pool), moved, *outside_its_world(vlm, question, looks))
@@ -362,6 +361,8 @@ class Stream:
             f"were held, and {pool.held:,} when the question came.",
         )
 
-    def _spend(self, watch: Stopwatch) -> None:
-        for stage, spent in watch.seconds.items():
-            self._spent[stage] = self._spent.get(stage, 0.0) + spent
+
+def _together(*spent: Mapping[str, float]) -> dict[str, float]:
+    """Add up seconds by stage."""
+    stages = dict.fromkeys(stage for each in spent for stage in each)
+    return {stage: sum(each.get(stage, 0.0) for each in spent) for stage in stages}

@@ -84,6 +84,7 @@ def windows(
 ) -> None:
     """Compare STC's windows with the whole video at once, at ten times the clip length."""
     with user_errors():
+        _check(questions)
         from stc_core.benchmark.long_video import window_ways
         from stc_core.models.loading import load
 
@@ -102,6 +103,7 @@ def stream(
 ) -> None:
     """Compare streams of bounded pools with the whole video, at ten times the clip length."""
     with user_errors():
+        _check(questions)
         from stc_core.benchmark.long_video import TIMES, stream_ways
         from stc_core.models.loading import load
         from stc_core.shapes.exam.grids import fixed_cells
@@ -126,6 +128,12 @@ def hour(
         print(json.dumps(report.as_dict()) if as_json else report)
 
 
+def _check(questions: int) -> None:
+    """Refuse no question before a model is loaded."""
+    if questions < 1:
+        raise InputError(f"at least one question is needed, not {questions}; try 200")
+
+
 def _compare(
     vlm: VLM,
     ways: dict[str, Way],
@@ -138,8 +146,6 @@ def _compare(
     from stc_core.benchmark.long_video import compare
     from stc_core.shapes.world.scenes import DEVELOPMENT_SEEDS, HELD_OUT_SEEDS
 
-    if questions < 1:
-        raise InputError(f"at least one question is needed, not {questions}; try 200")
     with progress_bar() as progress:
         report = compare(
             vlm,

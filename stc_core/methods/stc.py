@@ -25,6 +25,7 @@ from stc_core.methods.base import (
 )
 from stc_core.methods.parts.clustering import Points, density_peaks, nearest_center
 from stc_core.methods.parts.merging import most_alike, text_relevance
+from stc_core.methods.parts.progress import part_of_progress, report
 from stc_core.methods.parts.selection import retention_pool, strongest
 from stc_core.methods.parts.sharing import apportion
 from stc_core.methods.parts.windows import frames_at_once
@@ -191,10 +192,13 @@ class STC(Method):
         sizes = torch.bincount(points.among // (window * grid.per_frame)).tolist()
         first, centers = 0, []
         for size, share in zip(sizes, apportion(count, sizes, sizes), strict=True):
+            last = first + size
             if share:
-                mine = Points(points.tokens, points.among[first : first + size])
-                centers.append(first + density_peaks(mine, share, self.neighbors))
-            first += size
+                mine = Points(points.tokens, points.among[first:last])
+                with part_of_progress(first / points.size, last / points.size):
+                    centers.append(first + density_peaks(mine, share, self.neighbors))
+                report(last / points.size)
+            first = last
         return torch.cat(centers)
 
     def _uninformed(self, contribution: Tensor) -> Tensor:

@@ -319,6 +319,15 @@ def test_a_window_is_a_whole_number_of_frames(value):
 # --- progress -------------------------------------------------------------------------------------
 
 
+def test_a_listener_hears_of_windows_one_after_the_other(small_tiles):
+    grid = TokenGrid(6, 5, 5)
+    tokens, contribution = made_up(grid, 64, torch.float32, CPU)
+    heard = []
+    with listening_to_progress(heard.append):
+        STC(retention=0.1, window=2).outside(tokens, contribution, grid)
+    assert heard == sorted(heard) and heard[-1] == 1 and len(set(heard)) >= 3
+
+
 def test_a_listener_hears_how_far_the_clustering_is(small_tiles):
     tokens, _ = made_up(TokenGrid(6, 5, 5), 64, torch.float32, CPU)
     heard = []

@@ -22,6 +22,17 @@ def listening_to_progress(callback: Callable[[float], None]) -> Iterator[None]:
         _listener.reset(token)
 
 
+@contextmanager
+def part_of_progress(first: float, last: float) -> Iterator[None]:
+    """Let the shares that are reported within the ``with`` be those from ``first`` to ``last``."""
+    callback = _listener.get()
+    if callback is None:
+        yield
+        return
+    with listening_to_progress(lambda share: callback(first + share * (last - first))):
+        yield
+
+
 def report(share: float) -> None:
     """Tell the listener, if there is one."""
     callback = _listener.get()
