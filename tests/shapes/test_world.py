@@ -392,7 +392,7 @@ HUGE = (0.45, 0.45)  # radius: one such thing takes most of a frame
     [
         {"seed": -1},
         {"seed": 0, "frames": 0},
-        {"seed": 0, "frames": 65},
+        {"seed": 0, "frames": 257},
         {"seed": 0, "size": 8},
         {"seed": 0, "size": (80, 4)},
         {"seed": 0, "grid": (0, 5)},
