@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-# What is asked of the browser from now on. Gradio's own spinner of the loading page goes on counting
-# when it is gone, one callback a frame: it is told by the file that it comes from.
+# What is asked of the browser from now on. Gradio's own scripts, which are in its assets, are left
+# out: the clock of its loading page goes on when that is gone, one callback a frame (Gradio 6.31).
 WATCH = """() => {
   const done = { frames: 0, timers: 0, changes: 0 };
-  const ours = () => !new Error().stack.includes('/statustracker-');
+  const ours = () => {
+    const { stack } = new Error();
+    return stack.includes('eval at') || !stack.includes('/assets/');
+  };
   const { requestAnimationFrame: frame, setTimeout: timer } = window;
   window.requestAnimationFrame = (act) => { done.frames += ours(); return frame(act); };
-  window.setTimeout = (...how) => { done.timers += 1; return timer(...how); };
+  window.setTimeout = (...how) => { done.timers += ours(); return timer(...how); };
   const watch = new MutationObserver((seen) => { done.changes += seen.length; });
   watch.observe(document, { subtree: true, childList: true, attributes: true,
     characterData: true });

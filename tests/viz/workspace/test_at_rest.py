@@ -33,9 +33,11 @@ def test_open_tables_wait_for_the_end_of_what_plays(bench):
     page.evaluate(
         """() => {
           window.made = 0;
-          new MutationObserver((seen) => seen.forEach(({ addedNodes }) => addedNodes.forEach((one) => {
-            made += Boolean(one.matches?.('.ws-scroll'));
-          }))).observe(document.body, { subtree: true, childList: true });
+          new MutationObserver((seen) => {
+            for (const one of seen.flatMap(({ addedNodes }) => [...addedNodes])) {
+              made += Boolean(one.matches?.('.ws-scroll'));
+            }
+          }).observe(document.body, { subtree: true, childList: true });
         }"""
     )
     page.get_by_label("Tokens per second").select_option("120")
