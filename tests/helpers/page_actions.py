@@ -12,6 +12,20 @@ from viz.page.inspect_tab import TABS
 CLIPS, TRACES = ROOT / "assets" / "clips", ROOT / "assets" / "traces"
 
 
+def go(tab: Tab, name: str) -> None:
+    """Choose one of the page's three tabs."""
+    choose_tab(tab, "#tabs", name)
+
+
+def choose_tab(tab: Tab, bar: str, name: str) -> None:
+    """Choose a tab of Gradio's, also where it is in the menu of those that have no room."""
+    wanted = tab.page.locator(bar).get_by_role("tab", name=name, exact=True)
+    if not wanted.count():
+        tab.page.locator(bar).get_by_role("button", name="More tabs").click()
+        wanted = tab.page.locator(f"{bar} .overflow-dropdown").get_by_text(name, exact=True)
+    wanted.click()
+
+
 def source(tab: Tab) -> str:
     """Which trace the workspace shows: its key on the shelf."""
     return tab.page.locator("#workspace .workspace").get_attribute("data-key")
@@ -49,7 +63,7 @@ def figure(tab: Tab, name: str) -> None:
     if not tab.page.locator("#picture-budget").is_visible():
         tab.page.get_by_role("button", name="Figures for papers and slides").click()
     if name in TABS:
-        tab.page.get_by_role("tab", name=TABS[name], exact=True).click()
+        choose_tab(tab, "#maps", TABS[name])
     tab.page.wait_for_function(
         "name => { const i = document.querySelector(`#picture-${name} img`);"
         " i?.parentElement.scrollIntoView();"

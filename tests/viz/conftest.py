@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from handmade import build
+from helpers.walking import fits
 
 from stc_core import Trace
 from stc_core.record.grid import TokenGrid
@@ -27,3 +28,18 @@ def six_fates() -> Trace:
         seconds=np.array([0.0, 1.5]),
         baseline={"answer": "red", "costs": {}},
     )
+
+
+# What says that something went wrong, wherever it stands.
+WRONG = ".status.error:visible, .toast-body.error:visible, #workspace .ws-broken:visible"
+
+
+@pytest.fixture(params=[(1440, 900, "light"), (390, 844, "dark")], ids=["wide", "phone"])
+def walked(request, open_tab):
+    """A page to walk over; in the end nothing is wider than it, and no error is shown."""
+    width, height, theme = request.param
+    phone = {"is_mobile": True, "has_touch": True} if width < 500 else {}
+    tab = open_tab(width, height, theme, **phone)
+    yield tab
+    fits(tab.page)
+    assert tab.page.locator(WRONG).all_inner_texts() == []

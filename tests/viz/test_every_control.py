@@ -1,14 +1,14 @@
 """Every method and setting, and everything open at once, on wide and narrow windows.
 
 The fixture ``open_tab`` fails a test in which the page threw, wrote an error to the console or
-asked anything of another machine. The workspace's controls: ``workspace/test_walk.py``.
+asked anything of another machine. Every button: ``test_every_button.py``; the workspace's controls
+on traces of all sizes: ``workspace/test_walk.py``.
 """
 
 from __future__ import annotations
 
 import pytest
-from helpers.page import Tab
-from helpers.page_actions import open_settings
+from helpers.page_actions import go, open_settings
 from helpers.walking import fits
 from playwright.sync_api import expect
 
@@ -17,22 +17,6 @@ from viz.server.method_fields import FIELDS, idea
 
 SHOWN = ".status.error:visible, .toast-body.error:visible, #workspace .ws-broken:visible"
 LESSON = "window.__lesson?.settled && window.__lesson.number === {}"
-
-
-@pytest.fixture(params=[(1440, 900, "light"), (390, 844, "dark")], ids=["wide", "phone"])
-def walked(request, open_tab):
-    """A page to walk over; in the end nothing is wider than it, and no error is shown."""
-    width, height, theme = request.param
-    phone = {"is_mobile": True, "has_touch": True} if width < 500 else {}
-    tab = open_tab(width, height, theme, **phone)
-    yield tab
-    fits(tab.page)
-    assert tab.page.locator(SHOWN).all_inner_texts() == []
-
-
-def go(tab: Tab, name: str) -> None:
-    """Choose one of the page's three tabs."""
-    tab.page.locator("#tabs").get_by_role("tab", name=name, exact=True).click()
 
 
 def test_every_method_and_every_setting(walked):

@@ -8,8 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from browser import chromium  # noqa: F401
 from handmade import big
+from helpers.page_actions import TRACES
+from helpers.walking import every_pair
 from recorded import recorded, walked
 
+from stc_core import Trace
 from viz.workspace.bundle import pack, sprite
 
 LAST = {  # what a visitor may have chosen, all of it at the end of what there is
@@ -157,3 +160,50 @@ def test_another_size_there_and_back(bench, tmp_path, traces):
         link = parse_qs(urlsplit(page.evaluate("navigator.clipboard.readText()")).query)
         assert link.get("trace") == ([f"key{number}"] if place else ["test"])
         assert not {"tok", "f", "stage"} & set(link)
+
+
+# What the views hold of the trace that was opened over one of which the last of all was chosen.
+OPENED = """async (urls) => {
+  const { trace: before, state } = workspace;
+  state.set({ frame: before.frames - 1, locked: [before.n - 1], hover: before.n - 1, word: 0,
+    stage: before.stages.at(-2).key, step: before.walk.length });
+  state.flush();
+  await workspace.show(urls);
+  const { trace, look, views, root } = workspace;
+  return {
+    key: root.dataset.key, tokens: [trace.n, look.fate.length, views.bars.places.length],
+    frames: [trace.frames, views.bars.stacks.length, Number(views.player.slider.max) + 1],
+    ours: Object.values(views).every((view) => view.trace === trace),
+    chosen: [state.locked.length, state.hover, state.word, state.step],
+    broken: [...root.querySelectorAll('.ws-broken')].filter((one) => one.checkVisibility()).length,
+    words: root.querySelector('.ws-question').textContent,
+    budget: Number(root.querySelector('[data-view=budget] b').textContent.replace(/[^0-9]/g, '')),
+  };
+}"""
+
+
+def test_every_trace_opens_after_every_other_one(bench, tmp_path):
+    """Those of the project, one of 32 x 14 x 14 and one of 64 frames: 56 ordered pairs."""
+    traces = [Trace.load(path) for path in sorted(TRACES.glob("*.npz"))]
+    traces += [LARGE, replace(walked(64), question="the long one?")]
+    opened, folder = bench(traces[0]), tmp_path / "0"
+    urls = []
+    for number, trace in enumerate(traces):
+        (folder / f"{number}.bin").write_bytes(pack(trace))
+        (folder / f"{number}.jpg").write_bytes(sprite(trace))
+        urls.append({"bundle": f"{number}.bin", "sprite": f"{number}.jpg", "key": f"key{number}"})
+    for number in every_pair(range(len(traces))):
+        trace = traces[number]
+        n, frames = trace.grid.size, trace.grid.frames
+        found = opened.page.evaluate(OPENED, urls[number])
+        assert "".join(trace.question.split()) in "".join(found.pop("words").split())
+        assert found == {
+            "key": f"key{number}",
+            "tokens": [n] * 3,
+            "frames": [frames] * 3,
+            "ours": True,
+            "chosen": [0, -1, -1, -1],
+            "broken": 0,
+            "budget": n,
+        }
+        assert opened.errors == []

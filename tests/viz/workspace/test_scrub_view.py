@@ -180,9 +180,9 @@ def test_a_scrub_is_narrow_on_a_telephone(scrubbed):
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-@pytest.mark.parametrize("frames", [32, 128])
+@pytest.mark.parametrize(("frames", "most"), [(32, 16), (128, 50)])
 @pytest.mark.parametrize("panel", ["overview", "scrub"])
-def test_dragging_over_many_tokens_keeps_pace(scrubbed, frames, panel):
+def test_dragging_over_many_tokens_keeps_pace(scrubbed, frames, most, panel):
     """Milliseconds for a stop, the least of several tries: other work only ever adds to it.
 
     6,272 and 25,088 tokens, with the strip of all frames beside the clip and without.
@@ -204,5 +204,5 @@ def test_dragging_over_many_tokens_keeps_pace(scrubbed, frames, panel):
           return least;
         }"""
     )
-    assert len(times) == 4 and max(times.values()) < 50 * pace(opened.page), times
+    assert len(times) == 4 and max(times.values()) < most * pace(opened.page), times
     assert np.array_equal(look(opened), made_sweep(trace.grid).stop(1.0).fate)

@@ -29,6 +29,11 @@ const ALONGSIDE = { bars: ['evidence'], strip: ['scrub', 'replay', 'compare', 'e
 
 /** Base of Workspace: ``views``, ``sections``, ``deck`` and ``room``. */
 export class Layout {
+  constructor() {
+    this.untold = new Set(); // names of State that have changed since the tables were made
+    this.stale = new Set(); // views out of sight whose tables are of before
+  }
+
   // --- the page ---------------------------------------------------------------------------------
 
   build() {
@@ -47,7 +52,7 @@ export class Layout {
       place('bars', BarsView, 'Tokens per frame, over time'), place('strip', StripView, 'Every frame, every token'));
     this.body.append(place('why', WhyView), place('controls', ControlsView), this.deck.bar, this.screen);
     this.root.replaceChildren(this.message, this.body);
-    this.room = new Room(this.root, this.screen, () => this.refit());
+    this.room = new Room(this.root, this.screen, () => this.refit(), () => this.rest());
     this.register('proof', 'Why?', ProofView, 'Why?: the runs that prove it');
     this.register('sheet', 'What the LLM got', SheetView);
     this.register('plane', 'Space and time', PlaneView);
@@ -145,6 +150,7 @@ export class Layout {
       if (section.closest('[data-panel]')?.dataset.panel !== panel || this.hidden(name)) continue;
       if (view.late) this.hand(view);
       view.draw(new Set(['all']));
+      if (this.stale.has(name)) this.tell(name);
     }
   }
 
@@ -182,6 +188,12 @@ export class Layout {
     }
   }
 
+  /** Nobody sees the workspace: what plays stops. */
+  rest() {
+    if (this.state.playing) this.views.player.pause();
+    this.state.set({ replaying: false });
+  }
+
   id(name) {
     this.prefix = this.prefix || `ws${Math.random().toString(36).slice(2, 8)}`;
     return `${this.prefix}-${name}`;
@@ -197,6 +209,7 @@ export class Layout {
   /** Fill or drop the table under a view. */
   tell(name) {
     const twin = this.root.querySelector(`[data-view="${name}"] > details`);
+    this.stale.delete(name);
     if (!twin) return;
     twin.querySelector('.ws-scroll')?.remove();
     const told = this.trace && this.tableOf(name);
@@ -215,13 +228,22 @@ export class Layout {
     }
   }
 
-  /** Tables follow what they describe, but not the pointer. */
+  /**
+   * Tables follow what they describe, but not the pointer. Each can have hundreds of rows: while
+   * something plays they wait for its end, and those out of sight until they are seen.
+   */
   retell(changed) {
-    if (!['all', 'look', 'frame', 'locked'].some((key) => changed.has(key))) return;
+    for (const key of changed) this.untold.add(key);
+    if (this.state.playing || this.state.replaying) return;
+    const told = this.untold;
+    this.untold = new Set();
+    if (!['all', 'look', 'frame', 'locked'].some((key) => told.has(key))) return;
+    const anew = told.has('all') && !told.has('stop'); // a closed table is made when it is opened
     for (const name of Object.keys(this.views)) {
       const twin = this.root.querySelector(`[data-view="${name}"] > details`);
-      const anew = changed.has('all') && !changed.has('stop'); // a closed table is made when it is opened
-      if (twin && (twin.open || anew)) this.tell(name);
+      if (!twin?.open && !anew) continue;
+      if (this.hidden(name)) this.stale.add(name);
+      else this.tell(name);
     }
   }
 }

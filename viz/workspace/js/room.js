@@ -7,9 +7,9 @@ const EDGE = 8; // left free under it
 
 /** Keeps ``--ws-room`` and the class ``ws-one`` of the workspace; ``height`` is 0 where all is stacked. */
 export class Room {
-  /** ``resized()`` is called when the row has another size. */
-  constructor(root, row, resized) {
-    Object.assign(this, { root, row, resized, height: 0, stacked: false });
+  /** ``resized()`` is called when the row has another size, ``hidden()`` when nobody sees it. */
+  constructor(root, row, resized, hidden) {
+    Object.assign(this, { root, row, resized, hidden, height: 0, stacked: false });
     this.watch = new ResizeObserver(() => this.measure());
     for (let one = row; one; one = one.parentElement) this.watch.observe(one); // whatever grows above the row
     window.addEventListener('resize', () => this.measure());
@@ -17,7 +17,10 @@ export class Room {
 
   measure() {
     const { root, row } = this;
-    if (!root.clientWidth || !root.isConnected) return; // in a hidden tab
+    if (!root.clientWidth || !root.isConnected) { // in a hidden tab
+      this.hidden();
+      return;
+    }
     const staged = root.classList.contains('ws-staged');
     const one = !staged && root.clientWidth >= WIDE && !this.stacked;
     root.classList.toggle('ws-one', one);
