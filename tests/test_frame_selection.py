@@ -285,7 +285,7 @@ def test_a_cache_looks_once_and_a_conversation_decides_once(opened, tmp_path, mo
     looks, decisions = [], []
     stock, outside = choose_in_file, STC.outside
     monkeypatch.setattr(
-        "stc_core.answering.answer.choose_in_file",
+        "stc_core.answering.asked.choose_in_file",
         lambda *args, **named: looks.append(0) or stock(*args, **named),
     )
     monkeypatch.setattr(STC, "outside", lambda *args: decisions.append(0) or outside(*args))

@@ -428,7 +428,7 @@ def test_batches_bound_what_the_tower_works_in():
 
 @pytest.mark.parametrize(("frames", "side"), [(8, 1024), (32, 1024), (128, 836), (1024, 768)])
 def test_very_many_frames_are_decoded_smaller_but_never_below_what_is_seen(vlm, frames, side):
-    from stc_core.answering.answer import _side
+    from stc_core.answering.asked import _side
 
     seen = {"height": 384, "width": 384}
     processor = SimpleNamespace(video_processor=SimpleNamespace(size=seen))

@@ -6,6 +6,7 @@ video_file      a look at a video file before a decoder opens it
 upright         decoded frames into upright pictures of one size
 prompt          a question and a clip into the model's inputs
 frame_selection the frames that differ, among many that are looked at in low resolution
+asked           a video and a question into frames and the prompt, remembered by a cache
 equal_tokens    as many tokens of chosen frames as of uniform ones
 generation      let a loaded model generate, with the probability of what it says
 answer          ``answer``: compressed and not, with trace and costs

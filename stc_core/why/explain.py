@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stc_core.answering.answer import asked_about
+from stc_core.answering.asked import asked_about
 from stc_core.answering.prompt import checked_question
 from stc_core.answering.reporting import Progress, Reporter
 from stc_core.answering.video import Video
