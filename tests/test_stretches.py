@@ -136,7 +136,7 @@ FRAMES = np.zeros((3, 4, 5, 3), np.uint8)
         (FRAMES[0], None, "an array"),
         (FRAMES[..., :1], None, "an array"),
         (FRAMES[:0], None, "an array"),
-        (np.zeros((1025, 1, 1, 3), np.uint8), None, "from 1 to 1024"),
+        (np.zeros((4097, 1, 1, 3), np.uint8), None, "from 1 to 4096"),
         (FRAMES, [0, 1], "3 rising numbers"),
         (FRAMES, [0, 2, 1], "3 rising numbers"),
         (FRAMES, ["a", "b", "c"], "3 rising numbers"),
