@@ -99,42 +99,6 @@ def test_what_is_asked(walked):
     rests(page)
 
 
-def test_every_control_of_the_error_table(walked):
-    page = walked.page
-    go(walked, "Errors")
-    page.locator(".rows [role=row]").first.wait_for()
-    page.locator(".errors [name=second]").select_option(index=2)
-    page.locator(".errors .assoc summary").first.wait_for()
-    used = use_all(page, ".errors", skip="[name=dataset], .gallery .card")
-    names = ("Order", "Kind", "Search", "Clear filters", "Copy link", "Save filter", "Gallery",
-             "Export CSV", "JSONL", "By kind of question")  # fmt: skip
-    assert all(any(f": {name}" in one for one in used) for name in names)
-    page.get_by_role("button", name="Show more").first.click()
-    page.locator(".errors [name=view-table]").click()
-    page.fill(".errors [name=filter-name]", "mine")
-    page.get_by_role("button", name="Save filter").click()
-    expect(page.locator(".errors [name=saved]")).to_have_value("#mine")
-    page.get_by_role("button", name="Delete filter").click()
-    page.evaluate("document.activeElement.blur()")
-    for key in ("n", "n", "p"):
-        page.keyboard.press(key)
-    expect(page.locator(".rows .flipped[aria-selected=true]")).to_have_count(1)
-    page.locator(".detail input").fill("walked")  # a tag, and the menu of tags has it
-    page.locator(".errors [name=mark]").select_option(label="tag: walked")
-    page.locator(".errors [name=dataset]").click()
-    expect(page.locator(".exported")).to_contain_text("errors-fiftyone.zip")
-    page.get_by_role("button", name="Clear filters").click()
-    before = source(walked)
-    page.get_by_role("button", name="Open in the workspace").click()
-    for button in ("Next flip", "Previous flip"):
-        page.get_by_role("button", name=button).click()
-    page.wait_for_function(
-        "key => document.querySelector('#workspace .workspace').dataset.key !== key", arg=before
-    )
-    page.get_by_role("button", name="Back to Errors").click()
-    expect(page.locator(".rows [aria-selected=true]")).to_be_visible()
-
-
 def test_the_lesson_from_its_first_to_its_last_button(walked):
     page, used = walked.page, []
     go(walked, "Learn")
