@@ -7,7 +7,7 @@ machine fails the test. Where a test ends the page rests: nothing goes on that n
 from __future__ import annotations
 
 import pytest
-from helpers.page_actions import choose_example, examples, figure, go, source
+from helpers.page_actions import figure, go
 from helpers.resting import IDLE, activity
 from helpers.walking import fits, use_all
 from playwright.sync_api import expect
@@ -68,35 +68,6 @@ def test_figures_and_files(walked):
             file.click()
         assert saved.value.suggested_filename.endswith(ending)
     expect(page.locator("#export-status")).not_to_contain_text("…")
-
-
-def test_what_is_asked(walked):
-    page, before = walked.page, source(walked)
-    for fold in ("More", "Open a saved trace"):
-        page.get_by_role("button", name=fold, exact=False).first.click()
-    alone = "#run, #method, #saved, .record, #clip, #examples, #suggestions, #trace-upload"
-    used = use_all(page, "#ask", skip=alone)
-    assert {"question: Question", "tau: tau, similarity threshold"} <= set(used)
-    for number in range(len(examples())):
-        choose_example(walked, number)
-        pages = page.locator("#suggestions .paginate button")
-        while not (here := pages.last.get_attribute("class")) or "current-page" not in here:
-            pages.last.click()  # those at the end are offered as one gets there
-        last = page.locator("#suggestions .gallery-item").last
-        last.click()
-        expect(page.locator("#question textarea")).to_have_value(last.inner_text())
-    page.fill("#frames input", "64")
-    page.click("#run")
-    page.locator("#cancel:not([disabled])").click()
-    expect(page.locator("#status")).to_contain_text("Cancelled")
-    assert source(walked) == before
-    page.fill("#frames input", "4")
-    page.click("#run")
-    expect(page.locator("#status .done")).to_contain_text("Answered")
-    page.locator("#turns li button").click()
-    page.get_by_role("button", name="New conversation").click()
-    expect(page.locator("#turns .turns")).to_be_hidden()
-    rests(page)
 
 
 def test_the_lesson_from_its_first_to_its_last_button(walked):
