@@ -1,4 +1,4 @@
-"""Every button of the page is pressed, on wide and narrow windows.
+"""The buttons of the views, the figures and the lesson are pressed, on wide and narrow windows.
 
 As in ``test_every_control.py`` a page error, an error on the console or a request to another
 machine fails the test. Where a test ends the page rests: nothing goes on that nobody asked for.
