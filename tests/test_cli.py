@@ -193,8 +193,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(case, clip, tmp_path, monkeyp
 
 
 FAULT = """
-from stc_core.answering import answer as answering
-answering.build_prompt = lambda *given, **named: list(zip([1, 2], [1], strict=True))
+from stc_core.answering import asked
+asked.build_prompt = lambda *given, **named: list(zip([1, 2], [1], strict=True))
 from stc_core.__main__ import main
 main()
 """

@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 
 from stc_core import STC, InputError, answer, compress, load
 from stc_core.__main__ import cli
-from stc_core.answering import answer as answering
+from stc_core.answering import asked
 from stc_core.answering.prompt import _metadata, build_prompt
 from stc_core.answering.video import Video, read_video
 from stc_core.methods import FastV, Uniform
@@ -864,7 +864,7 @@ def test_the_duration_that_is_told_is_the_videos_own(vlm, tmp_path, frames, monk
         prompts.append(build_prompt(*args, **kwargs))
         return prompts[-1]
 
-    monkeypatch.setattr(answering, "build_prompt", kept)
+    monkeypatch.setattr(asked, "build_prompt", kept)
     answer(vlm, path, question, frames=frames, max_new_tokens=1)
     found = prompts[0].inputs["input_ids"][0].tolist()
     assert any(found[at : at + len(ids)] == ids for at in range(len(found)))
