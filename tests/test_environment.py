@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from helpers.process import first_answer, free_port, started
 
 import app
-from viz.environment import GRADIOS, PREFIX, variable
+from viz.environment import GRADIOS, PREFIX, reach_itself, variable
 
 ROOT = Path(__file__).resolve().parents[1]
 HOSTING = (ROOT / "docs" / "hosting.md").read_text("utf-8")
@@ -112,3 +113,41 @@ def test_the_gate_holds_on_a_host_of_the_environment(tmp_path):
         for host, status in (("video.example.org", 200), ("10.1.2.3", 200), ("evil.com", 421)):
             assert httpx.get(url, headers={"Host": host}).status_code == status
         assert httpx.get(f"{url}/gradio_api/info").status_code == 401
+
+
+def test_the_page_starts_behind_a_proxy(tmp_path):
+    """As in many institutes: the proxy of the environment knows nothing of this machine."""
+    port, log = free_port(), tmp_path / "log.txt"
+    proxy = dict.fromkeys(("http_proxy", "HTTPS_PROXY", "all_proxy"), "http://127.0.0.1:9")
+    env = os.environ | {"TMPDIR": str(tmp_path), "NO_PROXY": "example.org"} | proxy
+    env.pop("no_proxy", None)
+    with started([sys.executable, "app.py", "--port", str(port)], ROOT, env, log) as process:
+        first_answer(f"http://127.0.0.1:{port}", process, log)
+
+
+def test_a_socks_proxy_without_its_package_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:9")
+    monkeypatch.setattr("stc_core.proxies.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        app.main([])
+    assert ended.value.code == 2 and "pip install socksio" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("host", "added"), [("127.0.0.1", ""), ("10.1.2.3", ",10.1.2.3")])
+def test_this_machine_is_exempt_from_proxies_beside_those_that_were(host, added):
+    for given, before in [({}, ""), ({"NO_PROXY": "a,b"}, "a,b,"), ({"no_proxy": "*"}, "*,")]:
+        environment = dict(given)
+        reach_itself(host, environment)
+        assert environment == given | {"no_proxy": f"{before}localhost,127.0.0.1{added}"}
+
+
+def test_a_first_page_that_takes_long_ends_nothing(tmp_path):
+    """On a busy machine Gradio's own look at the page gives up, and would end the program."""
+    port, log = free_port(), tmp_path / "log.txt"
+    busy = "import gradio.networking as n; n.url_ok = lambda url: False; from viz.app import main"
+    command = [sys.executable, "-c", f"{busy}; main()", "--port", str(port)]
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    with started(command, ROOT, env, log) as process:
+        first_answer(f"http://127.0.0.1:{port}", process, log)
+        time.sleep(3)
+        assert process.poll() is None

@@ -522,6 +522,11 @@ def broken(hub, monkeypatch):
     hub.status = 503
 
 
+def behind_socks(hub, monkeypatch):
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:9")
+    monkeypatch.setattr("stc_core.proxies.find_spec", lambda name: None)
+
+
 def offline(hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
@@ -534,6 +539,7 @@ TROUBLE = {
     unreachable: "is not wholly on this machine and the model hub cannot be reached",
     silent: "is not wholly on this machine and the model hub cannot be reached",
     broken: "the model hub answered 503",
+    behind_socks: "names a SOCKS proxy .all_proxy., which needs one more package",
     offline: r"is not on this machine and the model hub is switched off \(HF_HUB_OFFLINE\)",
     withdrawn: "there is no model .* or it is private",
 }

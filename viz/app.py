@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from viz.environment import AUTH, GRADIOS, PREFIX, words
+from viz.environment import AUTH, GRADIOS, PREFIX, reach_itself, words
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -265,23 +265,28 @@ def settings(
         "footer_links": ["settings"],
         "show_error": False,
         "mcp_server": False,
+        # whether Gradio asks its own server for the page, and gives up after three seconds
+        "_frontend": False,
         "app_kwargs": {"middleware": [gate], "routes": chat.routes},
     }
 
 
 def main(argv: list[str] | None = None) -> None:
     from stc_core.errors import InputError
+    from stc_core.proxies import check_proxies
     from viz.page.lent_gpu import check_spaces, is_lent
 
     args = arguments(argv)
-    if is_lent():
-        try:
+    try:
+        check_proxies()
+        if is_lent():
             check_spaces()
-        except InputError as error:
-            print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-            sys.exit(2)
+    except InputError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        sys.exit(2)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     warn(args)
+    reach_itself(args.host, os.environ)
     served = private_folder()
     made = parts(args, served)
     demo = page(args, made)

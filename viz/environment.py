@@ -54,6 +54,23 @@ def words(parser: argparse.ArgumentParser, environment: MutableMapping[str, str]
     return found
 
 
+def reach_itself(host: str, environment: MutableMapping[str, str]) -> None:
+    """Exempt this machine from the proxies that the environment names.
+
+    Gradio asks its own server whether it has started, which a proxy elsewhere cannot answer.
+
+    Parameters
+    ----------
+    host : str
+        Where the page is served.
+    environment
+        Its ``no_proxy`` is added to.
+    """
+    before = environment.get("no_proxy") or environment.get("NO_PROXY")
+    names = [*([before] if before else []), "localhost", "127.0.0.1", host]
+    environment["no_proxy"] = ",".join(dict.fromkeys(names))
+
+
 def _words(
     parser: argparse.ArgumentParser, action: argparse.Action, name: str, value: str
 ) -> Sequence[str]:

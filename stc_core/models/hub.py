@@ -30,6 +30,7 @@ from huggingface_hub import (
 from huggingface_hub.utils import validate_repo_id
 
 from stc_core.errors import InputError
+from stc_core.proxies import check_proxies
 
 # What transformers reads of a checkpoint: not the weights in other formats, the pictures, the
 # copies in subfolders.
@@ -173,6 +174,7 @@ def find(name: str) -> Checkpoint:
 
 
 def _info(name: str) -> ModelInfo:
+    check_proxies()
     timeout = constants.HF_HUB_ETAG_TIMEOUT
     return HfApi().model_info(name, files_metadata=True, timeout=timeout)
 
@@ -230,6 +232,8 @@ def _reason(error: BaseException) -> str:
 
 def _why(name: str, error: BaseException) -> str:
     """Say in one sentence why the hub does not give a model."""
+    if isinstance(error, InputError):
+        return str(error)
     if isinstance(error, errors.GatedRepoError):
         return (
             f"the model {name!r} is gated: accept its terms at {constants.ENDPOINT}/{name}, then "

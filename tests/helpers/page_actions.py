@@ -93,6 +93,25 @@ def run_to_end(tab: Tab) -> str:
     return said
 
 
+def delay_news(tab: Tab, seconds: float) -> None:
+    """Let what Gradio's queue sends reach the page late, behind the answers to other requests."""
+    tab.page.evaluate(
+        """wait => {
+          const { fetch } = window;
+          window.fetch = async (...how) => {
+            const found = await fetch(...how);
+            if (!String(how[0]?.url ?? how[0]).includes('/queue/data')) return found;
+            const late = new TransformStream({ async transform(piece, out) {
+              await new Promise((go) => setTimeout(go, wait));
+              out.enqueue(piece);
+            } });
+            return new Response(found.body.pipeThrough(late), found);
+          };
+        }""",
+        1000 * seconds,
+    )
+
+
 def choose_example(tab: Tab, number: int = 0) -> None:
     tab.page.locator("#examples .gallery-item").nth(number).click()
     first = examples()[number]["questions"][0]["text"]

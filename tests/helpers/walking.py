@@ -19,7 +19,7 @@ CUT = """() => [...document.querySelectorAll(
 
 # Uses every control in sight once, those too that come in sight meanwhile, until none is left; what
 # was asked of the model is cancelled at once. What is alike but for its numbers, as in "Show more
-# (12 left)", counts as one. Fields get back what they had.
+# (12 left)", counts as one. Fields get back what they had. Of a long menu a dozen are chosen.
 USE = """async ([place, skip]) => {
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   const told = (one, ...names) => names.forEach((name) => (
@@ -42,7 +42,10 @@ USE = """async ([place, skip]) => {
     const before = one.value;
     if (one.matches('select')) {
       const options = [...one.options].filter(({ disabled }) => !disabled);
-      await rewrite(one, [...options.map(({ value }) => value), before], 'change');
+      const every = Math.ceil(options.length / 12); // a menu of hundreds of answers is alike
+      const some = options.filter((_, number) => number % every === 0);
+      await rewrite(one, [...some, options.at(-1)].map(({ value }) => value), 'change');
+      await rewrite(one, [before], 'change');
     } else if (one.type === 'range') {
       await rewrite(one, [one.min, one.max, before], 'input', 'change');
     } else if (one.matches('textarea') || ['text', 'search', 'number'].includes(one.type)) {

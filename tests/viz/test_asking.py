@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import torch
 from browser import FLAGS, PATIENCE, chromium  # noqa: F401
+from clips import write_clip
 from helpers.page import Tab, ready
 from helpers.page_actions import (
     another,
     choose_example,
+    delay_news,
     downloaded,
     examples,
     open_settings,
@@ -152,15 +155,48 @@ def test_both_answers_are_shown_while_they_are_written(tab):
     expect(page.locator("#answers .card.accent .sure")).to_contain_text("%")
 
 
-def test_cancel_brings_the_former_answers_back(tab):
-    page = tab.page
+@pytest.fixture
+def long_run(tab, tmp_path) -> Tab:
+    """A page on which Run takes several seconds."""
+    path = write_clip(tmp_path / "long.mp4", range(0, 12_800, 100))
+    tab.page.locator("#clip-upload input").set_input_files(path)
+    tab.page.wait_for_function("document.querySelector('#clip video')?.src.endsWith('long.mp4')")
+    tab.page.fill("#question textarea", "what color is the square?")
+    tab.page.fill("#frames input", "128")
+    return tab
+
+
+def test_cancel_brings_the_former_answers_back(long_run):
+    page = long_run.page
     before = page.locator("#answers").inner_text()
-    page.fill("#frames input", "64")
     page.click("#run")
     page.locator("#cancel:not([disabled])").click()
     expect(page.locator("#status")).to_contain_text("Cancelled")
     page.wait_for_timeout(1000)
     assert page.locator("#answers").inner_text() == before
+
+
+def test_run_can_be_pressed_as_soon_as_it_was_cancelled(long_run):
+    page = long_run.page
+    for _ in range(3):
+        page.locator("#run:not([disabled])").click()
+        page.locator("#cancel:not([disabled])").click()
+    page.locator("#run:not([disabled])").click()
+    expect(page.locator("#status")).to_contain_text("Answered")
+
+
+def test_cancel_has_the_last_word_where_news_come_late(long_run):
+    """As over a slow line: what the run reported before it was cancelled comes after Cancel."""
+    page, line = long_run.page, long_run.page.locator("#status")
+    delay_news(long_run, 0.5)
+    page.click("#run")
+    expect(line).to_contain_text(re.compile(r"… [0-9.]+ s"))
+    page.locator("#cancel:not([disabled])").click()
+    expect(line).to_contain_text("Cancelled")
+    page.wait_for_timeout(8000)  # all of it has come
+    expect(line).to_contain_text("Cancelled")
+    expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator("#cancel")).to_be_disabled()
 
 
 # --- conversations --------------------------------------------------------------------------------

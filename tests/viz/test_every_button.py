@@ -1,4 +1,4 @@
-"""The buttons of the views, the figures and the lesson are pressed, on wide and narrow windows.
+"""Every button of the page is pressed, on wide and narrow windows.
 
 As in ``test_every_control.py`` a page error, an error on the console or a request to another
 machine fails the test. Where a test ends the page rests: nothing goes on that nobody asked for.
@@ -7,7 +7,7 @@ machine fails the test. Where a test ends the page rests: nothing goes on that n
 from __future__ import annotations
 
 import pytest
-from helpers.page_actions import figure, go
+from helpers.page_actions import choose_example, examples, figure, go, source
 from helpers.resting import IDLE, activity
 from helpers.walking import fits, use_all
 from playwright.sync_api import expect
@@ -68,6 +68,67 @@ def test_figures_and_files(walked):
             file.click()
         assert saved.value.suggested_filename.endswith(ending)
     expect(page.locator("#export-status")).not_to_contain_text("…")
+
+
+def test_what_is_asked(walked):
+    page, before = walked.page, source(walked)
+    for fold in ("More", "Open a saved trace"):
+        page.get_by_role("button", name=fold, exact=False).first.click()
+    alone = "#run, #method, #saved, .record, #clip, #examples, #suggestions, #trace-upload"
+    used = use_all(page, "#ask", skip=alone)
+    assert {"question: Question", "tau: tau, similarity threshold"} <= set(used)
+    for number in range(len(examples())):
+        choose_example(walked, number)
+        pages = page.locator("#suggestions .paginate button")
+        while not (here := pages.last.get_attribute("class")) or "current-page" not in here:
+            pages.last.click()  # those at the end are offered as one gets there
+        last = page.locator("#suggestions .gallery-item").last
+        last.click()
+        expect(page.locator("#question textarea")).to_have_value(last.inner_text())
+    assert source(walked) == before  # Cancel: test_asking.py
+    page.fill("#frames input", "4")
+    page.click("#run")
+    expect(page.locator("#status .done")).to_contain_text("Answered")
+    page.locator("#turns li button").click()
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator("#turns .turns")).to_be_hidden()
+    rests(page)
+
+
+def test_every_control_of_the_error_table(walked):
+    page = walked.page
+    go(walked, "Errors")
+    page.locator(".rows [role=row]").first.wait_for()
+    page.locator(".errors [name=second]").select_option(index=2)
+    page.locator(".errors .assoc summary").first.wait_for()
+    used = use_all(page, ".errors", skip="[name=dataset], .gallery .card")
+    names = ("Order", "Kind", "Search", "Clear filters", "Copy link", "Save filter", "Gallery",
+             "Export CSV", "JSONL", "By kind of question")  # fmt: skip
+    assert all(any(f": {name}" in one for one in used) for name in names)
+    page.get_by_role("button", name="Show more").first.click()
+    page.locator(".errors [name=view-table]").click()
+    page.fill(".errors [name=filter-name]", "mine")
+    page.get_by_role("button", name="Save filter").click()
+    expect(page.locator(".errors [name=saved]")).to_have_value("#mine")
+    page.get_by_role("button", name="Delete filter").click()
+    page.evaluate("document.activeElement.blur()")
+    for key in ("n", "n", "p"):
+        page.keyboard.press(key)
+    expect(page.locator(".rows .flipped[aria-selected=true]")).to_have_count(1)
+    page.locator(".detail input").fill("walked")  # a tag, and the menu of tags has it
+    page.locator(".errors [name=mark]").select_option(label="tag: walked")
+    page.locator(".errors [name=dataset]").click()
+    expect(page.locator(".exported")).to_contain_text("errors-fiftyone.zip")
+    page.get_by_role("button", name="Clear filters").click()
+    before = source(walked)
+    page.get_by_role("button", name="Open in the workspace").click()
+    for button in ("Next flip", "Previous flip"):
+        page.get_by_role("button", name=button).click()
+    page.wait_for_function(
+        "key => document.querySelector('#workspace .workspace').dataset.key !== key", arg=before
+    )
+    page.get_by_role("button", name="Back to Errors").click()
+    expect(page.locator(".rows [aria-selected=true]")).to_be_visible()
 
 
 def test_the_lesson_from_its_first_to_its_last_button(walked):

@@ -11,7 +11,7 @@ import gradio as gr
 
 from stc_core.errors import InputError
 from viz.page import cards, live
-from viz.page.guard import QUIET, guarded, name_of
+from viz.page.guard import EACH, QUIET, guarded, name_of
 from viz.page.inspect_tab import Controls
 from viz.page.shown import Showing, Values
 from viz.page.turns import history_of, with_turn
@@ -61,7 +61,7 @@ class Asking:
         try:
             yield from self._answered(job, origin, request, ticket, talk)
         except Stopped:
-            return  # ``cancelled`` has the word, and another run may have begun
+            yield self.cancelled(shown)
         except Exception as error:
             before = self._before(shown)
             yield self._idle(cards.status(str(failure(error)), "error")) | before
@@ -137,10 +137,11 @@ def wire(showing: Showing, controls: Controls, runner: Runner) -> None:
         ],
         [*line, *views.all, turns.talk],
         **MODEL,
-        **QUIET,
+        **EACH,  # Run can be pressed again while the end of a cancelled run is on its way
     )
-    # Not with ``cancels``, which ends whatever the session has of an event. The words come in a
-    # second step, behind whatever the run still had on its way to the browser.
+    # Not with ``cancels``, which ends whatever the session has of an event. The run says itself
+    # that it was cancelled, behind all that it still had on its way to the browser; here it is said
+    # at once, and for a run that has not begun.
     stopping = controls.cancel.click(asking.cancel, controls.ticket, None, queue=False, **QUIET)
     stopping.then(
         guarded(asking.cancelled), views.workspace, [*line, views.answers], queue=False, **QUIET
