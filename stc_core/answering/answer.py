@@ -30,7 +30,7 @@ from stc_core.answering.prompt import Prompt, checked_turns
 from stc_core.answering.recorded_words import words_of
 from stc_core.answering.reporting import Progress, Reporter
 from stc_core.answering.streaming import RUNS, AnswerStream, OnPiece, Writing
-from stc_core.answering.teaching import outside_its_world
+from stc_core.answering.teaching import longer_than_taught, outside_its_world
 from stc_core.answering.video import Video
 from stc_core.errors import InputError
 from stc_core.hooks.compression import compress
@@ -301,6 +301,7 @@ def answer(
     costs = costs_of(vlm, live, prompt, len(said.ids), watch, decode)
     words, attention = words_of(vlm, prompt, said, live) if record else ((), None)
     foreign = outside_its_world(vlm, question, seen)
+    foreign += longer_than_taught(vlm, len(shown.frames))
     told = (shown.warning, fewer, budget, before, *foreign, *prompt.notes)
     notes = [note for note in told if note]
     trace = replace(

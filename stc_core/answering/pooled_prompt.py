@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from stc_core.answering.prompt import Prompt, build_prompt
+from stc_core.answering.teaching import taught_frames
 from stc_core.errors import InputError
 from stc_core.hooks.pooled import Whole
 from stc_core.models.families import vision_shape
 from stc_core.models.memory import context_of
 from stc_core.models.vlm import VLM
 
-KNOWN = 2  # the embedded model was trained on clips of up to twice the frames that it records
 TEXT_TOKENS = 96  # of a question, the template around it and its neighbors, where it is not known
 
 
@@ -66,14 +66,13 @@ def frames_that_fit(vlm: VLM, frames: int, per_frame: int, room: int) -> int:
 
     All of them where the model reads so many tokens and ``room`` more. A longer video gets the
     positions of one of as many frames as the checkpoint records, for which it was trained; where
-    it records none, of as many as it reads. So does one of more than ``KNOWN`` times the frames
-    that are recorded: at positions that it was never trained on a model is lost, also within its
-    context.
+    it records none, of as many as it reads. So does one of more frames than ``taught_frames``: at
+    positions that it was never trained on a model is lost, also within its context.
     """
     config = vlm.model.config
     most = (context_of(config) - room) // per_frame
     recorded = (getattr(config, "stc", None) or {}).get("frames")
-    if frames <= (min(most, KNOWN * recorded) if recorded else most):
+    if frames <= min(most, taught_frames(vlm) or most):
         return frames
     return max(1, min(most, frames, recorded or most))
 

@@ -18,8 +18,9 @@ from sklearn.datasets import load_sample_images
 from typer.testing import CliRunner
 
 import stc_core
+from stc_core import Video
 from stc_core.__main__ import cli
-from stc_core.answering.teaching import FOREIGN_CLIP, FOREIGN_QUESTION
+from stc_core.answering.teaching import DOUBT, FOREIGN_CLIP, FOREIGN_QUESTION
 from stc_core.assets_folder import assets_folder
 from stc_core.errors import InputError
 from stc_core.hooks.run_cache import RunCache
@@ -182,6 +183,15 @@ def test_an_answer_carries_the_notes(vlm):
             foreign, clip, "how many objects are there?", cache=cache, record=False
         )
         assert FOREIGN_CLIP in found.trace.notes
+
+
+def test_more_frames_than_it_was_taught_are_noted(vlm):
+    clip = np.zeros((65, 112, 112, 3), np.uint8)
+    for frames in (64, 65):
+        video = Video.from_frames(clip[:frames], np.arange(frames) / 4)
+        asked = stc_core.answer(vlm, video, "how many objects are there?", record=False)
+        said = [note for note in asked.trace.notes if "at most 64 frames" in note]
+        assert [note.startswith(DOUBT) for note in said] == [True] * (frames > 64)
 
 
 def test_another_model_gets_no_note(vlm):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from stc_core.answering.teaching import FOREIGN_CLIP, FOREIGN_QUESTION
+from stc_core.answering.teaching import DOUBT
 from stc_core.text import readable
 
 __all__ = ["doubts", "looks_foreign", "repeats", "sureness", "unworldly"]
@@ -68,7 +68,7 @@ def looks_foreign(answer: str, question: str) -> str:
 
 def unworldly(notes: Sequence[str]) -> str:
     """Return what notes of a trace say of a clip or question that the model was not taught."""
-    return " ".join(note for note in notes if note in (FOREIGN_CLIP, FOREIGN_QUESTION))
+    return " ".join(note for note in notes if note.startswith(DOUBT))
 
 
 def sureness(logprob: Any, tokens: Any) -> str:
