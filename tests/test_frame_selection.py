@@ -1,5 +1,6 @@
 """``frames="auto"``: which frames are chosen, how many tokens they keep, what is refused."""
 
+import time
 from types import SimpleNamespace
 
 import cv2
@@ -131,9 +132,6 @@ def test_what_holds_of_every_choice(seed, count, most, step):
     assert len(places) == whole.sum()  # a time step is taken as a whole
     again, _ = choose_distinct(frames, most, step)
     np.testing.assert_array_equal(places, again)
-    larger = frames.repeat(2, axis=1).repeat(2, axis=2)
-    if min(frames.shape[1:3]) >= SIDE:
-        np.testing.assert_array_equal(choose_distinct(larger, most, step)[0], places)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 8])
@@ -371,6 +369,7 @@ BAD = [
     ({"frames": "auto", "candidates": MAX_FRAMES + 1}, "to 4096, not 4097"),
     ({"frames": 4, "candidates": 64}, "candidates belongs to frames='auto'"),
     ({"candidates": 64}, "candidates belongs to frames='auto'"),
+    ({"frames": np.array([4, 4]), "candidates": 64}, "candidates belongs to frames='auto'"),
     ({"frames": "auto", "start": 1.0}, "start, end and track are for files"),
 ]
 
@@ -380,6 +379,22 @@ def test_bad_input_is_refused_in_one_sentence(opened, options, words):
     with pytest.raises(InputError, match="^[^\n]*$") as error:
         answer(opened["llava_onevision"], clip(), QUESTION, **options)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"frames": "auto"}], ids=str)
+def test_a_number_in_place_of_a_file_is_one_sentence(opened, options):
+    with pytest.raises(InputError, match="^No video was given; name a video file"):
+        answer(opened["llava_onevision"], 0, QUESTION, **options)  # a camera, as OpenCV names it
+
+
+def test_the_look_at_frames_in_memory_counts_in_the_costs(opened, monkeypatch):
+    def slow(*arguments):
+        time.sleep(0.05)
+        return choose_in_video(*arguments)
+
+    monkeypatch.setattr("stc_core.answering.asked.choose_in_video", slow)
+    found = answer(opened["llava_onevision"], clip(), QUESTION, frames="auto", max_new_tokens=1)
+    assert found.costs.seconds["decode"] >= 0.05
 
 
 def test_the_default_looks_at_no_fewer_frames_than_the_model_reads(opened):

@@ -5,14 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from clips import write_clip
 from helpers.masked import snapshot
 from inputs import clip_frames
 from tiny import BUILDERS
 
-from stc_core import METHODS, STC, InputError, Stream, Trace, answer
+from stc_core import METHODS, STC, InputError, Stream, Trace, answer, load
 from stc_core.answering import video_stream
 from stc_core.answering.pooled_prompt import frames_that_fit
 from stc_core.answering.video import Video
+from stc_core.hooks.pooled import encode
 from stc_core.hooks.run_cache import RunCache
 from stc_core.methods import DyToK
 from stc_core.methods.parts.windows import frames_at_once
@@ -176,6 +178,7 @@ def test_the_tower_runs_once_with_a_cache(vlm):
 
 
 def test_a_stream_leaves_the_model_as_it_was(vlm):
+    full(vlm).ask(QUESTION)  # transformers hooks a model that runs for the first time itself
     before = snapshot(vlm.model)
     stream = full(vlm)
     stream.ask(QUESTION)
@@ -189,6 +192,52 @@ def test_a_stream_leaves_the_model_as_it_was(vlm):
     ):
         with pytest.raises(KeyboardInterrupt):
             go()
+    projector = vlm.model.base_model.multi_modal_projector
+    hook = projector.register_forward_hook(lambda *_: stop("vision", 0.0))
+    with pytest.raises(KeyboardInterrupt):
+        stream.feed(clip().frames, np.arange(6) + 100)
+    hook.remove()
+    assert snapshot(vlm.model) == before
+
+
+def test_progress_is_the_share_of_the_chunk_that_is_done(vlm, monkeypatch):
+    monkeypatch.setattr(video_stream, "PART", 2)
+    told = []
+    with Stream(vlm, BOTH) as stream:
+        stream.feed(clip(8).frames, progress=lambda *stage: told.append(stage))
+    parts = [(f"vision {n}/8 frames", n / 8) for n in (2, 4, 6, 8)]
+    assert told == [("vision", 0.0), *parts]
+
+
+def test_a_chunk_that_is_stopped_leaves_its_parts_and_their_time(vlm, monkeypatch):
+    monkeypatch.setattr(video_stream, "PART", 2)
+
+    def stop(stage, share):
+        if share:
+            raise KeyboardInterrupt
+
+    with Stream(vlm, BOTH) as stream:
+        with pytest.raises(KeyboardInterrupt):
+            stream.feed(clip().frames, progress=stop)
+        found = stream.ask(QUESTION, max_new_tokens=1)
+    assert found.trace.grid.frames == 2 and found.costs.seconds["vision"] > 0
+
+
+def test_a_stream_holds_no_more_of_the_tower_than_its_looks(monkeypatch):
+    monkeypatch.setattr(video_stream, "LOOKS", 2)
+    with Stream(load(device="cpu")) as stream:
+        for seed in range(3):
+            stream.feed(clip_frames(2, seed=seed))
+        looks = stream._looks
+        assert len(looks) == 2  # of three, every second
+        assert all(look.untyped_storage().nbytes() == look.nbytes for look in looks)
+
+
+def test_inputs_without_a_video_are_one_sentence(vlm):
+    before = snapshot(vlm.model)
+    ids = torch.tensor([[vlm.processor.tokenizer.convert_tokens_to_ids("star")]])
+    with pytest.raises(InputError, match="^these inputs hold no video$"):
+        encode(vlm.model, BOTH, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
     assert snapshot(vlm.model) == before
 
 
@@ -276,6 +325,26 @@ def test_a_video_longer_than_the_context_is_answered_as_a_stream(short_context, 
     assert found.trace.costs["seconds"]["vision"] > 0
 
 
+def test_what_a_cache_holds_of_a_long_video_stays_as_it_is(short_context, monkeypatch, tmp_path):
+    monkeypatch.setattr("stc_core.answering.asked.MAX_SIDE", 32)  # pixels; the file has 64
+    path, cache = write_clip(tmp_path / "long.mp4", range(0, 800, 40)), RunCache()
+    options = {"frames": 20, "max_new_tokens": 2, "cache": cache}
+    first, again = (answer(short_context, path, QUESTION, BOTH.at(0.1), **options) for _ in "ab")
+    assert cache.hits and first.trace.grid == again.trace.grid
+    assert (again.trace.grid.height, again.trace.grid.width) == (32, 64)
+
+
+def test_chosen_frames_of_a_long_video_keep_the_tokens_of_the_usual_ones(short_context):
+    short_context.frames = 30
+    frames = clip_frames(12).repeat(3, axis=0)
+    found = answer(
+        short_context, Video.from_frames(frames), QUESTION, OUTSIDE.at(0.1), frames="auto"
+    )
+    assert found.trace.grid.frames == 12
+    assert len(found.trace.outside.survivors) == 48  # 0.1 of 30 x 16, and not of 12 x 16
+    assert any("where 30 uniform frames keep 48 of 480" in note for note in found.trace.notes)
+
+
 def test_what_needs_the_whole_prompt_is_refused(short_context):
     video = clip(20)
     for option in ("baseline", "keep_cache"):
@@ -283,7 +352,7 @@ def test_what_needs_the_whole_prompt_is_refused(short_context):
             InputError, match=f"^20 frames are more than 'tiny' reads at once, as {option}"
         ):
             answer(short_context, video, QUESTION, BOTH, **{option: True})
-    with pytest.raises(InputError, match="would enter the LLM, which reads 252; use a lower"):
+    with pytest.raises(InputError, match="reads 252; .* or a method that chooses before the LLM$"):
         answer(short_context, video, QUESTION, METHODS["fastv"](), max_new_tokens=4)
     with pytest.raises(InputError, match="^DyToK asks the LLM about all tokens first"):
         answer(short_context, video, QUESTION, DyToK(METHODS["visionzip"]()))
@@ -306,6 +375,7 @@ def test_a_stream_that_ends_at_once_is_one_sentence(vlm):
         (np.zeros((0, 40, 40, 3), np.uint8), None, "^this chunk holds no frame"),
         (np.zeros((2, 40, 40, 3), np.float32), None, "^frames must be an array .* of float32"),
         (np.zeros((40, 40, 3), np.uint8), None, "^frames must be an array"),
+        ([np.zeros((40, w, 3), np.uint8) for w in (40, 44)], None, "other sizes must be resized$"),
         (np.zeros((2, 40, 44, 3), np.uint8), None, "here 40 x 40 pixels, not 44 x 40; resize"),
         (np.zeros((2, 40, 40, 3), np.uint8), [9.0, 8.0], "^seconds must be 2 rising numbers"),
         (np.zeros((2, 40, 40, 3), np.uint8), [5.0, 9.0], "later than those of the frames before"),

@@ -250,7 +250,9 @@ def answer(
         shown, about, clip = shown_of(vlm, file, count, cache, decode, part)
     sampled = "clip" if (start, end) == (0.0, None) else "stretch"
     fewer = None if isinstance(video, Video) else _fewer(len(shown.frames), count, sampled)
-    before = _before(system, len(history))
+    before, budget = _before(system, len(history)), None
+    if chosen is not None:
+        method, budget = with_usual_budget(vlm, method, chosen)
     if is_longer_than_read(vlm, len(shown.frames), room):
         from stc_core.answering.video_stream import answer_in_parts  # which gives answers itself
 
@@ -263,12 +265,9 @@ def answer(
         return answer_in_parts(
             vlm, shown, method, report, decode, about=about, question=question, system=system,
             history=history, record=record, score=score, max_new_tokens=max_new_tokens,
-            on_piece=on_piece, notes=(shown.warning, fewer, before), cache=cache,
+            on_piece=on_piece, notes=(shown.warning, fewer, budget, before), cache=cache,
         )  # fmt: skip
     prompt = prompt_about(vlm, shown, question, room, cache, clip, system=system, history=history)
-    budget = None
-    if chosen is not None:
-        method, budget = with_usual_budget(vlm, method, chosen, prompt.layout)
     see = partial(vision, vlm.model, cache=cache, methods=[method], batch=vlm.vision_batch)
     reference: dict = {}
     full_attention, done = None, 0.1

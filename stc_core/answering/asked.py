@@ -135,7 +135,8 @@ def chosen_of(
     step = vlm.family.step(vlm.model.config)
     if isinstance(video, Video):
         _no_part(part)
-        return choose_in_video(video, vlm.frames, candidates, step)
+        with decode("decode"):
+            return choose_in_video(video, vlm.frames, candidates, step)
 
     def look() -> tuple[Chosen, float]:
         with decode("decode"):
@@ -212,11 +213,11 @@ def _side(vlm: VLM, frames: int) -> int:
 def _identity(path: str | os.PathLike, frames: int, part: Mapping[str, Any]) -> tuple | None:
     """Return what tells that a file is still the same; None for what is no file."""
     try:
-        file = os.stat(path)
+        name, file = os.fspath(path), os.stat(path)
     except (OSError, TypeError, ValueError):  # reading it says better what is wrong
         return None
     same = file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns
-    return os.fspath(path), *same, frames, *part.values()
+    return name, *same, frames, *part.values()
 
 
 def recalled(vlm: VLM, cache: RunCache | None, what: tuple | None, make: Callable[[], Any]) -> Any:

@@ -12,7 +12,13 @@ from stc_core.errors import InputError
 
 def checked_chunk(frames: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     """Return frames (T, H, W, 3) uint8 of this (H, W), None for any; ``InputError`` for others."""
-    frames = np.asarray(frames)
+    try:
+        frames = np.asarray(frames)
+    except (TypeError, ValueError):  # a list of frames of several sizes, or what is no array
+        raise InputError(
+            "frames must be an array (T, H, W, 3) of uint8, red first; frames of other sizes must "
+            "be resized"
+        ) from None
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
         raise InputError(
             f"frames must be an array (T, H, W, 3) of uint8, red first, not "

@@ -11,7 +11,6 @@ import bisect
 
 from stc_core.answering.frame_selection import Chosen
 from stc_core.methods import Method
-from stc_core.models.layout import Layout
 from stc_core.models.memory import merge_of
 from stc_core.models.processors import grid_of_video
 from stc_core.models.vlm import VLM
@@ -22,9 +21,7 @@ __all__ = ["at_equal_tokens", "grid_of_size", "tokens_left", "with_usual_budget"
 RETENTIONS = 10**6  # retentions that are tried: multiples of a millionth
 
 
-def with_usual_budget(
-    vlm: VLM, method: Method, chosen: Chosen, layout: Layout
-) -> tuple[Method, str]:
+def with_usual_budget(vlm: VLM, method: Method, chosen: Chosen) -> tuple[Method, str]:
     """Return the method that keeps as many tokens as of uniform frames, and a sentence on it.
 
     Parameters
@@ -34,12 +31,10 @@ def with_usual_budget(
         As it was asked for.
     chosen : Chosen
         The frames.
-    layout : Layout
-        Where their tokens stand in the prompt.
     """
     depth = len(vlm.model.get_decoder().layers)
-    usual = grid_of_size(vlm, chosen.usual, chosen.video.frames.shape[1:3])
-    grid = TokenGrid(layout.frames, layout.rows, layout.cols)
+    shown, size = len(chosen.video.frames), chosen.video.frames.shape[1:3]
+    usual, grid = (grid_of_size(vlm, frames, size) for frames in (chosen.usual, shown))
     found = at_equal_tokens(method, usual, grid, depth)
 
     def budget(method: Method, grid: TokenGrid) -> str:
@@ -49,7 +44,7 @@ def with_usual_budget(
 
     return found, (
         f"Frames chosen by content: looked at {chosen.looked_at}, without near-duplicates "
-        f"{chosen.distinct}, shown {len(chosen.video.frames)}. They keep {budget(found, grid)}, "
+        f"{chosen.distinct}, shown {shown}. They keep {budget(found, grid)}, "
         f"where {chosen.usual} uniform frames keep {budget(method, usual)}."
     )
 

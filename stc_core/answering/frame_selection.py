@@ -10,7 +10,8 @@ differ:
 3. Where more remain than the model usually reads, they are chosen *farthest first* (Gonzalez,
    "Clustering to minimize the maximum intercluster distance", 1985): the first frame, then again
    and again the one in which most cells differ from the chosen frame that is most like it; of
-   equals the farthest in time from all chosen ones, then the earliest.
+   equals the one with most of the remaining frames between it and every chosen one, then the
+   earliest.
 4. *Tokens*: as many as the method's retention gives of the usual uniform frames. Its retention is
    scaled so that fewer frames keep more tokens each; see ``equal_tokens``.
 
@@ -95,7 +96,7 @@ def pictures_of(frames: np.ndarray, step: int = 1) -> np.ndarray:
     Returns
     -------
     (ceil(N / step), step, 32, 32, 3) uint8
-        By area average.
+        By area average; linear where a side has fewer than 32 pixels.
     """
     small = np.stack([resized(frame, SIDE, SIDE) for frame in frames])
     whole = np.pad(small, [(0, -len(small) % step), *[(0, 0)] * 3], mode="edge")
@@ -288,7 +289,7 @@ def checked_candidates(frames: object, candidates: object, most: int) -> int | N
     """
     if isinstance(frames, str) and frames != AUTO:
         raise InputError(f"frames must be a whole number or {AUTO!r}, not {frames!r}")
-    if frames != AUTO:
+    if not isinstance(frames, str):
         if candidates is not None:
             raise InputError(f"candidates belongs to frames={AUTO!r}; leave it out or ask for that")
         return None

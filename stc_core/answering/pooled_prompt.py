@@ -14,7 +14,6 @@ from stc_core.answering.prompt import Prompt, build_prompt
 from stc_core.answering.teaching import taught_frames
 from stc_core.errors import InputError
 from stc_core.hooks.pooled import Whole
-from stc_core.models.families import vision_shape
 from stc_core.models.memory import context_of
 from stc_core.models.vlm import VLM
 
@@ -62,12 +61,13 @@ class PooledPrompt:
 
 
 def frames_that_fit(vlm: VLM, frames: int, per_frame: int, room: int) -> int:
-    """Return how many frames the positions of a video of ``frames`` frames are those of.
+    """Return how many frames long the video is whose positions a video of ``frames`` frames gets.
 
-    All of them where the model reads so many tokens and ``room`` more. A longer video gets the
-    positions of one of as many frames as the checkpoint records, for which it was trained; where
-    it records none, of as many as it reads. So does one of more frames than ``taught_frames``: at
-    positions that it was never trained on a model is lost, also within its context.
+    ``frames`` where the model reads that many tokens and ``room`` more. A longer video gets the
+    positions of a video with as many frames as the checkpoint records, for which it was trained;
+    where it records none, of one with as many as it reads. A video of more frames than
+    ``taught_frames`` is treated as longer too: at positions that it was never trained on a model is
+    lost, also within its context.
     """
     config = vlm.model.config
     most = (context_of(config) - room) // per_frame
@@ -129,18 +129,16 @@ def pooled_prompt(vlm: VLM, short: Prompt, whole: Whole, room: int) -> PooledPro
     if ids.shape[1] > most:
         raise InputError(
             f"{count} tokens of the video and {text} of text would enter the LLM, which reads "
-            f"{most}; use a lower retention"
+            f"{most}; use a lower retention, fewer frames, or a method that chooses before the LLM"
         )
     moved = count + extras - (end - first)
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    shape = vision_shape(vlm.model.config)
-    side = round(shape.patches**0.5)
     return PooledPrompt(
         inputs,
         frames=whole.grid.frames,
         video_tokens=whole.grid.size,
         places=first + torch.arange(count),
-        patches=short.patches or (side, side),
+        patches=short.patches,
         text_tokens=text,
         text_after=ids.shape[1] - first - count - extras,
         asked=range(short.asked.start + moved, short.asked.stop + moved),

@@ -213,17 +213,18 @@ class Stream:
         """
         pool, frames = self._open(), checked_chunk(frames, self._size)
         times = checked_times(len(frames), seconds, self._seconds[-1] if self._seconds else None)
-        watch = Reporter(self.vlm.device, progress)
+        report = progress or (lambda stage, share: None)
+        report("vision", 0.0)
         for first in range(0, len(frames), self._part):
-            few = slice(first, first + self._part)
+            few, watch = slice(first, first + self._part), Stopwatch(self.vlm.device)
             part = self._encoded(frames[few], watch)
             with watch("compression"), self._whole_or_closed():
                 pool.add(part.tokens, part.contribution)
             self._grid, self._newline, self._size = part.grid, part.newline, frames.shape[1:3]
             self._seconds += times[few].tolist()
+            self._spent = _together(self._spent, watch.seconds)
             done = min(first + self._part, len(frames))
-            watch.tell(f"vision {done}/{len(frames)} frames", done / len(frames))
-        self._spent = _together(self._spent, watch.seconds)
+            report(f"vision {done}/{len(frames)} frames", done / len(frames))
 
     def ask(
         self,
@@ -279,6 +280,7 @@ class Stream:
         forced = endings_of(vlm, score)
         room = max(limit, *map(len, forced.values()), 0)
         short = one_frame_prompt(vlm, question, room, self._size, system=system, history=history)
+        about = dict(about)  # a cache may hold what was given
         height, width = about.pop("size", self._size)
         seen = about.pop("seen", vlm.family.seen(vlm.processor, height, width))
         grid = TokenGrid(self.frames, self._grid.rows, self._grid.cols, height, width, seen)
@@ -337,7 +339,7 @@ class Stream:
             raise InputError("this stream is closed; begin another one")
         return self._pool
 
-    def _encoded(self, frames: np.ndarray, watch: Reporter) -> Encoded:
+    def _encoded(self, frames: np.ndarray, watch: Stopwatch) -> Encoded:
         """Run some frames through the vision tower; remember how some of them look."""
         vlm = self.vlm
         inputs = build_prompt(vlm, frames, "what is this", 1, strict=False).inputs
@@ -348,7 +350,7 @@ class Stream:
         ):
             part = encode(vlm.model, self.method, inputs)
         if vlm.familiarity is not None and seen:
-            self._looks.append(seen[0][0])
+            self._looks.append(seen[0][0].clone())  # a view would hold all frames of the part
             if len(self._looks) > LOOKS:
                 self._looks = self._looks[::2]
         return part

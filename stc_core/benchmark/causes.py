@@ -116,8 +116,9 @@ def explain_turned(
     skipped: list[Skipped] = []
     with open_record(folder, configuration_of(vlm, source, machine_of(vlm))) as record:
         asked = {row.key: _turned(record, row) for row in rows if row.method is not None}
-        there = {key[1:] for key in record.known}
-        asked = {key: found for key, found in asked.items() if key in there}
+        there, stock = {key[1:] for key in record.known}, name_of(None)
+        both = {key for key in there if (key[0], stock) in there}
+        asked = {key: found for key, found in asked.items() if key in both}
         if not asked:
             raise InputError(
                 f"{str(folder)!r} holds none of these methods, or not the uncompressed answers; "
@@ -138,6 +139,10 @@ def explain_turned(
         )
         done, began = 0, time.perf_counter()
         for case, left in _cases(source, todo):
+            if isinstance(case, Skipped):
+                skipped.append(case)
+                tell(f"skipped {case.id}: {case.why}")
+                continue
             cache = RunCache(sys.maxsize)  # the vision tower sees the clip once
             for method, answer in left:
                 try:
@@ -188,14 +193,14 @@ def _turned(record: Record, row: Row) -> list[Answer]:
 def _cases(
     source: Shapes | Folder,
     todo: dict[tuple[int, str], list[tuple[Method, Answer]]],
-) -> Iterator[tuple[Case, list[tuple[Method, Answer]]]]:
+) -> Iterator[tuple[Case | Skipped, list[tuple[Method, Answer]]]]:
     """Yield each case that something is to be explained about, with what."""
     for frames in dict.fromkeys(frames for frames, _ in todo):
         ids = {case for count, case in todo if count == frames}
         for case in source.cases(source.count(MANY), frames):
             if not ids:
                 break
-            if isinstance(case, Case) and case.id in ids:
+            if case.id in ids:
                 ids.discard(case.id)
                 yield case, todo[frames, case.id]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from stc_core.answering.video import MAX_FRAMES
 from stc_core.errors import InputError
 from stc_core.readme_sections import markdown
 from stc_core.shapes.world.drawing import render
@@ -31,12 +32,13 @@ class HourReport:
     Attributes
     ----------
     frames, questions : int
+        Frames of the file, processes that answered one question each.
     seconds : list of float
         Wall time of each process, from its start to its end: the model is loaded in it.
     processor_seconds : float
-        Of a core, the mean of all processes: half of it is what two free cores would take at least.
+        Time of the CPU in a process, all cores added up; mean over the processes.
     peak_bytes : int
-        Most resident memory of any of them.
+        Most resident memory of a process, of all that this one has ended.
     answers : list of dict
         What ``stc answer --json`` printed.
     """
@@ -87,11 +89,13 @@ def measure_hour(
     Raises
     ------
     InputError
-        Fewer than one question or frame; a process that failed.
+        No question, frames that are none or more than are read, a process that failed.
     """
-    if frames < 1 or questions < 1:
-        raise InputError("at least one frame and one question are needed")
-    seconds, answers = [], []
+    if questions < 1:
+        raise InputError(f"at least one question is needed, not {questions}")
+    if not 1 <= frames <= MAX_FRAMES:
+        raise InputError(f"frames must be a whole number from 1 to {MAX_FRAMES}, not {frames}")
+    seconds, answers, before = [], [], resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "long.mp4"
         write_scenes(file, frames)
@@ -101,17 +105,20 @@ def measure_hour(
             done = subprocess.run(
                 [*asked, "--frames", str(frames), "--json", *options],
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL if quiet else None,
+                stderr=subprocess.PIPE if quiet else None,
                 text=True,
             )
             seconds.append(time.perf_counter() - began)
             if done.returncode:
-                raise InputError("the process that was to answer has failed")
+                *_, why = ["what it printed says why", *(done.stderr or "").splitlines()]
+                raise InputError(f"the process that was to answer has failed: {why}")
             answers.append(json.loads(done.stdout))
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    worked = (used.ru_utime + used.ru_stime) / questions
+    worked = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
     unit = 1 if sys.platform == "darwin" else 1024
-    return HourReport(frames, questions, seconds, worked, used.ru_maxrss * unit, answers)
+    return HourReport(
+        frames, questions, seconds, worked / questions, used.ru_maxrss * unit, answers
+    )
 
 
 def write_scenes(file: Path, frames: int) -> None:

@@ -103,7 +103,9 @@ class _Encoding(Run):
     def at_door(self, door: Door) -> Shortened | None:
         grid_thw, self.encoded = self.grid_thw, False
         layout = layout_of(self.model.config, door.ids, grid_thw)
-        if layout is None or not _in_one_run(layout):
+        if layout is None:
+            return None  # no video
+        if not _in_one_run(layout):
             raise moved(f"the video tokens of {self.family.name} do not stand in one row")
         self.encoded_part = Encoded(
             door.embeds[0, layout.tokens].clone(),

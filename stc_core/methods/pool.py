@@ -62,7 +62,9 @@ class Pool:
         """
         check_features("video tokens", tokens, 2)
         check_features("contributions", contribution, 1)
-        wide = torch.promote_types(tokens.dtype, torch.float32)  # of means of means
+        wide = tokens.dtype
+        if self.limit is not None:
+            wide = torch.promote_types(wide, torch.float32)  # of means of means
         for frame, received in zip(
             tokens.to(wide).split(self.per_frame), contribution.split(self.per_frame), strict=True
         ):

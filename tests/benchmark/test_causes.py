@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from stc_core import STC, InputError, Video, load
 from stc_core.__main__ import cli
 from stc_core.benchmark.answers_file import NAME
-from stc_core.benchmark.cases import Shapes
+from stc_core.benchmark.cases import Shapes, Skipped
 from stc_core.benchmark.causes import cause_table, explain_turned
 from stc_core.benchmark.rows import Row, name_of
 from stc_core.benchmark.run import run
@@ -109,6 +109,22 @@ def test_what_cannot_be_explained_is_said(vlm, folder, tmp_path):
         explain_turned(vlm, Shapes(vlm), ROWS, folder, most=0)
     with pytest.raises(InputError, match="another configuration"):
         explain_turned(vlm, Shapes(vlm, development=True), ROWS, folder)
+    others = [line for line in lines(folder) if line.get("method") != "none"]
+    (folder / NAME).write_text("".join(json.dumps(line) + "\n" for line in others))
+    with pytest.raises(InputError, match="or not the uncompressed answers"):
+        explain_turned(vlm, Shapes(vlm), ROWS, folder)
+
+
+def test_a_case_that_is_gone_is_told(vlm, folder):
+    class Gone(Shapes):
+        def cases(self, questions, frames):
+            ids = [answer["case"] for answer in lines(folder)[1:]]
+            yield from (Skipped(name, "its video is gone") for name in dict.fromkeys(ids))
+
+    told = []
+    (found,), skipped = explain_turned(vlm, Gone(vlm), ROWS, folder, tell=told.append)
+    assert found.explained == 0 and len(skipped) == found.turned > 0
+    assert f"skipped {skipped[0].id}: its video is gone" in told
 
 
 def test_the_command_packs_what_was_packed(folder):

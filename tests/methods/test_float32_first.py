@@ -33,6 +33,21 @@ def stubborn(first, monkeypatch):
     monkeypatch.setattr(float32_first, "UNSURE", 1.1)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_default_dtype_changes_nothing(first, dtype):
+    """Loading a model in another thread changes it, too."""
+    tokens, _ = made_up(TokenGrid(6, 5, 5), 16, torch.float32, CPU)
+    expected = density_peaks(Points(tokens), 9)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        found = Points(tokens)
+        assert found.rough is not None
+        assert torch.equal(density_peaks(found, 9), expected)
+    finally:
+        torch.set_default_dtype(before)
+
+
 def clustered(rng, n, width):
     centers = rng.normal(size=(max(2, n // 12), width))
     return centers[rng.integers(len(centers), size=n)] + 0.2 * rng.normal(size=(n, width))

@@ -139,6 +139,16 @@ def test_half_precision_is_averaged_in_single():
     torch.testing.assert_close(pool.tokens.double(), exact.tokens, atol=1e-6, rtol=1e-6)
 
 
+def test_without_a_limit_tokens_are_held_in_their_own_precision():
+    tokens, contribution = made(9, seed=6)
+    pool, grid = Pool(STC(retention=0.2, tau=0.8), PER_FRAME), TokenGrid(9, 2, 3)
+    pool.add(tokens.bfloat16(), contribution)
+    decision, entered = pool.decide(grid)
+    expected = pool.method.outside(tokens.bfloat16(), contribution, grid)
+    assert pool.tokens.dtype == entered.dtype == torch.bfloat16
+    assert torch.equal(decision.target, expected.target)
+
+
 def test_features_of_scale_zero_are_merged_too():
     pool = Pool(STC(retention=0.2), PER_FRAME, 20)
     pool.add(torch.zeros(9 * PER_FRAME, 5), torch.zeros(9 * PER_FRAME))

@@ -41,11 +41,12 @@ def float32_holds(width: int) -> bool:
     """
     if torch.get_float32_matmul_precision() != "highest":
         return False
-    x = torch.zeros(64, width)
+    x = torch.zeros(64, width, dtype=torch.float32)
     # steps of 2^-17 that need 23 binary digits, all of them different
     x[:, 0] = 1 + torch.arange(1, 65) * (2.0**-7 - 2.0**-17) + 2.0**-23
     exact = x[:, :1].double() @ x[:, :1].double().T
-    found = torch.mm(x, x.T, out=torch.empty(64, 64))  # as in ``Bounds.between``: no autocast
+    # as in ``Bounds.between``: no autocast
+    found = torch.mm(x, x.T, out=torch.empty(64, 64, dtype=torch.float32))
     return bool(((found - exact).abs() <= 2 * UNIT * exact).all())
 
 
@@ -70,7 +71,7 @@ class Bounds:
         self.share = terms / (1 - terms)
         # rounded to float32 once more, for which BESIDE has room
         self.low = ((1 - self.share) * points.norms - FAINT / 4).float()
-        self.tile = torch.empty(self.side**2)
+        self.tile = torch.empty(self.side**2, dtype=torch.float32)
 
     @classmethod
     def of(cls, points: Points) -> Bounds | None:
@@ -96,7 +97,7 @@ class Bounds:
         if size[0] * size[1] <= len(self.tile):
             tile = self.tile[: size[0] * size[1]].view(size)
         else:
-            tile = torch.empty(size)
+            tile = torch.empty(size, dtype=torch.float32)
         torch.mm(x, y.T, out=tile)
         torch.add(there, tile, alpha=-2, out=tile)
         return tile.add_(here[:, None])
@@ -111,7 +112,7 @@ class Bounds:
         Bounds are float64, what is computed with them is. All that is not listed is at least as
         far as the last bound.
         """
-        near = torch.full((self.size, count), torch.inf)
+        near = torch.full((self.size, count), torch.inf, dtype=torch.float32)
         whose = torch.zeros((self.size, count), dtype=torch.int64)
         for held in _steps(0, self.size, self.held):
             x, low = self[held]
@@ -192,7 +193,7 @@ def _offer(
     place[touched] = torch.arange(len(touched))
     slot = count + torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]
     mine = touched + rows.start
-    values = torch.full((len(touched), count + int(counts.max())), torch.inf)
+    values = near.new_full((len(touched), count + int(counts.max())), torch.inf)
     names = torch.zeros(values.shape, dtype=torch.int64)
     values[:, :count], names[:, :count] = near[mine], whose[mine]
     values[place[row], slot], names[place[row], slot] = bounds[hit, member], points

@@ -211,7 +211,7 @@ def _search(
     square, whose (M,) are changed in place where the answer is certain.
     """
     points, ranks = bounds.points, rank[peaks].tolist()
-    near = torch.full((len(peaks), 4), torch.inf)
+    near = torch.full((len(peaks), 4), torch.inf, dtype=torch.float32)
     names = torch.zeros(near.shape, dtype=torch.int64)
     every = torch.arange(points.size)
     for start in range(0, ranks[-1] if ranks else 0, points.rows):
