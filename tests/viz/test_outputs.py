@@ -225,6 +225,7 @@ def test_a_run_and_what_follows_it(visitor):
     press = visitor.event("run", "click")
     (pressed,) = visitor.send(press)
     ticket = pressed.pop("html")
+    assert pressed.pop("live-note") == ""  # it may have said to press Run
     assert set(pressed) == LINE and len(ticket) == 32
     assert (pressed["run"]["interactive"], pressed["cancel"]["interactive"]) == (False, True)
 
@@ -233,7 +234,7 @@ def test_a_run_and_what_follows_it(visitor):
     assert before and all(set(news) - {"answers"} == LINE for news in before)
     assert any("answers" in news for news in before)  # word by word
     assert [before[-1][name]["interactive"] for name in ("run", "cancel")] == [False, False]
-    assert set(last) == VIEWS | LINE | {"turns"} and "Answered in" in last["status"]
+    assert set(last) == VIEWS | LINE | {"turns", "live-note"} and "Answered in" in last["status"]
     assert (last["run"]["interactive"], last["cancel"]["interactive"]) == (True, False)
     assert shows(visitor, last).question == QUESTION
 

@@ -12,6 +12,7 @@ from handmade import big
 from helpers.page_actions import (
     TRACES,
     another,
+    go,
     source,
     upload_trace,
     wait_view,
@@ -140,6 +141,44 @@ def test_flow_has_no_black_lines(tab):
         " getComputedStyle(one).stroke)"
     )
     assert set(strokes) <= {"none", "rgb(255, 255, 255)"}
+
+
+def test_a_case_opened_from_far_below_is_seen_from_its_top(open_tab):
+    tab = open_tab(1280, 720)
+    page, before = tab.page, source(tab)
+    go(tab, "Errors")
+    page.locator(".rows .flipped").first.wait_for()
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    page.wait_for_function("scrollY > 300")
+    left = page.evaluate("scrollY")
+    page.locator(".rows .flipped").first.evaluate("row => row.click()")
+    another(tab, before)
+    page.locator(".case-bar").wait_for()
+    page.wait_for_function("scrollY === 0")
+    page.get_by_role("button", name="Back to Errors").click()
+    page.wait_for_function("left => Math.abs(scrollY - left) < 2", arg=left)
+
+
+def test_letters_work_wherever_the_focus_is_but_where_somebody_writes(tab):
+    page, root = tab.page, tab.page.locator("#workspace .workspace")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("f")
+    expect(root).to_have_class("workspace ws-staged")
+    page.keyboard.press("Escape")
+    expect(root).not_to_have_class("workspace ws-staged")
+    page.locator(".ws-stage-go").press("h")
+    expect(page.get_by_label("Image only (h)")).to_be_checked()
+    page.locator("#question textarea").press("f")
+    expect(root).not_to_have_class("workspace ws-staged")
+    assert page.input_value("#question textarea").count("f") >= 1
+
+
+def test_the_line_of_another_question_leaves_the_button_alone(open_tab):
+    page = open_tab(1440, 900).page
+    page.fill("#question textarea", "what else?")
+    page.locator("#stale .stale").wait_for()
+    line, button = (page.locator(one).bounding_box() for one in ("#stale .stale", "#fold button"))
+    assert line["x"] + line["width"] <= button["x"]
 
 
 def test_each_endpoint_has_its_own_name(served):

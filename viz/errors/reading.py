@@ -167,14 +167,22 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]] | None:
 def settings_of(methods: Iterable[str]) -> Iterator[Setting]:
     """Yield a label for each: its name, and those options that set it apart in this file.
 
-    An option whose value most settings of the same method share is left out.
+    An option whose value most settings of the same method share is left out. One that some of them
+    do not name has its default there, so it is told wherever it is named.
     """
     parsed = {text: parse_method(text) for text in methods}
     values: dict[tuple[str, str], Counter] = defaultdict(Counter)
+    named: Counter[str] = Counter()
     for found in filter(None, parsed.values()):
         name, options = found
+        named[name] += 1
         for option, value in options.items():
             values[name, option][repr(value)] += 1
+    usual = {
+        (name, option): counts.most_common(1)[0][0]
+        for (name, option), counts in values.items()
+        if counts.total() == named[name]
+    }
     for text, found in parsed.items():
         if found is None:
             plain = text == UNCOMPRESSED
@@ -184,7 +192,7 @@ def settings_of(methods: Iterable[str]) -> Iterator[Setting]:
         changed = [
             f"{option}={value!r}"
             for option, value in options.items()
-            if option != "retention" and repr(value) != values[name, option].most_common(1)[0][0]
+            if option != "retention" and repr(value) != usual.get((name, option))
         ]
         kept = options.get("retention")
         share = float(kept) if _number(kept) and 0 < kept <= 1 else None

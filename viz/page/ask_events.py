@@ -29,9 +29,10 @@ class Asking:
         self._showing, self._controls, self._runner = showing, controls, runner
 
     def press(self) -> Values:
-        """Mark the run as waiting at once, and give it a name."""
+        """Mark the run as waiting at once, and give it a name; what asked for it is done."""
         waiting = cards.status("Waiting for the model …", "busy", 0.0)
-        return {**self._busy(waiting), self._controls.ticket: uuid.uuid4().hex}
+        named = {self._controls.ticket: uuid.uuid4().hex, self._controls.live_note: ""}
+        return self._busy(waiting) | named
 
     def run(
         self, request: gr.Request, ticket: str, shown, talk, remember, video, question, *settings
@@ -97,6 +98,7 @@ class Asking:
             done = cards.status(f"Answered in {elapsed:.1f} s.", "done")
             values = self._showing.trace(news.trace, origin, ran=True, visitor=name_of(request))
             key = values[views.workspace]["key"]
+            values[self._controls.live_note] = ""
             values[turns.talk] = with_turn(talk, origin, key, news.trace.answer)
             yield self._idle(done) | values
 
@@ -124,7 +126,9 @@ def wire(showing: Showing, controls: Controls, runner: Runner) -> None:
     asking = Asking(showing, controls, runner)
     line = [controls.status, controls.run, controls.cancel]
     views, turns = showing.views, controls.turns
-    pressed = controls.run.click(asking.press, None, [*line, controls.ticket], queue=False, **QUIET)
+    pressed = controls.run.click(
+        asking.press, None, [*line, controls.ticket, controls.live_note], queue=False, **QUIET
+    )
     pressed.then(
         asking.run,
         [
@@ -135,7 +139,7 @@ def wire(showing: Showing, controls: Controls, runner: Runner) -> None:
             controls.question,
             *controls.settings.values(),
         ],
-        [*line, *views.all, turns.talk],
+        [*line, *views.all, turns.talk, controls.live_note],
         **MODEL,
         **EACH,  # Run can be pressed again while the end of a cancelled run is on its way
     )

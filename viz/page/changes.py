@@ -23,6 +23,7 @@ COLLECT = """(live, shown, video, question, ...settings) => ({
 # A trace that opens with the page, where no link asks for one, is of what stands to the left.
 WATCH = """
 let before = null;
+let late = false; // changed while Run is under way, which does not ask this
 const linked = new URLSearchParams(location.search).has('trace');
 watch('value', () => {
   const now = props.value;
@@ -33,7 +34,9 @@ watch('value', () => {
   if (!now.key || (!earlier.key && !linked)) return; // the page is being opened
   if (moved('clip')) trigger('clip');
   if (moved('key', 'live', 'ran', 'clip', 'left', 'model')) trigger('either');
-  if (now.live && now.ran && moved('live', 'clip', 'left')) trigger('asked');
+  const changed = moved('live', 'clip', 'left');
+  if (now.live && now.ran && (changed || (late && moved('key')))) trigger('asked');
+  late = (late && !moved('key')) || (changed && document.querySelector('#run').disabled);
 });
 """
 

@@ -38,8 +38,9 @@ class Following:
     ) -> Values:
         """Answer as the settings are now; ``settings`` are those of ``job_of``, in its order."""
         origin = self._of_run(shown) if on else None
-        if origin is None or self._runner.busy(f"{name_of(request)} "):
+        if origin is None:
             return gr.skip()
+        busy = self._runner.busy(f"{name_of(request)} ")
         try:
             job = job_of(video, question, *settings)
         except InputError as error:
@@ -47,6 +48,8 @@ class Following:
         new = self._showing.films.origin(origin_of(job))
         new = replace(new, history=origin.history, system=origin.system)
         if asked(new.video, new.question) != asked(origin.video, origin.question):
+            if busy:
+                return gr.skip()
             return self._say("Another clip or question: press Run.")
         first = self._controls.first_model
         if (job.get("model") or first) != (origin.model or first):
@@ -54,6 +57,8 @@ class Following:
         try:
             if new.frames == origin.frames and same_method(new.method, origin.method):
                 return gr.skip()
+            if busy:
+                return self._say("Changed while another run is under way: press Run to ask again.")
             job |= {"video": video_of(new), "frames": new.frames}
             job |= new.before
             return self._answered(job, new, name_of(request))

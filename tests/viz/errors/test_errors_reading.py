@@ -195,6 +195,12 @@ def test_labels_say_what_sets_a_method_apart():
     ]
 
 
+def test_an_option_that_only_some_name_sets_them_apart():
+    texts = ["A(retention=0.1)", "A(retention=0.1, heads='max')", "A(retention=0.1, heads='mean')"]
+    labels = [one.label for one in settings_of([*texts, "A(retention=0.2, heads='max')"])]
+    assert labels == ["A", "A (heads='max')", "A (heads='mean')", "A (heads='max')"]
+
+
 def test_the_results_that_ship_are_read_whole():
     path = Path(__file__).resolve().parents[3] / "assets" / "results" / "results.jsonl.gz"
     results = read_results(path)

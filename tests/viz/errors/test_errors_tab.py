@@ -366,6 +366,21 @@ def test_narrow_and_dark_are_usable(open_page, width, theme):
         assert wide <= width
 
 
+@pytest.mark.parametrize("rem", [75.9, 76, 76.1])
+def test_numbers_stand_inside_their_panel_around_the_width_where_they_move(open_page, rem):
+    page = open_page(width=1400)
+    page.locator(".errors").evaluate("(box, rem) => { box.style.width = `${rem}rem`; }", rem)
+    out = page.evaluate(
+        """() => {
+          const { right } = document.querySelector('.errors .panel').getBoundingClientRect();
+          return [...document.querySelectorAll('.errors .assoc summary, .errors .assoc td')]
+            .filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > right)
+            .map((one) => one.innerText);
+        }"""
+    )
+    assert out == []
+
+
 def contrast(page, selector: str) -> float:
     """WCAG contrast of an element's text with what lies under it."""
     return page.locator(selector).first.evaluate(

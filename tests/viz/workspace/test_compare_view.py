@@ -257,6 +257,15 @@ def test_fits_the_window(bench, width, scheme):
     assert made.page.evaluate("document.documentElement.scrollWidth") <= width + 1
 
 
+def test_the_note_over_a_table_wider_than_its_place_is_read_whole(bench):
+    made = compare(bench, three(), width=1440, height=900)
+    place, note = made.page.locator(".ws-compared .ws-scroll").first.evaluate(
+        "box => [box, box.querySelector('caption span')].map((one) =>"
+        " one.getBoundingClientRect().right)"
+    )
+    assert note <= place
+
+
 def test_logprobs_that_nobody_knows_are_dashes(bench):
     plain = [replace(trace, baseline={}, logprob=None, scores={}) for trace in three()[:2]]
     made = compare(bench, plain)

@@ -60,6 +60,7 @@ export class Workspace extends Layout {
     this.state.on((_, changed) => this.draw(changed));
     this.tip = new Tip(this);
     root.addEventListener('keydown', (event) => this.key(event));
+    document.addEventListener('keydown', (event) => this.keyElsewhere(event));
   }
 
   // --- a trace ----------------------------------------------------------------------------------
@@ -269,7 +270,10 @@ export class Workspace extends Layout {
       this.clear();
       return;
     }
-    if (hasOwnKeys(event.target)) return;
+    if (!hasOwnKeys(event.target)) this.act(event);
+  }
+
+  act(event) {
     const act = {
       ArrowLeft: () => this.move(0, -1, 0, event.shiftKey),
       ArrowRight: () => this.move(0, 1, 0, event.shiftKey),
@@ -287,6 +291,15 @@ export class Workspace extends Layout {
     if (!act) return;
     event.preventDefault();
     act();
+  }
+
+  /** The letters work wherever the focus is, but where somebody writes; of several workspaces the first has them. */
+  keyElsewhere(event) {
+    if (!this.trace || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!['f', 'h', 'r'].includes(event.key) || event.defaultPrevented) return;
+    if (event.target.closest?.('input, select, textarea, [contenteditable]')) return;
+    const first = [...document.querySelectorAll('.workspace')].find((one) => one.checkVisibility());
+    if (first === this.root) this.act(event);
   }
 
   /** One frame on or back, the selected cell with it. */

@@ -272,7 +272,7 @@ export class CompareView extends View {
       ? 'Underlined words are not in the uncompressed answer. log p is the natural logarithm of the '
         + 'probability of a whole answer.'
       : 'The uncompressed run is not known; underlined words are not in the answer of A.';
-    this.answers.replaceChildren(el('table', {}, el('caption', {}, note),
+    this.answers.replaceChildren(el('table', {}, el('caption', {}, el('span', {}, note)),
       el('thead', {}, el('tr', {}, ...head.filter(Boolean).map((words) => el('th', { scope: 'col' }, words)))),
       el('tbody', {}, ...rows)));
   }
