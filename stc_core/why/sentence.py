@@ -214,10 +214,15 @@ def _when(times: Sequence[float]) -> str:
     if not times:
         return ""
     if len(times) == 1:
-        return f" at {times[0]:.1f} s"
+        return f" at {_time(times[0])} s"
     if len(times) == 2:
-        return f" at {times[0]:.1f} and {times[1]:.1f} s"
-    return f" in {len(times)} frames from {times[0]:.1f} to {times[-1]:.1f} s"
+        return f" at {_time(times[0])} and {_time(times[1])} s"
+    return f" in {len(times)} frames from {_time(times[0])} to {_time(times[-1])} s"
+
+
+def _time(seconds: float) -> str:
+    """Write a time as the page does, without zeros at its end."""
+    return f"{seconds:.2f}".rstrip("0").rstrip(".")
 
 
 def _tokens(count: int) -> str:

@@ -159,6 +159,9 @@ def test_stage_mode_is_led_by_keys_and_survives_in_the_link(open_tab):
              if f["impact"] in ("serious", "critical")]  # fmt: skip
     assert found == []
     page.wait_for_url("**show=player*")
+    page.keyboard.press("Escape")  # the list of keys first
+    expect(page.locator(".ws-stage-help")).to_be_hidden()
+    expect(root).to_have_class("workspace ws-staged")
     page.keyboard.press("Escape")
     expect(root).not_to_have_class("workspace ws-staged")
     expect(page.locator("#run")).to_be_visible()

@@ -68,8 +68,8 @@ def test_where_the_tokens_were_lost(lost, cause, words):
 
 
 def test_when_the_tokens_are_seen():
-    assert "the tokens at 1.0 and 2.5 s: given" in said(rows(), times=(1.0, 2.5))[1]
-    assert "in 3 frames from 1.0 to 4.0 s: given" in said(rows(), times=(1.0, 2.5, 4.0))[1]
+    assert "the tokens at 1 and 2.5 s: given" in said(rows(), times=(1.0, 2.5))[1]
+    assert "in 3 frames from 1 to 4.25 s: given" in said(rows(), times=(1.0, 2.5, 4.25))[1]
 
 
 def test_what_a_search_found_is_said_of_the_uncompressed_answer():

@@ -13,13 +13,13 @@ let shown = null;
 addEventListener('scroll', () => {
   if (shown?.checkVisibility()) places.set(shown, scrollY);
 }, { passive: true });
-const watch = new ResizeObserver(() => {
+const seen = new ResizeObserver(() => {
   const now = panels.find((panel) => panel.checkVisibility());
   if (!now || now === shown) return;
   if (shown) scrollTo(0, places.get(now) ?? 0);
   shown = now;
 });
-for (const panel of panels) watch.observe(panel);
+for (const panel of panels) seen.observe(panel);
 """
 
 

@@ -124,7 +124,10 @@ def test_the_chart_says_in_words_and_as_a_table_what_it_shows(scrubbed):
     assert page.locator(".ws-curve").count() == 2
     facts = page.locator(".ws-scrub-facts").inner_text()
     assert "20 % · 10 of 48 tokens enter the LLM, 5 reach its end" in facts
-    assert "“red” (p 0.80) · 10 GFLOPs · 0.25 s for compression and LLM, 1.25 s in all" in facts
+    assert (
+        "“red” (p 0.80) · 10 GFLOPs of all parts · 0.25 s for compression and LLM, 1.25 s in all"
+        in facts
+    )
     page.locator("[data-view=scrub] summary").click()
     table = page.locator("[data-view=scrub] table")
     expect(table.locator("tbody tr")).to_have_count(4)  # made once it is opened
@@ -157,8 +160,42 @@ def test_another_trace_ends_the_scrub(scrubbed):
         opened.page.evaluate("bundle => workspace.show({ bundle, key: 'other' })", bundle)
         opened.wait("v.scrub === null")
         assert look(opened) == trace.fate.tolist()
-        assert opened.page.locator(".ws-scrub-banner").is_hidden()
+        assert opened.page.locator(".ws-scrub-away").count() == 0
         assert chart.is_visible() == seen  # the scrub is there again with its run
+        assert opened.page.locator(".ws-scrub-banner").is_visible() == seen
+
+
+def test_dragging_moves_nothing_but_what_it_shows(scrubbed):
+    trace = recorded()
+    opened = scrubbed(trace, made_sweep(trace.grid), "retention@0.2")
+    page = opened.page
+    banner, slider = page.locator(".ws-scrub-banner"), page.locator(".ws-scrub-slider")
+    expect(banner).to_contain_text("Showing the run, 20 %.")
+    assert page.get_by_role("button", name="Back to the run").is_hidden()
+    top = "document.querySelector('.ws-player-view').getBoundingClientRect().top"
+    before = page.evaluate(top)
+    slider.press("End")
+    opened.wait("v.scrub === 0.01")
+    expect(page.get_by_role("button", name="Back to the run")).to_be_visible()
+    assert page.evaluate(top) == before
+    page.evaluate("workspace.choose('budget')")
+    expect(banner).to_be_visible()  # the views show a stop
+    page.get_by_role("button", name="Back to the run").click()
+    expect(banner).to_be_hidden()
+
+
+def test_every_turn_has_its_sign(scrubbed):
+    trace = recorded()
+    values = (1.0, 0.5, 0.48, 0.46, 0.44, 0.2, 0.01)
+    said = {value: ("red", "blue")[number % 2] for number, value in enumerate(values)}
+    even = dict.fromkeys(("red", "blue"), (0.5,) * len(values))
+    opened = scrubbed(trace, made_sweep(trace.grid, said, even), "retention@0.2")
+    signs = opened.page.locator(".ws-scrub-turn-words")
+    expect(signs).to_have_count(len(values) - 1)
+    assert opened.page.locator(".ws-scrub-turn").count() == len(values) - 1
+    boxes = sorted((one.bounding_box() for one in signs.all()), key=lambda box: box["x"])
+    for one, other in zip(boxes, boxes[1:], strict=False):
+        assert one["x"] + one["width"] <= other["x"] + 12  # signs may touch, words may not overlap
 
 
 def test_what_cannot_be_scrubbed_says_why(bench):

@@ -10,7 +10,7 @@ const VIEWS = [['player', 'Clip'], ['strip', 'Every frame'], ['bars', 'Tokens ov
 const LEGEND = ['player', 'strip', 'bars', 'sheet', 'plane', 'embedding'];
 const TYPE = 1.7; // times as large as usual
 const KEYS = [['1 … 9, 0', 'choose a view'], ['← →', 'a frame back, a frame on'], ['↑ ↓', 'a stage of the compression back, on'],
-  ['Space', 'play, pause'], ['Home, End', 'first, last frame'], ['h', 'image only'], ['?', 'these keys'], ['f, Escape', 'leave']];
+  ['Space', 'play, pause'], ['Home, End', 'first, last frame'], ['h', 'image only'], ['?', 'these keys'], ['f, Escape', 'leave; Escape closes this list first']];
 
 export class Stage {
   constructor(workspace) {
@@ -82,9 +82,17 @@ export class Stage {
     (this.before.focus?.isConnected ? this.before.focus : this.button).focus({ preventScroll: true });
   }
 
+  /** Escape closes the list of keys where it is open, else the stage. */
+  escape() {
+    if (this.help.hidden) this.leave();
+    else this.help.hidden = true;
+  }
+
   /** Escape of the browser, which takes the whole screen away. */
   changed() {
-    if (this.full && !document.fullscreenElement) this.leave();
+    if (!this.full || document.fullscreenElement) return;
+    this.full = false;
+    this.escape();
   }
 
   choose(name) {
@@ -120,7 +128,7 @@ export class Stage {
       h: () => state.set({ image: !state.image }),
       '?': () => { this.help.hidden = !this.help.hidden; },
       f: () => this.leave(),
-      Escape: () => this.leave(),
+      Escape: () => this.escape(),
     }[event.key];
     if (!act) return;
     event.preventDefault();

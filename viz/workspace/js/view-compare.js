@@ -268,9 +268,11 @@ export class CompareView extends View {
       rows.unshift(row(['Uncompressed'], this.said(first.answer, first.answer), fixedOf(first.logprob),
         fixedOf(first.logprob), `${trace.n}, ${trace.n}`, length ? `all ${many(length, 'cell')}` : '–'));
     }
+    const unknown = first && runs.some((run) => scoreOf(run.trace, first.answer) === null);
     const note = first
       ? 'Underlined words are not in the uncompressed answer. log p is the natural logarithm of the '
         + 'probability of a whole answer.'
+        + (unknown ? ' A dash: that run did not measure it; Why? and Scrub do.' : '')
       : 'The uncompressed run is not known; underlined words are not in the answer of A.';
     this.answers.replaceChildren(el('table', {}, el('caption', {}, el('span', {}, note)),
       el('thead', {}, el('tr', {}, ...head.filter(Boolean).map((words) => el('th', { scope: 'col' }, words)))),

@@ -14,6 +14,7 @@ import { View } from './view.js';
 const SPACE = 'http://www.w3.org/2000/svg';
 const TALL = 150; // pixels of the chart's area
 const EDGE = { left: 34, top: 34, bottom: 34 };
+const SIGN = 6; // pixels on each side of a turn that are kept for its sign
 const STEPS = 1000; // of the native slider
 const FILES = [['png', 'PNG'], ['svg', 'SVG'], ['gif', 'GIF'], ['mp4', 'Film (mp4)']];
 const ROLES = { right: 'right', uncompressed: 'uncompressed', run: 'the run' };
@@ -49,8 +50,8 @@ export class ScrubView extends View {
     this.files = el('div', { class: 'ws-tools' }, el('span', { class: 'ws-quiet-text' }, 'Save this scrub:'),
       ...FILES.map(([form, words]) => button(words, () => this.save(form))));
     this.board = el('div', { hidden: true }, this.facts, this.chart, this.slider, this.files);
-    this.banner = el('div', { class: 'ws-scrub-banner', role: 'status', hidden: true }, el('span'),
-      button('Back to the run (r)', () => this.back()));
+    this.backward = button('Back to the run (r)', () => this.back());
+    this.banner = el('div', { class: 'ws-scrub-banner', role: 'status', hidden: true }, el('span'), this.backward);
     this.workspace.body.prepend(this.banner);
     this.chart.addEventListener('pointerdown', (event) => this.grab(event));
     this.chart.addEventListener('pointermove', (event) => { if (event.buttons & 1 && this.held) this.point(event); });
@@ -65,7 +66,7 @@ export class ScrubView extends View {
   load() {
     const { bundle } = this.workspace.urls;
     this.value = null;
-    this.banner.hidden = true;
+    this.banner.classList.remove('ws-scrub-away');
     if (bundle !== this.bundle) {
       this.bundle = bundle;
       this.asking.forget();
@@ -246,6 +247,7 @@ export class ScrubView extends View {
     this.axis.disabled = Boolean(this.asking.busy) || Boolean(obstacle);
     if (obstacle && !this.asking.status.textContent) this.asking.tell(obstacle);
     this.board.hidden = !scrub;
+    this.banner.hidden = !scrub; // there from the first stop on, so that dragging moves nothing
     this.files.hidden = !scrub || !this.workspace.served || Boolean(this.asking.busy);
     this.drawChart();
   }
@@ -253,12 +255,14 @@ export class ScrubView extends View {
   /** What changes from stop to stop: the line, the thumb, the facts, the banner. */
   drawStop() {
     const { scrub, current } = this;
-    this.banner.hidden = this.value === null;
-    if (!scrub || !current) return;
+    this.banner.classList.toggle('ws-scrub-away', this.value !== null);
+    if (!scrub) return;
+    const run = valueWords(scrub.over, scrub.present);
+    this.backward.style.visibility = this.value === null ? 'hidden' : '';
+    if (this.value === null) this.banner.firstChild.textContent = `Showing the run, ${run}. Every view follows the slider under the curve.`;
+    if (!current) return;
     const said = valueWords(scrub.over, current.value);
-    if (this.value !== null) {
-      this.banner.firstChild.textContent = `Showing ${said} of a scrub; the run was ${valueWords(scrub.over, scrub.present)}.`;
-    }
+    if (this.value !== null) this.banner.firstChild.textContent = `Showing ${said} of a scrub; the run was ${run}.`;
     this.slider.value = String(Math.round(STEPS * placeOf(scrub, current.value)));
     this.slider.setAttribute('aria-valuetext', `${said}, ${many(current.entered, 'token')}, answer ${current.answer}`);
     const number = scrub.answers.findIndex(({ text }) => text === current.answer);
@@ -266,7 +270,7 @@ export class ScrubView extends View {
     const time = current.seconds === null ? '' : ` · ${current.llm_seconds.toFixed(2)} s for compression and LLM, ${current.seconds.toFixed(2)} s in all`;
     this.facts.replaceChildren(
       el('b', {}, said), ` · ${current.entered} of ${scrub.n} tokens enter the LLM, ${current.left} reach its end · `,
-      el('b', {}, `“${current.answer}”`), `${chance} · ${flopsWords(current.flops)}${time}`);
+      el('b', {}, `“${current.answer}”`), `${chance} · ${flopsWords(current.flops)} of all parts${time}`);
     this.cursor?.setAttribute('transform', `translate(${EDGE.left + this.wide * placeOf(scrub, current.value)} 0)`);
   }
 
@@ -329,17 +333,18 @@ export class ScrubView extends View {
     const placed = scrub.turns.map(([low, high, before, after]) => ({
       x: EDGE.left + (this.wide * (placeOf(scrub, low) + placeOf(scrub, high))) / 2, low, high, before, after,
     })).sort((a, b) => a.x - b.x);
+    let taken = EDGE.left - 34; // up to here there are words
     placed.forEach(({ x, low, high, before, after }, number) => {
       const [from, to] = scrub.over === 'retention' ? [after, before] : [before, after]; // from left to right
       const line = draw('line', { class: 'ws-scrub-turn', x1: x, x2: x, y1: EDGE.top - 2, y2: EDGE.top + TALL });
       line.append(draw('title', {}, `Between ${valueWords(scrub.over, low)} (“${before}”) and `
         + `${valueWords(scrub.over, high)} (“${after}”) the answer turns.`));
       svg.append(line);
-      const left = number ? placed[number - 1].x : EDGE.left - 30;
-      const right = number + 1 < placed.length ? placed[number + 1].x : EDGE.left + this.wide + 30;
-      const room = 2 * Math.min(x - left, right - x) - (number || number + 1 < placed.length ? (x - left + right - x) / 4 : 0);
-      const words = [`${from} → ${to}`, 'turns', '↔'].find((text) => 6.4 * text.length < room);
-      if (words) svg.append(draw('text', { class: 'ws-scrub-turn-words', x, y: EDGE.top - 6, 'text-anchor': 'middle' }, words));
+      const next = number + 1 < placed.length ? placed[number + 1].x - SIGN : EDGE.left + this.wide + 30;
+      const half = Math.min(x - taken, next - x);
+      const words = [`${from} → ${to}`, 'turns', '↔'].find((text) => 3.2 * text.length < half) || '↔';
+      taken = x + Math.max(SIGN, 3.2 * words.length);
+      svg.append(draw('text', { class: 'ws-scrub-turn-words', x, y: EDGE.top - 6, 'text-anchor': 'middle' }, words));
     });
   }
 
@@ -387,7 +392,7 @@ export class ScrubView extends View {
       ...p.map((chance) => (chance === null ? '–' : chance.toFixed(3))),
     ]);
     return {
-      head: ['Stop', 'Enter the LLM', 'At its end', 'Answer', 'FLOPs', 'Compression and LLM', ...scrub.answers.map(({ text }) => `p “${text}”`)],
+      head: ['Stop', 'Enter the LLM', 'At its end', 'Answer', 'FLOPs, real: all parts', 'Compression and LLM', ...scrub.answers.map(({ text }) => `p “${text}”`)],
       rows,
     };
   }
