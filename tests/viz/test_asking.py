@@ -231,6 +231,19 @@ def test_a_conversation_opens_its_turns_and_ends_with_its_clip(tab):
     expect(page.locator("#turns .turns")).to_be_hidden()
 
 
+def test_an_upload_ends_the_conversation_about_the_clip_before(tab, tmp_path):
+    page = tab.page
+    for number in (1, 2):  # the clip of the conversation is an upload, too
+        path = write_clip(tmp_path / f"clip{number}.mp4", range(0, 400 * number, 50))
+        page.locator("#clip-upload input").set_input_files(path)
+        page.wait_for_function(
+            "n => document.querySelector('#clip video')?.src.endsWith(`clip${n}.mp4`)", arg=number
+        )
+        expect(page.locator("#turns .turns")).to_be_hidden()
+        page.fill("#frames input", "4")
+        asked(tab, "what color is it?", 1)
+
+
 # --- a model that says many words -----------------------------------------------------------------
 
 
