@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -56,20 +57,27 @@ def write_clip(
     `rate` is what the header says; the timestamps say when each frame is shown, in steps of `base`
     seconds.
     """
-    with av.open(str(path), "w", format=container, options=muxing or {}) as file:
-        first = picture(0)
-        stream = file.add_stream(codec, rate=rate, options=options or {})
-        stream.height, stream.width = first.shape[:2]
-        stream.pix_fmt = pixels
-        stream.time_base = stream.codec_context.time_base = base
-        stream.codec_context.gop_size = keyframes
-        if pixel_shape is not None:
-            stream.codec_context.sample_aspect_ratio = pixel_shape
-        if rotation is not None:
-            stream.set_display_rotation(rotation)
-        for index, time in enumerate(milliseconds):
-            file.mux(stream.encode(_frame(picture(index), pixels, int(time))))
-        file.mux(stream.encode())
+
+    def write() -> None:
+        with av.open(str(path), "w", format=container, options=muxing or {}) as file:
+            first = picture(0)
+            stream = file.add_stream(codec, rate=rate, options=options or {})
+            stream.height, stream.width = first.shape[:2]
+            stream.pix_fmt = pixels
+            stream.time_base = stream.codec_context.time_base = base
+            stream.codec_context.gop_size = keyframes
+            if pixel_shape is not None:
+                stream.codec_context.sample_aspect_ratio = pixel_shape
+            if rotation is not None:
+                stream.set_display_rotation(rotation)
+            for index, time in enumerate(milliseconds):
+                file.mux(stream.encode(_frame(picture(index), pixels, int(time))))
+            file.mux(stream.encode())
+
+    # For root, SVT-AV1 raises the thread that opens it to the highest real-time priority, and all
+    # that this thread starts from then on inherits it: a busy browser takes the whole machine.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(write).result()
     return path
 
 

@@ -39,6 +39,14 @@ def _two_threads():
     torch.set_num_threads(2)
 
 
+@pytest.fixture(autouse=True)
+def _usual_scheduling():
+    """No test raises the process above all others: what the later ones start would inherit it."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 @pytest.fixture(scope="session")
 def tiny_models():
     """Size name -> (model, processor), random weights, evaluation mode; not to be changed."""
