@@ -14,13 +14,13 @@ FOLDERS = ("stc_core", "viz")
 # The verbs that docstrings of the tree begin with; none that is not in use.
 VERBS = set(
     """
-    Add Answer Append Apply Ask Average Begin Break Bring Build Call Choose Color Compare Compose
-    Compress Compute Connect Convert Count Cut Decide Decode Describe Dim Discard Divide Do Draw
-    Drop Encode End Estimate Extend Fill Find Fit Forget Format Generate Give Go Handle Hold Hook
-    Iterate Join Keep Label Lay Leave Let List Load Look Make Map Mark Measure Merge Name Note Open
-    Paint Parse Place Pool Put Raise Read Record Reduce Refuse Register Remove Render Replace Report
-    Resize Return Round Run Sample Say Scale Share Show Stop Take Tell Train Turn Unpack Wait Walk
-    Warn Wrap Write Yield
+    Add Answer Append Apply Ask Average Begin Break Bring Build Call Check Choose Color Compare
+    Compose Compress Compute Connect Convert Count Cut Decide Decode Describe Dim Discard Divide
+    Do Draw Drop Encode End Estimate Exempt Extend Fill Find Fit Forget Format Generate Give Go
+    Handle Hold Hook Iterate Join Keep Label Lay Leave Let List Load Look Make Map Mark Measure
+    Merge Name Note Open Paint Parse Place Pool Put Raise Read Record Reduce Refuse Register
+    Remove Render Replace Report Resize Return Round Run Sample Say Scale Share Show Stop Take
+    Tell Train Turn Unpack Wait Walk Warn Wrap Write Yield
     """.split()
 )
 GOOGLE = re.compile(r"^ *(Args|Arguments|Returns|Yields|Raises|Attributes):\s*$", re.MULTILINE)

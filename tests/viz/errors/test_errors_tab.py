@@ -366,7 +366,7 @@ def test_narrow_and_dark_are_usable(open_page, width, theme):
         assert wide <= width
 
 
-@pytest.mark.parametrize("rem", [75.9, 76, 76.1])
+@pytest.mark.parametrize("rem", [76, 83.9, 84, 84.1])
 def test_numbers_stand_inside_their_panel_around_the_width_where_they_move(open_page, rem):
     page = open_page(width=1400)
     page.locator(".errors").evaluate("(box, rem) => { box.style.width = `${rem}rem`; }", rem)
