@@ -1,7 +1,7 @@
 // The columns of the table.
 
 import { chip, said, spoken } from './elements.js';
-import { FLIPS, FLIP_GLYPHS, percent } from './results.js';
+import { FLIPS, FLIP_GLYPHS, KEPT, percent } from './results.js';
 
 /**
  * The columns: { head, over, width, fill(one, cell) }, widths in rem. The question takes what
@@ -49,6 +49,7 @@ export function columnsOf(results, comparison, marks, pictures) {
       column('evidence', 6.6, (one, cell) => {
         const kind = comparison.evidence(side, one);
         cell.append(chip(results.evidence[kind]), ` ${results.evidence[kind].short}`);
+        if (kind === KEPT) cell.append(...counted(results.answers, rows[one], comparison.rule));
       }),
       ...(results.explained ? [column('why', 7, (one, cell) => {
         cell.append(comparison.cause(side, one) ?? '–');
@@ -60,6 +61,12 @@ export function columnsOf(results, comparison, marks, pictures) {
     cell.append([...tags, ...(note ? ['✎'] : [])].join(', '));
   } });
   return columns;
+}
+
+/** " 1/8": so many of the evidence's tokens are there at the end; an answer may need more. */
+function counted(answers, row, rule) {
+  const there = (rule.carried ? answers.end_carried : answers.end)[row], all = answers.cells[row];
+  return spoken(` ${there}/${all}`, ` ${there} of ${all} tokens`);
 }
 
 /** "2.0 → 1.0": shares of the video's tokens that enter the LLM and that reach its end. */

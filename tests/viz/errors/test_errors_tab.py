@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
 from pathlib import Path
 
@@ -199,6 +200,16 @@ def test_the_lesson_of_two_methods_side_by_side(tab, answers):
         and fastv["evidence"]["end"]
     ]
     assert told == count(tab) == len(wanted) > 0
+
+
+def test_kept_evidence_is_counted_in_its_row(tab, answers):
+    press(tab, "kept to the end, right → right")
+    rows = tab.locator(".rows [role=row]").all_inner_texts()
+    told = [found for row in rows for found in re.findall(r"(\d+)/(\d+)", row)]
+    known = {(one["end"], one["cells"]) for line in answers if (one := line["evidence"])}
+    assert len(told) == len(rows) > 5
+    assert {(int(there), int(of)) for there, of in told} <= known
+    assert any(int(there) < int(of) for there, of in told)
 
 
 # Tags, notes, export ------------------------------------------------------------------------------
