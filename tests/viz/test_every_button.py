@@ -46,6 +46,7 @@ def test_every_button_of_the_views(walked):
     if (stage := page.locator(".ws-stage-go")).is_visible():
         stage.click()
         page.keyboard.press("?")
+        page.keyboard.press("Escape")  # the list of keys
         page.keyboard.press("Escape")
         expect(page.locator(".ws-staged")).to_have_count(0)
 
