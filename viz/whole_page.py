@@ -24,7 +24,6 @@ from viz.page.inspect_events import wire
 from viz.page.inspect_tab import Views, ask_side, html, see_side
 from viz.page.model_menu import EMBEDDED, Models, menu
 from viz.page.model_menu import wire as wire_models
-from viz.page.places import places
 from viz.page.shown import Showing
 from viz.server.job import recorded
 from viz.server.origin import about, recall
@@ -122,7 +121,6 @@ def build(
                     [*views.all, tabs, marks.bar, *controls.asked],
                     echo=[controls.status],
                 )
-        places()
         tour()
         definitions()
         demo.load(_tab_of, None, tabs, queue=False, **QUIET)

@@ -12,7 +12,6 @@ from handmade import big
 from helpers.page_actions import (
     TRACES,
     another,
-    go,
     source,
     upload_trace,
     wait_view,
@@ -141,22 +140,6 @@ def test_flow_has_no_black_lines(tab):
         " getComputedStyle(one).stroke)"
     )
     assert set(strokes) <= {"none", "rgb(255, 255, 255)"}
-
-
-def test_a_case_opened_from_far_below_is_seen_from_its_top(open_tab):
-    tab = open_tab(1280, 720)
-    page, before = tab.page, source(tab)
-    go(tab, "Errors")
-    page.locator(".rows .flipped").first.wait_for()
-    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-    page.wait_for_function("scrollY > 300")
-    left = page.evaluate("scrollY")
-    page.locator(".rows .flipped").first.evaluate("row => row.click()")
-    another(tab, before)
-    page.locator(".case-bar").wait_for()
-    page.wait_for_function("scrollY === 0")
-    page.get_by_role("button", name="Back to Errors").click()
-    page.wait_for_function("left => Math.abs(scrollY - left) < 2", arg=left)
 
 
 def test_letters_work_wherever_the_focus_is_but_where_somebody_writes(tab):
