@@ -1,7 +1,7 @@
 // The columns of the table.
 
 import { chip, said, spoken } from './elements.js';
-import { FLIPS, FLIP_GLYPHS, KEPT, percent } from './results.js';
+import { FLIPS, FLIP_GLYPHS, KEPT, percent, thereOf } from './results.js';
 
 /**
  * The columns: { head, over, width, fill(one, cell) }, widths in rem. The question takes what
@@ -65,8 +65,8 @@ export function columnsOf(results, comparison, marks, pictures) {
 
 /** " 1/8": so many of the evidence's tokens are there at the end; an answer may need more. */
 function counted(answers, row, rule) {
-  const there = (rule.carried ? answers.end_carried : answers.end)[row], all = answers.cells[row];
-  return spoken(` ${there}/${all}`, ` ${there} of ${all} tokens`);
+  const [, end] = thereOf(answers, rule);
+  return spoken(` ${end[row]}/${answers.cells[row]}`, ` ${end[row]} of ${answers.cells[row]} tokens`);
 }
 
 /** "2.0 → 1.0": shares of the video's tokens that enter the LLM and that reach its end. */

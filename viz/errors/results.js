@@ -20,13 +20,17 @@ export const RULES = {
   carried: { label: 'any of it is there, itself or merged', carried: true, share: 0 },
 };
 
+/** By a rule: [tokens of the evidence that enter the LLM, that reach its end], of every answer. */
+export function thereOf(answers, rule) {
+  return rule.carried ? [answers.door_carried, answers.end_carried] : [answers.door, answers.end];
+}
+
 /** What became of the evidence in one answer: KEPT, INSIDE, BEFORE or UNKNOWN. */
 export function evidenceOf(answers, row, rule) {
   const cells = answers.cells[row];
   if (cells < 1) return UNKNOWN;
   const enough = Math.max(1, rule.share * cells);
-  const [door, end] = rule.carried
-    ? [answers.door_carried, answers.end_carried] : [answers.door, answers.end];
+  const [door, end] = thereOf(answers, rule);
   return door[row] < enough ? BEFORE : end[row] < enough ? INSIDE : KEPT;
 }
 

@@ -50,8 +50,8 @@ export class ScrubView extends View {
     this.files = el('div', { class: 'ws-tools' }, el('span', { class: 'ws-quiet-text' }, 'Save this scrub:'),
       ...FILES.map(([form, words]) => button(words, () => this.save(form))));
     this.board = el('div', { hidden: true }, this.facts, this.chart, this.slider, this.files);
-    this.backward = button('Back to the run (r)', () => this.back());
-    this.banner = el('div', { class: 'ws-scrub-banner', role: 'status', hidden: true }, el('span'), this.backward);
+    this.banner = el('div', { class: 'ws-scrub-banner', role: 'status', hidden: true }, el('span'),
+      button('Back to the run (r)', () => this.back()));
     this.workspace.body.prepend(this.banner);
     this.chart.addEventListener('pointerdown', (event) => this.grab(event));
     this.chart.addEventListener('pointermove', (event) => { if (event.buttons & 1 && this.held) this.point(event); });
@@ -254,15 +254,15 @@ export class ScrubView extends View {
 
   /** What changes from stop to stop: the line, the thumb, the facts, the banner. */
   drawStop() {
-    const { scrub, current } = this;
-    this.banner.classList.toggle('ws-scrub-away', this.value !== null);
+    const { scrub, current, value } = this;
     if (!scrub) return;
     const run = valueWords(scrub.over, scrub.present);
-    this.backward.style.visibility = this.value === null ? 'hidden' : '';
-    if (this.value === null) this.banner.firstChild.textContent = `Showing the run, ${run}. Every view follows the slider under the curve.`;
+    this.banner.classList.toggle('ws-scrub-away', value !== null);
+    this.banner.firstChild.textContent = value === null
+      ? `Showing the run, ${run}. Every view follows the slider under the curve.`
+      : `Showing ${valueWords(scrub.over, value)} of a scrub; the run was ${run}.`;
     if (!current) return;
     const said = valueWords(scrub.over, current.value);
-    if (this.value !== null) this.banner.firstChild.textContent = `Showing ${said} of a scrub; the run was ${run}.`;
     this.slider.value = String(Math.round(STEPS * placeOf(scrub, current.value)));
     this.slider.setAttribute('aria-valuetext', `${said}, ${many(current.entered, 'token')}, answer ${current.answer}`);
     const number = scrub.answers.findIndex(({ text }) => text === current.answer);
@@ -333,7 +333,7 @@ export class ScrubView extends View {
     const placed = scrub.turns.map(([low, high, before, after]) => ({
       x: EDGE.left + (this.wide * (placeOf(scrub, low) + placeOf(scrub, high))) / 2, low, high, before, after,
     })).sort((a, b) => a.x - b.x);
-    let taken = EDGE.left - 34; // up to here there are words
+    let taken = 0; // up to here there are words
     placed.forEach(({ x, low, high, before, after }, number) => {
       const [from, to] = scrub.over === 'retention' ? [after, before] : [before, after]; // from left to right
       const line = draw('line', { class: 'ws-scrub-turn', x1: x, x2: x, y1: EDGE.top - 2, y2: EDGE.top + TALL });
